@@ -1,0 +1,23 @@
+"""All backbones of the plugin; importing this module registers them."""
+
+from .edresnet import EDResNet, EDResNeXt, EDSEResNet, EDSEResNeXt
+from .iresnet import IResGroup, IResNet
+from .resnext import ResNeXt
+from .seresnet import SEResNet, SEResNeXt
+from .sreresnet import SReResNet, SReResNetV1d, SReResNeXt, SReSEResNet
+
+__all__ = [
+    'EDResNeXt',
+    'EDResNet',
+    'EDSEResNeXt',
+    'EDSEResNet',
+    'IResGroup',
+    'IResNet',
+    'ResNeXt',
+    'SEResNeXt',
+    'SEResNet',
+    'SReResNeXt',
+    'SReResNet',
+    'SReResNetV1d',
+    'SReSEResNet',
+]

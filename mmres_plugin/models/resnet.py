@@ -1,0 +1,309 @@
+"""The shell that all backbones of the plugin share.
+
+It inherits MMPretrain's ResNet for what that already does (stem, stages' loop, ``out_indices``,
+freezing, ``norm_eval``, drop-path schedule) and extends it at one seam, ``make_res_layer``: a
+stage is a :class:`~mmres_plugin.models.stage.Stage` of our blocks, each built once with arguments
+of its own. Every idea of the plugin is an argument here, so any of them combine; the registered
+classes only name the combinations that were published.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.models.backbones import ResNet as _ResNet
+from torch import Tensor, nn
+
+from .block import BasicBlock, Bottleneck, ResidualBlock
+from .layer_decay import layer_depth
+from .shortcut import EncoderDecoder, projection
+from .stage import Stage
+
+DEPTHS: dict[int, tuple[type[ResidualBlock], tuple[int, ...]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+    200: (Bottleneck, (3, 24, 36, 3)),
+    302: (Bottleneck, (4, 34, 58, 4)),
+    404: (Bottleneck, (4, 46, 80, 4)),
+    1001: (Bottleneck, (4, 155, 170, 4)),
+}
+
+INIT_CFG = [
+    {'type': 'Kaiming', 'layer': ['Conv2d', 'ConvTranspose2d']},
+    {'type': 'Constant', 'val': 1, 'layer': ['_BatchNorm', 'GroupNorm']},
+]
+
+
+class ResNet(_ResNet):
+    """ResNet whose stages, branches and shortcuts can be varied independently.
+
+    Arguments not listed here are those of :class:`mmpretrain.models.ResNet` (``in_channels``,
+    ``stem_channels``, ``deep_stem``, ``avg_down``, ``conv_cfg``, ``drop_path_rate`` …), and so
+    are the state-dict keys.
+
+    Args:
+        depth: A key of :data:`DEPTHS`, or the number of bottleneck blocks of each stage.
+        groups: Groups of the 3×3 convolutions (arXiv 1611.05431).
+        width_per_group: Channels of each group in stage 1; later stages double it. None is the
+            plain ResNet width, ``base_channels``. ``groups=32, width_per_group=4`` is ResNeXt
+            32×4d; ``width_per_group=62`` is a ResNet with 62/64 of its inner width.
+        se_ratio: Squeeze ratio of SE layers (arXiv 1709.01507); None for none.
+        encoder_decoder: Arguments ``ratio`` and ``groups`` of
+            :class:`~mmres_plugin.models.shortcut.EncoderDecoder` on every shortcut; None for none.
+        recursions: How often each stage is re-entered (SReResNet): one number, or one a stage.
+        num_stages: Stages to build, 1 to 4.
+        strides: Stride of each stage.
+        dilations: Dilation of the 3×3 convolutions: one number, or one a stage.
+        out_indices: Stages whose outputs are returned, counted from 0. MMPretrain's default, the
+            last stage; detectors want ``(0, 1, 2, 3)``.
+        style: ``'pytorch'`` or ``'caffe'``: the convolution of a bottleneck that strides.
+        frozen_stages: Stem and stages up to this number are not trained; -1 freezes nothing,
+            0 the stem alone.
+        norm_cfg: MMCV config of the norms.
+        norm_eval: Keep batch norms in evaluation mode while training.
+        with_cp: Checkpoint activations: one switch, or one a stage. Values, gradients and
+            running statistics are those of a network without.
+        dcn: MMCV config of deformable convolutions in place of the 3×3.
+        stage_with_dcn: Which stages have them.
+        plugins: As in MMDetection's ResNet: ``dict(cfg=…, position='after_convK', stages=…)``.
+        zero_init_residual: Start with the last norm of each branch at zero, unless pretrained
+            weights are loaded.
+        init_cfg: MMEngine initialisation config; by default Kaiming for all convolutions.
+
+    Raises:
+        ValueError: For an argument outside of what is described above; the message names it.
+    """
+
+    def __init__(
+        self,
+        depth: int | Sequence[int],
+        *,
+        groups: int = 1,
+        width_per_group: int | None = None,
+        se_ratio: int | None = None,
+        encoder_decoder: dict | None = None,
+        recursions: int | Sequence[int] = 0,
+        in_channels: int = 3,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: int | Sequence[int] = 1,
+        out_indices: Sequence[int] = (3,),
+        style: str = 'pytorch',
+        frozen_stages: int = -1,
+        norm_cfg: dict = {'type': 'BN', 'requires_grad': True},
+        with_cp: bool | Sequence[bool] = False,
+        dcn: dict | None = None,
+        stage_with_dcn: bool | Sequence[bool] = False,
+        plugins: list[dict] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
+    ) -> None:
+        if not isinstance(depth, int):
+            depth = tuple(depth)
+        self.arch_settings = self._depth_table(depth, num_stages)
+        self.in_channels = in_channels
+        self.groups = groups
+        self.width_per_group = width_per_group
+        self.se_ratio = se_ratio
+        self.encoder_decoder = encoder_decoder
+        self.recursions = _per_stage('recursions', recursions, num_stages)
+        self.stage_with_cp = _per_stage('with_cp', with_cp, num_stages)
+        self.dcn = dcn
+        self.stage_with_dcn = _per_stage('stage_with_dcn', stage_with_dcn, num_stages)
+        self.plugins = plugins or []
+        strides = _per_stage('strides', strides, num_stages)
+        dilations = _per_stage('dilations', dilations, num_stages)
+        _check('recursions', recursions, min(self.recursions) >= 0, 'no number below 0')
+        _check('style', style, style in ('pytorch', 'caffe'), "'pytorch' or 'caffe'")
+        _check(
+            'out_indices',
+            out_indices,
+            len(out_indices) > 0 and all(0 <= i < num_stages for i in out_indices),
+            f'stages from 0 to {num_stages - 1}',
+        )
+        _check(
+            'frozen_stages',
+            frozen_stages,
+            -1 <= frozen_stages <= num_stages,
+            f'a number from -1 to {num_stages}',
+        )
+        _check('groups', groups, groups >= 1, 'a number from 1')
+        super().__init__(
+            depth,
+            in_channels=in_channels,
+            base_channels=base_channels,
+            num_stages=num_stages,
+            strides=strides,
+            dilations=dilations,
+            out_indices=out_indices,
+            style=style,
+            frozen_stages=frozen_stages,
+            norm_cfg=norm_cfg,
+            with_cp=any(self.stage_with_cp),
+            init_cfg=INIT_CFG if init_cfg is None else init_cfg,
+            **kwargs,
+        )
+
+    @staticmethod
+    def _depth_table(depth: int | tuple[int, ...], num_stages: int) -> dict:
+        """The table in which the parent class looks up ``depth``."""
+        _check('num_stages', num_stages, 1 <= num_stages <= 4, 'a number from 1 to 4')
+        if isinstance(depth, tuple):
+            fits = len(depth) == num_stages and all(n >= 1 for n in depth)
+            _check('depth', depth, fits, f'{num_stages} numbers of blocks (num_stages)')
+            return {depth: (Bottleneck, depth)}
+        _check('depth', depth, depth in DEPTHS, f'one of {list(DEPTHS)}, or blocks per stage')
+        return DEPTHS
+
+    def make_res_layer(
+        self,
+        block: type[ResidualBlock],
+        num_blocks: int,
+        in_channels: int,
+        out_channels: int,
+        expansion: int,
+        stride: int,
+        avg_down: bool,
+        with_cp: bool,
+        drop_path_rate: list[float],
+        **block_kwargs,
+    ) -> Stage:
+        """Build the next stage; the parent class calls this once a stage, in order."""
+        stage = len(self.res_layers)
+        planes = out_channels // expansion
+        width = planes
+        if self.width_per_group is not None:
+            width = self.groups * (self.width_per_group * planes // self.base_channels)
+        blocks = []
+        for index in range(num_blocks):
+            first = index == 0
+            shape = (in_channels if first else out_channels, out_channels)
+            block_stride = stride if first else 1
+            blocks.append(
+                block(
+                    *shape,
+                    width,
+                    stride=block_stride,
+                    downsample=self.make_shortcut(*shape, block_stride),
+                    se_ratio=self.se_ratio,
+                    drop_path_rate=drop_path_rate[index],
+                    with_cp=self.stage_with_cp[stage],
+                    dcn=self.dcn if self.stage_with_dcn[stage] else None,
+                    plugins=self.stage_plugins(stage),
+                    **self.block_args(stage, index),
+                    **block_kwargs,
+                )
+            )
+        return Stage(blocks, self.recursions[stage])
+
+    def block_args(self, stage: int, index: int) -> dict:
+        """What block ``index`` of ``stage`` has of its own, as arguments of the block class."""
+        return {'groups': self.groups}
+
+    def make_shortcut(self, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+        """The shortcut of a block: the projection it needs, and the encoder-decoder if any."""
+        shortcut = projection(
+            in_channels,
+            out_channels,
+            stride,
+            pool=self.shortcut_pool,
+            conv_cfg=self.conv_cfg,
+            norm_cfg=self.norm_cfg,
+        )
+        if self.encoder_decoder is None:
+            return shortcut
+        return EncoderDecoder(
+            shortcut,
+            out_channels,
+            **self.encoder_decoder,
+            conv_cfg=self.conv_cfg,
+            norm_cfg=self.norm_cfg,
+        )
+
+    @property
+    def shortcut_pool(self) -> str | None:
+        """The pool in a strided projection; see :func:`~mmres_plugin.models.shortcut.projection`."""
+        return 'avg' if self.avg_down else None
+
+    def stage_plugins(self, stage: int) -> list[dict]:
+        """The plugins that ``stage`` has; a plugin without ``stages`` stands in all of them."""
+        chosen = []
+        for plugin in self.plugins:
+            stages = _per_stage('plugin stages', plugin.get('stages') or True, self.num_stages)
+            if stages[stage]:
+                chosen.append(plugin)
+        return chosen
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, then zero the branches' last norms if asked to."""
+        zero, self.zero_init_residual = self.zero_init_residual, False  # the parent knows no blocks
+        super().init_weights()
+        self.zero_init_residual = zero
+        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        if zero and not any(cfg and cfg['type'] == 'Pretrained' for cfg in cfgs):
+            for module in self.modules():
+                if isinstance(module, ResidualBlock):
+                    module.zero_init_last_norm()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Features of the stages in ``out_indices``.
+
+        Args:
+            x: Images, N×in_channels×H×W, H and W not below the stride of the last stage.
+
+        Raises:
+            ValueError: If x has other channels or is too small.
+        """
+        if not torch.jit.is_tracing():
+            self._check_images(x)
+        return super().forward(x)
+
+    def _check_images(self, x: Tensor) -> None:
+        channels, height, width = x.shape[-3:]
+        if channels != self.in_channels:
+            raise ValueError(
+                f'the images have {channels} channels (input of shape {tuple(x.shape)}), but the '
+                f'backbone was built with in_channels={self.in_channels}'
+            )
+        if min(height, width) < self.total_stride:
+            raise ValueError(
+                f'images of {height}×{width} pixels are smaller than the stride of the last stage, '
+                f'{self.total_stride}: enlarge or pad them, or build fewer or smaller strides'
+            )
+
+    @property
+    def total_stride(self) -> int:
+        """Pixels of the image per pixel of the last stage."""
+        stem = 2 if isinstance(self.maxpool, nn.Identity) else 4
+        return stem * math.prod(self.strides)
+
+    def train(self, mode: bool = True) -> 'ResNet':
+        """Set the mode; frozen stages, and all norms with ``norm_eval``, stay in evaluation."""
+        super().train(mode)
+        return self
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Layer of a parameter and number of layers, for layer-wise learning-rate decay.
+
+        Args:
+            param_name: Name of the parameter, ``prefix`` included.
+            prefix: What stands before the backbone's own names, such as ``'backbone.'``.
+        """
+        return layer_depth(param_name, self.stage_blocks, prefix)
+
+
+def _check(name: str, value: object, fits: bool, allowed: str) -> None:
+    if not fits:
+        raise ValueError(f'{name} must be {allowed}, got {value!r}')
+
+
+def _per_stage(name: str, value: object, num_stages: int) -> tuple:
+    """One value a stage: ``value`` for each if it is a single one."""
+    if not isinstance(value, (tuple, list)):
+        return (value,) * num_stages
+    _check(name, value, len(value) == num_stages, f'one value, or {num_stages} (num_stages)')
+    return tuple(value)

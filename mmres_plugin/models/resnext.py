@@ -1,0 +1,24 @@
+"""ResNeXt: Aggregated Residual Transformations for Deep Neural Networks (arXiv 1611.05431).
+
+The 3×3 convolution of each bottleneck is grouped and wider. Arguments and state-dict keys are
+those of MMPretrain's class; this one also has SE, recursion, DCN and plugins, and builds each
+convolution once.
+"""
+
+from ..registry import register_backbone
+from .resnet import ResNet
+
+
+@register_backbone
+class ResNeXt(ResNet):
+    """ResNeXt, 32×4d by default.
+
+    Args:
+        depth: As in :class:`~mmres_plugin.models.resnet.ResNet`, from 50.
+        groups: Groups of the 3×3 convolutions.
+        width_per_group: Channels of each group in stage 1; later stages double it.
+        **kwargs: As in :class:`~mmres_plugin.models.resnet.ResNet`.
+    """
+
+    def __init__(self, depth, groups=32, width_per_group=4, **kwargs):
+        super().__init__(depth, groups=groups, width_per_group=width_per_group, **kwargs)

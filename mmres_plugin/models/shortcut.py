@@ -1,0 +1,116 @@
+"""Shortcuts of a residual block.
+
+:func:`projection` makes the shortcut of a block that changes the shape of its input: ResNet's
+strided 1×1 convolution, ResNet-D's average pool before it (arXiv 1812.01187, section 4.1), or
+IResNet's max-pool before it (arXiv 2004.04989, section 3.2).
+
+:class:`EncoderDecoder` wraps any shortcut (A Lightweight Encoder-Decoder Path for Deep Residual
+Networks, TNNLS, section III). It is a function of the projected shortcut alone, so it fits where
+ResNet keeps its projection, and no block needs to know of it.
+"""
+
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+def projection(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    pool: str | None = None,
+    conv_cfg: dict | None = None,
+    norm_cfg: dict = {'type': 'BN'},
+) -> nn.Module | None:
+    """The shortcut of a block with these channels and stride, or None for the identity.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Stride of the block.
+        pool: What takes the stride: None the 1×1 convolution itself, ``'avg'`` an average pool of
+            the stride's size, ``'max'`` a 3×3 max-pool. The max-pool alone is the shortcut of a
+            block that strides and keeps its channels.
+        conv_cfg: MMCV config of the convolution.
+        norm_cfg: MMCV config of the norm behind it.
+    """
+    if stride == 1 and in_channels == out_channels:
+        return None
+    layers: list[nn.Module] = []
+    conv_stride = stride
+    if pool is not None and stride != 1:
+        conv_stride = 1
+        if pool == 'max':
+            layers.append(nn.MaxPool2d(3, stride, padding=1))
+        else:
+            layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
+    if pool != 'max' or in_channels != out_channels:
+        layers += [
+            build_conv_layer(
+                conv_cfg, in_channels, out_channels, 1, stride=conv_stride, bias=False
+            ),
+            build_norm_layer(norm_cfg, out_channels)[1],
+        ]
+    return nn.Sequential(*layers)
+
+
+class EncoderDecoder(BaseModule):
+    """``p + decoder(encoder(p))``, p the projected shortcut.
+
+    Encoder: grouped 3×3 convolution of stride 2, norm, activation. Decoder: grouped 3×3
+    transposed convolution of stride 2 back to the size of p, norm.
+
+    The authors fix the decoder's output padding by stage, which is right for 224×224 images only;
+    here the size is taken from p. They compute p twice; here it is computed once.
+
+    Args:
+        shortcut: Makes p; None where p is the input of the block.
+        channels: Channels of p.
+        ratio: Channels of the code between encoder and decoder, as a share of ``channels``: 1/4
+            in ED-ResNet, 1/2 in ED-ResNeXt.
+        groups: Groups of both convolutions.
+        conv_cfg: MMCV config of the encoder's convolution.
+        norm_cfg: MMCV config of the norms.
+        act_cfg: MMCV config of the activation.
+
+    Raises:
+        ValueError: If the channels of p or of the code cannot be split into ``groups``.
+    """
+
+    def __init__(
+        self,
+        shortcut: nn.Module | None,
+        channels: int,
+        ratio: float = 1 / 4,
+        groups: int = 32,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = {'type': 'BN'},
+        act_cfg: dict = {'type': 'ReLU', 'inplace': True},
+    ) -> None:
+        super().__init__()
+        code = int(channels * ratio)
+        if code < 1 or code % groups or channels % groups:
+            raise ValueError(
+                f'encoder_decoder: {channels} channels and a code of {code} (ratio={ratio}) must '
+                f'both be multiples of groups={groups}'
+            )
+        self.projection = nn.Identity() if shortcut is None else shortcut
+        self.encoder = nn.Sequential(
+            build_conv_layer(
+                conv_cfg, channels, code, 3, stride=2, padding=1, groups=groups, bias=False
+            ),
+            build_norm_layer(norm_cfg, code)[1],
+            build_activation_layer(act_cfg),
+        )
+        self.decoder_conv = nn.ConvTranspose2d(
+            code, channels, 3, stride=2, padding=1, output_padding=1, groups=groups, bias=False
+        )
+        self.decoder_norm = build_norm_layer(norm_cfg, channels)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W of the block's input to N×channels×H'×W' of its output."""
+        p = self.projection(x)
+        # With output padding 1 the decoder fills an even size. Its last row and column are cut
+        # off where p is odd, which is what output padding 0 computes, with no look at the parity.
+        decoded = self.decoder_conv(self.encoder(p))[..., : p.shape[-2], : p.shape[-1]]
+        return p + self.decoder_norm(decoded)

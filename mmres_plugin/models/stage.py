@@ -1,0 +1,46 @@
+"""A stage: a run of blocks, gone through once or, with recursion, several times.
+
+Recursion (SReResNet) belongs here and not in the block or the network: the blocks do not know
+that they run again, and the state dict is that of the plain stage.
+"""
+
+from mmengine.model import Sequential
+from torch import Tensor
+
+from .block import ResidualBlock
+
+
+class Stage(Sequential):
+    """Residual blocks in a row, re-entered ``recursions`` times.
+
+    A later pass starts behind the first block where that block changes the shape of its input
+    (stride or channels), since the output of the stage has its final shape already; otherwise, as
+    in stage 1 of ResNet-18, it repeats all blocks.
+
+    Args:
+        blocks: The blocks.
+        recursions: Passes after the first one; 0 is a plain stage.
+
+    Raises:
+        ValueError: If there is to be recursion but no block that could run again.
+    """
+
+    def __init__(self, blocks: list[ResidualBlock], recursions: int = 0) -> None:
+        super().__init__(*blocks)
+        self.recursions = recursions
+        self.reentry = int(blocks[0].changes_shape)
+        if recursions and self.reentry == len(blocks):
+            raise ValueError(
+                f'recursions={recursions} asked of a stage whose only block changes the shape of '
+                'its input: there is no block to run again; use 0 for this stage'
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W to the output of the last block."""
+        blocks = list(self)
+        for block in blocks:
+            x = block(x)
+        for _ in range(self.recursions):
+            for block in blocks[self.reentry :]:
+                x = block(x)
+        return x
