@@ -1,0 +1,54 @@
+"""Our models in MMPretrain's hub: ``get_model``, ``list_models`` and ``inference_model``.
+
+The model index and the configs lie in ``mmres_plugin/.mim``, in a wheel as in a checkout.
+"""
+
+from pathlib import Path
+
+from mmengine.runner import CheckpointLoader
+from mmpretrain.apis.model import ModelHub
+from modelindex.load_model_index import load
+
+ROOT = Path(__file__).parent / '.mim'
+SCHEME = 'mmres_plugin://'
+_registered = False
+
+
+def register_models() -> None:
+    """Add the models of our index to the hub; a second call does nothing.
+
+    A name that the hub has already is left to its holder: a clash would break every later look-up.
+    """
+    global _registered
+    if _registered:
+        return
+    _registered = True
+    ModelHub._register_mmpretrain_models()
+    index = load(str(ROOT / 'model-index.yml'))
+    index.build_models_with_collections()
+    for model in index.models:
+        name = model.name.lower()
+        if ModelHub.has(name):
+            continue
+        model.config = ModelHub._expand_config_path(model, ROOT)
+        if model.weights is None:
+            model.weights = SCHEME + name
+        ModelHub._models_dict[name] = model
+
+
+@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
+def load_from_mmres_plugin(filename: str, map_location=None) -> dict:
+    """Loader of weights that are not published in MMPretrain's format: it says how to get them.
+
+    The hub would return random weights with a mere warning for a model without weights.
+
+    Raises:
+        FileNotFoundError: Always.
+    """
+    name = filename.removeprefix(SCHEME)
+    raise FileNotFoundError(
+        f'there are no published weights of {name} in MMPretrain format. Download the authors\' '
+        'file (docs/weights.md lists them) and convert it:\n'
+        f'    python tools/model_converters/convert_checkpoint.py FILE {name}.pth --model {name}\n'
+        f"then load it with get_model('{name}', pretrained='{name}.pth')"
+    )
