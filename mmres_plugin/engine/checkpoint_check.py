@@ -1,0 +1,165 @@
+"""Is a checkpoint there, whole, safe to open, and does it fit the model?"""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+
+EXAMPLES = 5  # names shown per kind of mismatch
+
+
+def local_path(source: str) -> Path | None:
+    """``source`` as a path, or None if it is a name that a loader resolves elsewhere (URLs …)."""
+    return None if "://" in source else Path(source).expanduser()
+
+
+def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
+    """Open a checkpoint without letting it run code.
+
+    Args:
+        path: The file.
+        what: How the user named it (``--resume``, ``load_from`` …), for the message.
+
+    Raises:
+        UserError: the file is missing, empty, cut short, no checkpoint, or needs code to be run.
+    """
+    problem = file_problem(path)
+    if problem:
+        raise UserError([f"{what}: {path.absolute()} {problem}"])
+    try:
+        with torch.serialization.safe_globals(safe_globals()):
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        text = str(error)
+        if "GLOBAL" in text or "Unsupported" in text:
+            problem = (
+                "holds more than tensors and plain values: opening it would run code that came "
+                f"with it, so it is refused ({unsafe_name(text)}). Save its weights alone: "
+                "torch.save({'state_dict': model.state_dict()}, path)."
+            )
+        else:
+            problem = f"is no checkpoint, or is damaged ({text.splitlines()[0][:120]})."
+        raise UserError([f"{what}: {path.absolute()} {problem}"]) from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
+    if not any(isinstance(value, Tensor) for value in dict(state).values()):
+        raise UserError([f"{what}: {path.absolute()} holds no weights."])
+    return dict(content)
+
+
+def file_problem(path: Path) -> str | None:
+    """What can be said against the file ``path`` by its first bytes, or None."""
+    if not path.exists():
+        return "does not exist." + beside(path)
+    if not path.is_file():
+        return "is a folder, not a checkpoint." + beside(path / "*")
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        return "is empty."
+    if start.lstrip().startswith(b"<"):
+        return "is a web page, not a checkpoint: the download gave an error page. Download again."
+    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+        return (
+            f"is cut short ({path.stat().st_size} bytes): the copy, the download or the writing "
+            "was interrupted. Fetch it again, or use an earlier checkpoint."
+        )
+    return None
+
+
+def beside(path: Path) -> str:
+    """The checkpoints in the folder of ``path``, newest last, as a hint."""
+    files = sorted(path.parent.glob("*.pth"), key=lambda file: file.stat().st_mtime)
+    names = ", ".join(file.name for file in files[-EXAMPLES:])
+    return f" {path.parent} holds: {names}." if names else ""
+
+
+def safe_globals() -> list:
+    """What mmengine's own checkpoints hold beside tensors (its log buffers, NumPy numbers)."""
+    try:
+        from mmengine.runner.checkpoint import get_torch_safe_globals
+    except ImportError:  # the original mmengine has no such list
+        return []
+    return get_torch_safe_globals()
+
+
+def unsafe_name(text: str) -> str:
+    """The object a refused pickle asked for, out of torch's long explanation."""
+    for line in text.splitlines():
+        if "GLOBAL" in line or "Unsupported" in line:
+            return line.strip()[:160]
+    return ""
+
+
+def fit_problem(
+    model: nn.Module, state: Mapping[str, Tensor], share: float = 1.0
+) -> tuple[str | None, str | None]:
+    """Compare ``state`` with what ``model`` holds.
+
+    Args:
+        model: What is to be filled. May be changed: hand in one that is not needed any more.
+        state: Tensors by name.
+        share: Least share of the model's tensors that must be filled, in (0, 1]. With 1, names
+            that the model does not have are a problem as well.
+
+    Returns:
+        A problem or None, and a remark (it fits, but in part) or None. At most one of them is set.
+    """
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    try:  # the real thing: models may rename old names while loading
+        model.load_state_dict(state, strict=True)
+        return None, None
+    except RuntimeError:
+        pass
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items() if counts(name)}
+    given = {
+        name: tuple(value.shape)
+        for name, value in state.items()
+        if counts(name) and isinstance(value, Tensor)
+    }
+    fitting = sum(given.get(name) == shape for name, shape in own.items())
+    missing = [name for name in own if name not in given]
+    unknown = [name for name in given if name not in own]
+    shapes = [
+        f"{name} (file {given[name]}, model {own[name]})"
+        for name in own
+        if name in given and given[name] != own[name]
+    ]
+    if not (missing or unknown or shapes):
+        return None, None
+    parts = [f"{fitting} of the model's {len(own)} tensors are in the file with the same shape."]
+    for title, names in (
+        ("only in the model", missing),
+        ("only in the file", unknown),
+        ("of another shape", shapes),
+    ):
+        if names:
+            parts.append(f"{len(names)} {title}: {shortened(names)}")
+    text = "\n".join(parts)
+    return (None, text) if share < 1 and fitting >= share * len(own) else (text, None)
+
+
+def counts(name: str) -> bool:
+    """Batch counters are not compared: files converted from elsewhere have none."""
+    return not name.endswith("num_batches_tracked")
+
+
+def shortened(names: list[str]) -> str:
+    """The first few of ``names``."""
+    return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
+
+
+def pretrained_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
+    """Name, module and ``init_cfg`` of each part of ``model`` that starts from a file."""
+    for name, module in model.named_modules():
+        settings = getattr(module, "init_cfg", None)
+        for setting in settings if isinstance(settings, list) else [settings]:
+            if isinstance(setting, dict) and setting.get("type") == "Pretrained":
+                yield f"model.{name}".rstrip("."), module, setting

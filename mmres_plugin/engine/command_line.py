@@ -1,0 +1,137 @@
+"""What tools/train.py and tools/test.py have in common."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .bad_images import NameBadImages
+from .config_check import load_config
+from .errors import UnreadableImage, UserError, did_you_mean
+
+EXIT_CODE = 2  # as argparse, for errors that are the user's to mend
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser with the options of both tools, which suggests close names."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description)
+        self.add_argument("config", help="config file")
+
+    def add_common_options(self) -> None:
+        """Add the options that training and testing share, after those of the tool."""
+        self.add_argument(
+            "--work-dir",
+            help="folder for logs and checkpoints; default: work_dir of the config, else "
+            "work_dirs/<name of the config>",
+        )
+        self.add_argument(
+            "--cfg-options",
+            nargs="+",
+            action=DictAction,
+            help='change settings of the config: key=value, lists as key="[a,b]", '
+            "for example model.backbone.depth=101 train_dataloader.batch_size=4",
+        )
+        self.add_argument(
+            "--no-pin-memory", action="store_true", help="do not pin the memory of batches"
+        )
+        self.add_argument(
+            "--no-persistent-workers",
+            action="store_true",
+            help="start new data loading workers for each epoch",
+        )
+        self.add_argument(
+            "--launcher",
+            choices=["none", "pytorch", "slurm", "mpi"],
+            default="none",
+            help="who started this process; anything but none means many processes",
+        )
+        # torch.distributed.launch passes the rank like this; torchrun sets the variable.
+        self.add_argument("--local_rank", "--local-rank", type=int, default=0)
+
+    def parse_args(self, args: list[str] | None = None) -> argparse.Namespace:
+        """Parse the command line; errors end the program with exit code 2."""
+        try:
+            parsed, rest = self.parse_known_args(args)
+        except ValueError:  # raised by DictAction for a word without '='
+            self.error("--cfg-options takes key=value pairs, for example model.backbone.depth=18")
+        if rest:
+            known = [option for action in self._actions for option in action.option_strings]
+            self.error(f"there is no option {rest[0]}.{did_you_mean(rest[0], known)}")
+        os.environ.setdefault("LOCAL_RANK", str(parsed.local_rank))
+        return parsed
+
+
+def read_config(args: argparse.Namespace, loops: tuple[str, ...]) -> Config:
+    """The config of ``args`` with the common options in it.
+
+    Args:
+        args: From :class:`Parser`.
+        loops: The loops whose dataloaders are prepared, of ``'train'``, ``'val'``, ``'test'``.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+    for loop in loops:
+        loader = cfg.get(f"{loop}_dataloader")
+        if loader is not None:
+            cfg[f"{loop}_dataloader"] = prepared_loader(loader, cfg.get("default_scope"), args)
+    return cfg
+
+
+def prepared_loader(loader: dict, scope: str | None, args: argparse.Namespace) -> ConfigDict:
+    """A dataloader config with the defaults that the tools of its package set, and the options."""
+    loader = ConfigDict(loader)
+    if scope == "mmpretrain":
+        loader.setdefault("pin_memory", torch.cuda.is_available())
+        loader.setdefault("persistent_workers", True)
+        loader.setdefault("collate_fn", dict(type="default_collate"))
+    if args.no_pin_memory:
+        loader.pin_memory = False
+    # Without workers there are none to keep, and torch raises.
+    if args.no_persistent_workers or not loader.get("num_workers"):
+        loader.persistent_workers = False
+    return loader
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner of ``cfg``, in the process group that its launcher asks for."""
+    if cfg.launcher == "pytorch" and not torch.cuda.is_available():
+        # mmengine always picks a GPU; with a group already there it leaves the matter alone.
+        torch.distributed.init_process_group("gloo")
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(NameBadImages())
+    return runner
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End the program with a message and exit code 2, no traceback, when the user can mend it."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    except UnreadableImage as error:  # from a worker process the text starts with its traceback
+        message = "Stopped: " + str(error).rpartition("UnreadableImage: ")[2].strip()
+    else:
+        return
+    if is_first_process():
+        print(f"\n{message}", file=sys.stderr)
+    raise SystemExit(EXIT_CODE)
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of those that a launcher started."""
+    ranks = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+    return int(next((os.environ[name] for name in ranks if name in os.environ), 0)) == 0

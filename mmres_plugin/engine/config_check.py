@@ -1,0 +1,124 @@
+"""Reading a config, and finding the words in it that nothing will ever look at."""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from .errors import UserError, close_name, did_you_mean
+
+# Top-level keys that are read by somebody else than the constructor of the runner.
+CONVENTIONS = {
+    "activation_checkpointing",
+    "compile",
+    "custom_imports",
+    "dataset_type",
+    "data_root",
+    "efficient_conv_bn_eval",
+    "find_unused_parameters",
+    "model_wrapper_cfg",
+    "runner_type",
+    "sync_bn",
+    "test_pipeline",
+    "train_pipeline",
+    "tta_model",
+    "tta_pipeline",
+    "val_pipeline",
+    "vis_backends",
+}
+RUNNER_KEYS = (set(inspect.signature(Runner).parameters) - {"cfg"}) | CONVENTIONS
+
+
+def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read the config file ``path`` and put ``options`` into it.
+
+    Args:
+        path: Config file.
+        options: What ``--cfg-options`` gave, ``{'model.backbone.depth': 18}``.
+
+    Raises:
+        UserError: no such file, a file that cannot be read, an option that names nothing.
+    """
+    if not Path(path).is_file():
+        raise UserError([missing_config(path)])
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is a program: it can fail in any way
+        raise UserError(
+            [f"the config {path} cannot be read: {type(error).__name__}: {error}"]
+        ) from error
+    problems = list(misspelt_keys(cfg, path))
+    for key in options or {}:
+        problem = option_problem(cfg._cfg_dict, key)
+        if problem:
+            problems.append(f"--cfg-options {key}: {problem}")
+    if problems:
+        raise UserError(problems)
+    try:
+        cfg.merge_from_dict(options or {})
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError([f"--cfg-options does not fit the config: {error}"]) from error
+    return cfg
+
+
+def missing_config(path: str) -> str:
+    """The message for a config that is not there, with names that are close to it."""
+    asked = Path(path)
+    package = Path(__file__).resolve().parents[1]
+    places = [asked.parent, package / ".mim" / "configs", package.parent / "configs"]
+    found = {file for place in places if place.is_dir() for file in place.rglob("*.py")}
+    by_name = {file.stem: file for file in sorted(found, reverse=True)}
+    close = close_name(asked.stem, by_name)
+    if close:
+        hint = f"Did you mean {by_name[close]}?"
+    else:
+        hint = "The configs of the plugin are in the folder configs/."
+    return f"there is no config {path} (looked in {asked.parent.absolute()}). {hint}"
+
+
+def misspelt_keys(cfg: Config, path: str) -> Iterator[str]:
+    """A problem for each top-level key that is almost, but not quite, one the runner knows."""
+    for key in cfg:
+        meant = None if key in RUNNER_KEYS else close_name(key, RUNNER_KEYS)
+        if meant:
+            yield f"the config {path} has the unknown key '{key}'. Did you mean '{meant}'?"
+
+
+def option_problem(cfg: Any, key: str) -> str | None:
+    """Why the dotted ``key`` cannot be meant as it stands in ``cfg``, or None.
+
+    A new last word is allowed (``model.backbone.with_cp``), also together with the dict that holds
+    it (``optim_wrapper.clip_grad.max_norm``), as long as it is not a slip of a word beside it.
+    """
+    words = key.split(".")
+    node, here = cfg, ""
+    for position, word in enumerate(words):
+        if isinstance(node, list):
+            if not word.isdigit() or int(word) >= len(node):
+                return f"'{here}' is a list of {len(node)}: '{word}' must be 0 to {len(node) - 1}."
+            node = node[int(word)]
+        elif isinstance(node, dict):
+            if word not in node:
+                return new_word_problem(set(node), here, words[position:])
+            node = node[word]
+        elif node is not None:
+            return f"'{here}' is {node!r}, which has no '{word}'."
+        here = f"{here}.{word}" if here else word
+    return None
+
+
+def new_word_problem(siblings: set[str], here: str, words: list[str]) -> str | None:
+    """Why ``words`` cannot be added under ``here``, which holds ``siblings``, or None."""
+    place = f"'{here}'" if here else "the config"
+    if not here:
+        if words[0] in RUNNER_KEYS:
+            return None
+        siblings = siblings | RUNNER_KEYS
+    if close_name(words[0], siblings):
+        return f"{place} has no '{words[0]}'.{did_you_mean(words[0], siblings)}"
+    if not here or len(words) > 2:
+        return f"{place} has no '{words[0]}'. It has: {', '.join(sorted(siblings))}."
+    return None

@@ -1,0 +1,40 @@
+"""Errors that are the user's to mend, and the words that help: what, where, what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something in the command, the config or the files is not as it must be.
+
+    Args:
+        problems: One text per problem; all of them are shown, not only the first.
+        headline: The line above them.
+    """
+
+    def __init__(self, problems: Iterable[str], headline: str = "Nothing was started:") -> None:
+        self.problems = list(problems)
+        lines = [headline]
+        for problem in self.problems:
+            lines.append("  - " + problem.replace("\n", "\n    "))
+        super().__init__("\n".join(lines))
+
+
+class UnreadableImage(RuntimeError):
+    """An image of the data set cannot be decoded; the message names the file."""
+
+
+def close_name(name: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``name`` is probably a slip of, or None.
+
+    A slip is a letter or two. Names such as ``val_interval`` and ``interval`` look alike by the
+    share of letters in common but are different words, hence the limit on the lengths.
+    """
+    candidates = [other for other in known if abs(len(other) - len(name)) <= 2]
+    return next(iter(get_close_matches(name, candidates, n=1, cutoff=0.8)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``' Did you mean …?'`` for the closest of ``known``, or an empty string."""
+    close = close_name(name, known)
+    return f" Did you mean '{close}'?" if close else ""

@@ -1,0 +1,150 @@
+"""The checks before a run: everything that would fail later is said now, all of it at once."""
+
+import traceback
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import find_latest_checkpoint
+from torch import nn
+
+from .checkpoint_check import fit_problem, local_path, pretrained_modules, read_checkpoint
+from .data_check import missing_data
+from .errors import UserError
+from .type_check import unknown_model_types, unknown_types
+
+LOOPS = {"train": ("train", "val"), "test": ("test",)}
+# Less of a model than this filled from a file is taken for the wrong file.
+LEAST_SHARE = 0.5
+
+
+def check(cfg: Config, task: str) -> None:
+    """Raise one :class:`UserError` with everything that would make the run fail.
+
+    Looked at: the registered names, the data sets, the model, and the checkpoints that it starts
+    or continues from. Only what the task needs is looked at: testing needs no training data.
+
+    Args:
+        cfg: The config as the runner will get it, ``load_from`` and ``resume`` included.
+        task: ``'train'`` or ``'test'``.
+
+    Raises:
+        ValueError: unknown task.
+        UserError: there are problems.
+    """
+    if task not in LOOPS:
+        raise ValueError(f"task is {task!r}, must be one of {', '.join(map(repr, LOOPS))}")
+    loops = tuple(loop for loop in LOOPS[task] if cfg.get(f"{loop}_dataloader") is not None)
+    problems = [*incomplete(cfg, task), *unknown_types(cfg, loops), *missing_data(cfg, loops)]
+    try:
+        model = build_model(cfg)
+        starts = pretrained_modules(model) if task == "train" else ()
+        checks = [lambda args=args: pretrained_problems(*args) for args in starts]
+    except UserError as error:
+        problems += error.problems
+        model, checks = None, []
+    for part in [*checks, lambda: checkpoint_problems(cfg, task, model)]:
+        try:
+            problems += part()
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+
+
+def incomplete(cfg: Config, task: str) -> Iterator[str]:
+    """A problem for each key of the config without which the task cannot run."""
+    needed = ["model", f"{task}_dataloader", f"{task}_cfg"]
+    needed.append("optim_wrapper" if task == "train" else "test_evaluator")
+    for key in needed:
+        if cfg.get(key) is None:
+            yield f"the config has no '{key}', without which nothing can {task}."
+    if (cfg.get("auto_scale_lr") or {}).get("enable") and not cfg.auto_scale_lr.get(
+        "base_batch_size"
+    ):
+        yield (
+            "--auto-scale-lr: the config does not say for which total batch size its learning "
+            "rate is meant. Add auto_scale_lr=dict(base_batch_size=…)."
+        )
+
+
+def build_model(cfg: Config) -> nn.Module | None:
+    """The model of ``cfg``, without weights; None if the config has none.
+
+    Raises:
+        UserError: it cannot be built: an unknown type, a wrong argument.
+    """
+    if cfg.get("model") is None:
+        return None
+    settings = deepcopy(cfg.model)
+    if cfg.get("data_preprocessor") is not None:  # as the runner does
+        settings.setdefault("data_preprocessor", deepcopy(cfg.data_preprocessor))
+    try:
+        with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+            return MODELS.build(settings)
+    except Exception as error:  # constructors raise whatever they like
+        slips = list(unknown_model_types(cfg.model, cfg.get("default_scope")))
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = str(error).strip("'\"") or type(error).__name__
+        where = f"(raised in {last.filename}, line {last.lineno})"
+        raise UserError(slips or [f"model: cannot be built. {reason}\n{where}"]) from error
+
+
+def pretrained_problems(place: str, module: nn.Module, setting: Mapping) -> list[str]:
+    """What keeps the part of the model at ``place`` from starting from its ``init_cfg`` file."""
+    source = setting.get("checkpoint") or ""
+    path = local_path(source)
+    if path is None:
+        return []  # a URL: fetched by the runner
+    what = f"{place}.init_cfg.checkpoint"
+    content = read_checkpoint(path, what)
+    state = content.get("state_dict", content)
+    prefix = setting.get("prefix")
+    if prefix:
+        prefix = prefix.rstrip(".") + "."
+        inner = {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
+        if not inner:
+            starts = sorted({name.partition(".")[0] for name in state})
+            return [
+                f"{what}: no name in {path} starts with the prefix '{prefix}'. "
+                f"They start with: {', '.join(starts)}."
+            ]
+        state = inner
+    problem, remark = fit_problem(deepcopy(module), state, LEAST_SHARE)
+    if remark:
+        print_log(f"{what}: {path} fills {place} in part. {remark}", logger="current")
+    return [f"{what}: {path} does not fit {place}. {problem}"] if problem else []
+
+
+def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> list[str]:
+    """What keeps the run from its ``load_from`` checkpoint (``--resume``, the one to test …)."""
+    resume = task == "train" and cfg.get("resume")
+    source = cfg.get("load_from")
+    what = "--resume" if resume else "load_from" if task == "train" else "checkpoint"
+    if resume and source is None and Path(cfg.work_dir).is_dir():
+        source = find_latest_checkpoint(cfg.work_dir)
+    path = local_path(source) if source else None
+    if path is None:
+        return []
+    content = read_checkpoint(path, what)
+    problems = []
+    if resume and not {"meta", "message_hub", "optimizer"} <= content.keys():
+        problems.append(
+            f"{what}: {path} holds weights but not the state of a training. To start a new "
+            f"training from them: --cfg-options load_from={path}"
+        )
+    if model is not None:
+        share = LEAST_SHARE if what == "load_from" else 1
+        problem, remark = fit_problem(model, content.get("state_dict", content), share)
+        if problem:
+            problems.append(f"{what}: {path} does not fit the config's model. {problem}")
+        if remark:
+            print_log(f"{what}: {path} fits in part. {remark}", logger="current")
+    return problems

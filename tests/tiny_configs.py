@@ -1,0 +1,72 @@
+"""Config files of small models on the tiny data sets, written where a test wants them."""
+
+from pathlib import Path
+
+DETECTOR = """
+_base_ = [
+    'mmdet::_base_/datasets/coco_detection.py',
+    'mmdet::_base_/schedules/schedule_1x.py',
+    'mmdet::_base_/default_runtime.py',
+]
+model = dict(
+    type='FCOS',
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32),
+    backbone=dict(type='mmres_plugin.SReResNet', depth=18, out_indices=(1, 2, 3)),
+    neck=dict(type='FPN', in_channels=[128, 256, 512], out_channels=32, num_outs=3),
+    bbox_head=dict(
+        type='FCOSHead',
+        num_classes=80,
+        in_channels=32,
+        feat_channels=32,
+        stacked_convs=1,
+        strides=[8, 16, 32],
+        regress_ranges=((-1, 32), (32, 64), (64, 1e8))),
+    test_cfg=dict(nms_pre=50, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5),
+                  max_per_img=10))
+_base_.train_dataloader.dataset.pipeline[2].scale = (80, 64)
+_base_.val_dataloader.dataset.pipeline[1].scale = (80, 64)
+"""
+
+CLASSIFIER = """
+_base_ = [
+    'mmpretrain::_base_/models/resnet18.py',
+    'mmpretrain::_base_/datasets/imagenet_bs32.py',
+    'mmpretrain::_base_/schedules/imagenet_bs256.py',
+    'mmpretrain::_base_/default_runtime.py',
+]
+model = dict(backbone=dict(type='mmres_plugin.SReResNet'))
+_base_.train_dataloader.dataset.pipeline[1].scale = 32
+_base_.val_dataloader.dataset.pipeline[1].scale = 40
+_base_.val_dataloader.dataset.pipeline[2].crop_size = 32
+"""
+
+SHORT = """
+train_cfg = dict(max_epochs=2)
+default_hooks = dict(logger=dict(interval=1))
+train_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(data_root={root!r}))
+val_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(data_root={root!r}))
+test_dataloader = val_dataloader
+randomness = dict(seed=0)
+"""
+
+COCO_METRIC = """
+val_evaluator = dict(ann_file={root!r} + '/annotations/instances_val2017.json')
+test_evaluator = val_evaluator
+"""
+
+
+def detector_config(path: Path, coco: Path, extra: str = "") -> Path:
+    """Write to ``path`` an FCOS on SReResNet-18 for the data in ``coco``; ``extra`` goes last."""
+    path.write_text((DETECTOR + (SHORT + COCO_METRIC).format(root=str(coco))) + extra)
+    return path
+
+
+def classifier_config(path: Path, imagenet: Path, extra: str = "") -> Path:
+    """Write to ``path`` a SReResNet-18 classifier for the data in ``imagenet``."""
+    path.write_text((CLASSIFIER + SHORT.format(root=str(imagenet))) + extra)
+    return path

@@ -1,0 +1,96 @@
+"""Tiny data sets in the layouts of COCO 2017 and ImageNet, for tests that really train.
+
+The same arguments always give the same pictures.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmdet.datasets import CocoDataset
+
+
+def draw(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
+    """A noisy picture of ``size`` (height, width) with one bright box, and the box (x, y, w, h)."""
+    height, width = size
+    picture = rng.integers(0, 80, (height, width, 3), dtype=np.uint8)
+    w, h = (int(side * rng.uniform(0.3, 0.6)) for side in (width, height))
+    x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+    picture[y : y + h, x : x + w] = rng.integers(120, 255, 3, dtype=np.uint8)
+    return picture, [x, y, w, h]
+
+
+def make_coco(
+    root: str | Path, train: int = 4, val: int = 2, size: tuple[int, int] = (64, 80), seed: int = 0
+) -> Path:
+    """Write ``annotations/instances_{train,val}2017.json`` and ``{train,val}2017/*.jpg``.
+
+    Args:
+        root: Folder to write into; made if missing.
+        train: Number of training images, each with one object.
+        val: Number of validation images.
+        size: Height and width of the images in pixels.
+        seed: For other pictures.
+
+    Returns:
+        ``root`` as a path.
+    """
+    root, rng = Path(root), np.random.default_rng(seed)
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    names = CocoDataset.METAINFO["classes"]
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
+    for split, count in (("train2017", train), ("val2017", val)):
+        (root / split).mkdir(exist_ok=True)
+        images, annotations = [], []
+        for index in range(1, count + 1):
+            picture, box = draw(size, rng)
+            name = f"{index:012d}.jpg"
+            cv2.imwrite(str(root / split / name), picture)
+            images.append({"id": index, "file_name": name, "height": size[0], "width": size[1]})
+            annotations.append(
+                {
+                    "id": index,
+                    "image_id": index,
+                    "category_id": 1 + index % len(names),
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                    "segmentation": [],
+                }
+            )
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return root
+
+
+def make_imagenet(
+    root: str | Path, train: int = 8, val: int = 4, size: int = 48, classes: int = 2, seed: int = 0
+) -> Path:
+    """Write ``{train,val}/<class>/*.JPEG`` and ``meta/{train,val}.txt``.
+
+    The lists in ``meta`` make mmpretrain take fewer than 1,000 class folders.
+
+    Args:
+        root: Folder to write into; made if missing.
+        train: Number of training images, dealt out to the classes in turn.
+        val: Number of validation images.
+        size: Height and width of the images in pixels.
+        classes: Number of class folders, at most 1,000.
+        seed: For other pictures.
+
+    Returns:
+        ``root`` as a path.
+    """
+    root, rng = Path(root), np.random.default_rng(seed)
+    (root / "meta").mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", train), ("val", val)):
+        lines = []
+        for index in range(count):
+            label = index % classes
+            name = f"n{label:08d}/{split}_{index:04d}.JPEG"
+            (root / split / name).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / split / name), draw((size, size), rng)[0])
+            lines.append(f"{name} {label}")
+        (root / "meta" / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    return root

@@ -1,0 +1,102 @@
+"""Evaluate a checkpoint: ``python tools/test.py configs/… work_dirs/…/epoch_12.pth``."""
+
+from copy import deepcopy
+
+import mmengine
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import METRICS
+
+import mmres_plugin  # noqa: F401  the names of the plugin, before a config is read
+from mmres_plugin.engine.command_line import Parser, build_runner, read_config, user_errors
+from mmres_plugin.engine.errors import UserError
+from mmres_plugin.engine.preflight import check
+
+
+def parse_args():
+    parser = Parser("Evaluate a classifier or a detector")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--out", help="write the predictions to this .pkl file")
+    parser.add_argument(
+        "--out-item",
+        choices=["metrics", "pred"],
+        default="pred",
+        help="what --out writes: predictions (.pkl), or metrics (.json, .yaml or .pkl)",
+    )
+    parser.add_argument("--amp", action="store_true", help="run the model in mixed precision")
+    parser.add_argument("--show", action="store_true", help="show the predictions in a window")
+    parser.add_argument("--show-dir", help="folder for pictures of the predictions")
+    parser.add_argument("--interval", type=int, default=1, help="show every n-th image")
+    parser.add_argument("--wait-time", type=float, default=2, help="seconds per window")
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="average over augmented images: tta_model and tta_pipeline of the config, else flips",
+    )
+    parser.add_common_options()
+    return parser.parse_args()
+
+
+def show_predictions(cfg: Config, args) -> None:
+    """Switch on the visualization hook, whose arguments differ between the packages."""
+    hook = (cfg.get("default_hooks") or {}).get("visualization")
+    if hook is None:
+        raise UserError(
+            ["--show and --show-dir need a visualization hook in default_hooks of the config."]
+        )
+    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if hook.type.rpartition(".")[2].startswith("Det"):
+        hook.update(draw=True, test_out_dir=args.show_dir)
+    else:
+        hook.update(enable=True, out_dir=args.show_dir)
+
+
+def augment(cfg: Config) -> None:
+    """Wrap model and pipeline for test-time augmentation."""
+    dataset = cfg.test_dataloader.dataset
+    while "dataset" in dataset:
+        dataset = dataset.dataset
+    detection = cfg.default_scope == "mmdet"
+    if "tta_model" not in cfg:
+        cfg.tta_model = dict(type="mmpretrain.AverageClsScoreTTA")
+        if detection:
+            nms = dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
+            cfg.tta_model = dict(type="mmdet.DetTTAModel", tta_cfg=nms)
+    if "tta_pipeline" not in cfg:
+        pack = deepcopy(dataset.pipeline[-1])
+        if detection:  # boxes are mirrored back by what is written here
+            default = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+            keys = pack.get("meta_keys", default)
+            pack.meta_keys = (*keys, "flip", "flip_direction")
+        flips = [dict(type="RandomFlip", prob=prob) for prob in (1.0, 0.0)]
+        both = dict(type="TestTimeAug", transforms=[flips, [pack]])
+        cfg.tta_pipeline = [*dataset.pipeline[:-1], both]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        cfg = read_config(args, loops=("test",))
+        cfg.load_from = args.checkpoint
+        if args.out and args.out_item == "pred" and not args.out.endswith((".pkl", ".pickle")):
+            raise UserError([f"--out {args.out}: predictions are written as .pkl"])
+        if args.show or args.show_dir:
+            show_predictions(cfg, args)
+        check(cfg, "test")
+        if args.amp:
+            cfg.test_cfg.fp16 = True
+        if args.tta:
+            augment(cfg)
+        runner = build_runner(cfg)
+        if args.out and args.out_item == "pred":
+            kind = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
+            dump = METRICS.build(dict(type=kind, out_file_path=args.out))
+            runner.test_evaluator.metrics.append(dump)
+        metrics = runner.test()
+        if args.out and args.out_item == "metrics":
+            mmengine.dump(metrics, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Train a classifier or a detector: ``python tools/train.py configs/…``."""
+
+import torch
+from mmengine.config import Config
+
+import mmres_plugin  # noqa: F401  the names of the plugin, before a config is read
+from mmres_plugin.engine.command_line import Parser, build_runner, read_config, user_errors
+from mmres_plugin.engine.preflight import check
+
+
+def parse_args():
+    parser = Parser("Train a classifier or a detector")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        help="continue from this checkpoint; without a value, from the latest in the work dir",
+    )
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+    parser.add_argument("--no-validate", action="store_true", help="do not validate in between")
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate by the total batch size over the one it is meant for "
+        "(auto_scale_lr.base_batch_size of the config)",
+    )
+    parser.add_common_options()
+    return parser.parse_args()
+
+
+def merge_options(cfg: Config, args) -> None:
+    """Put the options into the config."""
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp and cfg.get("optim_wrapper") is not None:
+        if torch.cuda.is_available():
+            cfg.optim_wrapper.type = "AmpOptimWrapper"
+            cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+        else:
+            cfg.optim_wrapper.type = "CPUAmpOptimWrapper"
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == "auto" else args.resume
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr = dict(cfg.get("auto_scale_lr") or {}, enable=True)
+
+
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        cfg = read_config(args, loops=("train", "val"))
+        merge_options(cfg, args)
+        check(cfg, "train")
+        build_runner(cfg).train()
+
+
+if __name__ == "__main__":
+    main()
