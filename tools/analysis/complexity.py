@@ -1,0 +1,132 @@
+"""Parameters and multiply-accumulates (MACs) of models, and the tables that show them.
+
+    python tools/analysis/complexity.py iresnet50_8xb32_in1k seresnext50-32x4d_8xb32_in1k
+    python tools/analysis/complexity.py configs/sreresnet/fcos_sreresnet50_1x.py --size 800 1344
+    python tools/analysis/complexity.py --write     # renew metafiles and tables
+    python tools/analysis/complexity.py --check     # exit status 1 if one is stale
+
+Counted are the MACs of convolutions, transposed convolutions and linear layers for one image,
+each time that they run. Norms, activations, pooling and products of whole maps are not. Networks
+are built on PyTorch's meta device: nothing is computed and no memory is needed.
+"""
+
+import argparse
+import copy
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.apis.model import ModelHub
+from model_tables import model_configs, renew_files
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.overrides import TorchFunctionMode
+
+import mmres_plugin  # noqa: F401 (adds our names to the hub)
+
+IMAGENET_SIZE = (224, 224)
+
+
+class _MetaWeights(TorchFunctionMode):
+    """Makes new weights on the meta device.
+
+    Under `torch.device('meta')` every tensor would go there, also the drop-path rates whose values
+    the constructor of MMPretrain's ResNet reads.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        on_meta = {'device': 'meta'} if func in (torch.empty, torch.ones, torch.zeros) else {}
+        return func(*args, **{**(kwargs or {}), **on_meta})
+
+
+class Complexity(NamedTuple):
+    """What a model costs.
+
+    Attributes:
+        params: Number of parameters.
+        macs: Multiply-accumulates for one image.
+    """
+
+    params: int
+    macs: int
+
+
+def count(
+    config: Config, size: tuple[int, int] = IMAGENET_SIZE, backbone_only: bool = False
+) -> Complexity:
+    """Count the model of a config: a whole classifier, but of a detector the backbone alone.
+
+    Args:
+        config: A config with a ``model``; it is not changed.
+        size: Height and width of the image, in pixels.
+        backbone_only: Leave a classifier's head out, too.
+
+    Raises:
+        ValueError: If the model has layers whose MACs this function does not know.
+    """
+    whole = config.model.type == 'ImageClassifier' and not backbone_only
+    cfg = config.model if whole else config.model.backbone
+    with _MetaWeights(), DefaultScope.overwrite_default_scope(config.default_scope):
+        model = MODELS.build(copy.deepcopy(cfg)).eval()
+    macs = 0
+
+    def add(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        nonlocal macs
+        # Every element of the output takes one row of the weight; in a transposed convolution
+        # every element of the input gives to one row.
+        elements = inputs[0] if isinstance(layer, _ConvTransposeNd) else output
+        macs += elements.numel() * layer.weight[0].numel()
+
+    for name, layer in model.named_modules():
+        if isinstance(layer, (_ConvNd, nn.Linear)):
+            layer.register_forward_hook(add)
+        elif any(p.ndim > 1 for p in layer.parameters(recurse=False)):
+            raise ValueError(f'cannot count the MACs of {name}, a {type(layer).__name__}')
+    with torch.no_grad():
+        model(torch.empty(1, 3, *size, device='meta'))
+    return Complexity(sum(p.numel() for p in model.parameters()), macs)
+
+
+def load_config(name: str) -> Config:
+    """The config of a hub name, or the one at a path."""
+    return Config.fromfile(name) if Path(name).suffix == '.py' else ModelHub.get(name).config
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('models', nargs='*', help='hub names or paths of configs')
+    parser.add_argument(
+        '--size', nargs=2, type=int, default=IMAGENET_SIZE, metavar=('HEIGHT', 'WIDTH')
+    )
+    parser.add_argument(
+        '--backbone', action='store_true', help="leave out classifiers' heads (detectors': always)"
+    )
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument('--write', action='store_true', help='renew metafiles and tables')
+    modes.add_argument('--check', action='store_true', help='fail if one of them is stale')
+    args = parser.parse_args()
+    renew = args.write or args.check
+    if bool(args.models) == renew:
+        parser.error('give models to count, or --write, or --check')
+
+    configs = model_configs() if renew else {name: name for name in args.models}
+    counts = {}
+    print(f'{"":40} params M   MACs G')
+    for name, config in configs.items():
+        counts[name] = count(load_config(str(config)), tuple(args.size), args.backbone)
+        print(f'{name:40} {counts[name].params / 1e6:8.3f} {counts[name].macs / 1e9:8.3f}')
+    if not renew:
+        return 0
+
+    stale = renew_files(counts, write=args.write)
+    for path in stale:
+        print(f'{"renewed" if args.write else "stale"}: {path}')
+    if stale and args.check:
+        print('renew with: python tools/analysis/complexity.py --write')
+    return int(args.check and bool(stale))
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
