@@ -187,6 +187,11 @@ class ResidualBlock(BaseModule):
                 x = getattr(self, name)(x)
         return x
 
+    def conv_norm_pairs(self) -> list[tuple[str, str]]:
+        """Names of the convolutions and of the norms that directly follow them, for folding."""
+        names = enumerate(self.norm_names, 1)
+        return [(f'conv{i}', norm_name) for i, norm_name in names if norm_name is not None]
+
     def zero_init_last_norm(self) -> None:
         """Zero the scale of the norm before the sum, where there is one.
 

@@ -262,6 +262,13 @@ class ResNet(_ResNet):
             self._check_images(x)
         return super().forward(x)
 
+    def conv_norm_pairs(self) -> list[tuple[str, str]]:
+        """Names of the stem's convolution and of its norm, for folding.
+
+        A deep stem is made of MMCV's ``ConvModule``, which knows its own.
+        """
+        return [] if self.deep_stem else [('conv1', self.norm1_name)]
+
     def _check_images(self, x: Tensor) -> None:
         channels, height, width = x.shape[-3:]
         if channels != self.in_channels:

@@ -51,7 +51,16 @@ def projection(
             ),
             build_norm_layer(norm_cfg, out_channels)[1],
         ]
-    return nn.Sequential(*layers)
+    return Projection(*layers)
+
+
+class Projection(nn.Sequential):
+    """The layers of a projection: a pool, or a convolution and its norm, or all three."""
+
+    def conv_norm_pairs(self) -> list[tuple[str, str]]:
+        """Names of the convolution and of the norm that follows it, for folding."""
+        names = list(self._modules)
+        return [(names[-2], names[-1])] if len(names) > 1 else []
 
 
 class EncoderDecoder(BaseModule):
@@ -114,3 +123,7 @@ class EncoderDecoder(BaseModule):
         # off where p is odd, which is what output padding 0 computes, with no look at the parity.
         decoded = self.decoder_conv(self.encoder(p))[..., : p.shape[-2], : p.shape[-1]]
         return p + self.decoder_norm(decoded)
+
+    def conv_norm_pairs(self) -> list[tuple[str, str]]:
+        """Names of both convolutions and of the norms that follow them, for folding."""
+        return [('encoder.0', 'encoder.1'), ('decoder_conv', 'decoder_norm')]

@@ -1,0 +1,102 @@
+"""Trained models from config and checkpoint, and folded checkpoints that need no config."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from ..engine.checkpoint_check import fit_problem, read_checkpoint
+from ..engine.config_check import load_config
+from ..engine.errors import UserError
+from .fold import FoldedNorm, fold_norms
+
+MARK = "mmres_plugin_folded"
+
+
+def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.Module:
+    """The model of ``config`` in evaluation mode.
+
+    Args:
+        config: A config file of MMPretrain or MMDetection.
+        checkpoint: Its trained weights; None leaves the weights random, for tests of speed.
+
+    Raises:
+        UserError: If a file cannot be read, or the checkpoint does not fit the model.
+    """
+    model = build(load_config(str(config)))
+    if checkpoint is not None:
+        content = read_checkpoint(Path(checkpoint), "checkpoint")
+        if MARK in content.get("meta", {}):
+            raise UserError(
+                [f"checkpoint: {checkpoint} is already folded; load_folded opens it"], ""
+            )
+        fill(model, content, checkpoint)
+    return model
+
+
+def save_folded(config: str | Path, checkpoint: str | Path, out: str | Path) -> nn.Module:
+    """Fold a trained model and write it, with its config, to one file for :func:`load_folded`.
+
+    Args:
+        config: The config file that the model was trained with.
+        checkpoint: Its trained weights.
+        out: The file to write.
+
+    Returns:
+        The folded model.
+
+    Raises:
+        UserError: As in :func:`load_model`.
+    """
+    folded = fold_norms(load_model(config, checkpoint))
+    cfg = load_config(str(config))
+    torch.save(
+        {"meta": {MARK: True, "cfg": cfg.pretty_text}, "state_dict": folded.state_dict()}, out
+    )
+    return folded
+
+
+def load_folded(path: str | Path) -> nn.Module:
+    """The folded model that :func:`save_folded` has written, in evaluation mode.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: If the file cannot be read or is none of these.
+    """
+    content = read_checkpoint(Path(path), "checkpoint")
+    if MARK not in content.get("meta", {}):
+        raise UserError(
+            [
+                f"checkpoint: {path} is not folded: make it with tools/model_converters/"
+                "fold_checkpoint.py, or open it with load_model"
+            ],
+            "",
+        )
+    model = fold_norms(build(Config.fromstring(content["meta"]["cfg"], ".py")))
+    fill(model, content, path)
+    return model
+
+
+def build(cfg: Config) -> nn.Module:
+    """The model of ``cfg`` as a runner builds it, with random weights, in evaluation mode."""
+    init_default_scope(cfg.get("default_scope", "mmpretrain"))
+    settings = dict(cfg.model)
+    if "data_preprocessor" in cfg:
+        settings.setdefault("data_preprocessor", cfg.data_preprocessor)
+    return MODELS.build(settings).eval()
+
+
+def fill(model: nn.Module, content: dict, path: str | Path) -> None:
+    """Load the weights of a checkpoint's ``content``, all of them or none."""
+    problem, _ = fit_problem(model, content.get("state_dict", content))
+    if problem:
+        raise UserError([f"checkpoint: {path} does not fit the model.\n{problem}"], "")
+
+
+def count_folded(model: nn.Module) -> int:
+    """How many norms of ``model`` are folded."""
+    return sum(isinstance(module, FoldedNorm) for module in model.modules())

@@ -1,0 +1,119 @@
+"""Folding of batch norms into the convolutions before them, for deployment.
+
+In evaluation mode a batch norm is one factor and one offset a channel. Where it alone follows a
+convolution, both can be moved into the weights and the bias, and the norm's pass over the
+features is gone.
+
+Which norm follows which convolution is never guessed from the order of modules, which is wrong
+where a norm stands behind a sum (IResNet): a module says it, in a method ``conv_norm_pairs`` that
+returns pairs of names below it. MMCV's ``ConvModule``, of which necks, heads and deep stems are
+made, says it in its ``order``.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from mmcv.cnn import ConvModule
+from mmcv.cnn.bricks import wrappers
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+# What is folded is told by its forward and not by its type alone: subclasses that only construct
+# differently fold as well, those that compute something else (ConvWS2d, norms with an activation
+# inside) do not.
+CONV_FORWARDS = (nn.Conv2d.forward, wrappers.Conv2d.forward)
+TRANSPOSED_FORWARDS = (nn.ConvTranspose2d.forward, wrappers.ConvTranspose2d.forward)
+NORM_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+
+
+class FoldedNorm(nn.Identity):
+    """Stands where a norm was that is folded into the convolution before it."""
+
+    def train(self, mode: bool = True) -> "FoldedNorm":
+        """Stay in evaluation mode.
+
+        Raises:
+            RuntimeError: If ``mode`` is True. The model cannot be trained: its norms are gone.
+        """
+        if mode:
+            raise RuntimeError(
+                "this model cannot be set to training mode: fold_norms has folded its batch "
+                "norms into the convolutions; train the model that it was made from"
+            )
+        return super().train(mode)
+
+
+def fold_norms(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` in evaluation mode whose batch norms are folded into convolutions.
+
+    Its outputs are those of ``model.eval()``, up to rounding. Norms that cannot be folded stay:
+    those that do not directly follow a convolution, those without running statistics (group norm
+    and others), and those whose convolution has other users or is of a special kind (deformable).
+    A folded model comes back as it is, and refuses ``train()``.
+
+    Args:
+        model: A backbone, a classifier, a detector, or any module that contains one. It is not
+            changed.
+    """
+    model = copy.deepcopy(model).eval()
+    pairs = list(_pairs(model))
+    # Heads may share one convolution among levels that have a norm each: no weights fit them all.
+    users = Counter(id(conv) for conv, _, _ in pairs)
+    for conv, holder, name in pairs:
+        norm = holder.get_submodule(name)
+        if users[id(conv)] == 1 and _foldable(conv, norm):
+            _fold(conv, norm)
+            parent, _, leaf = name.rpartition(".")
+            setattr(holder.get_submodule(parent), leaf, FoldedNorm().eval())
+            if isinstance(holder, ConvModule):  # its own way to skip the norm has nothing to skip
+                holder.turn_on_efficient_conv_bn_eval(False)
+    return model
+
+
+def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
+    """Each convolution that a norm follows, with the module that holds the norm and its name."""
+    for module in model.modules():
+        if isinstance(module, ConvModule):
+            follows = module.order.index("norm") == module.order.index("conv") + 1
+            if module.with_norm and follows:
+                yield module.conv, module, module.norm_name
+        elif hasattr(module, "conv_norm_pairs"):
+            for conv_name, norm_name in module.conv_norm_pairs():
+                yield module.get_submodule(conv_name), module, norm_name
+
+
+def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
+    return (
+        type(conv).forward in CONV_FORWARDS + TRANSPOSED_FORWARDS
+        and "weight" in conv._parameters  # and not computed anew by a weight norm or the like
+        and type(norm).forward in NORM_FORWARDS
+        and norm.running_mean is not None
+    )
+
+
+@torch.no_grad()
+def _fold(conv: nn.Module, norm: nn.Module) -> None:
+    """Give ``conv`` the weights and the bias that make ``norm`` needless."""
+    scale, shift = scale_and_shift(norm)
+    weight = conv.weight.double()
+    if type(conv).forward in TRANSPOSED_FORWARDS:  # in_channels × out_channels/groups × k × k
+        grouped = weight.unflatten(0, (conv.groups, -1))
+        weight = (grouped * scale.view(conv.groups, 1, -1, 1, 1)).flatten(0, 1)
+    else:  # out_channels × in_channels/groups × k × k
+        weight = weight * scale.view(-1, 1, 1, 1)
+    bias = shift if conv.bias is None else shift + scale * conv.bias.double()
+    conv.weight.copy_(weight)
+    conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=conv.weight.requires_grad)
+
+
+def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Factor and offset of each channel that ``norm`` applies in evaluation mode, in float64."""
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    shift = -norm.running_mean.double() * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.double()
+    return scale, shift

@@ -1,0 +1,44 @@
+"""Fold the batch norms of a trained model into its convolutions.
+
+``python tools/model_converters/fold_checkpoint.py CONFIG CHECKPOINT OUT`` writes a file that holds
+config and folded weights; ``mmres_plugin.deploy.load_folded(OUT)`` opens it.
+"""
+
+import argparse
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmres_plugin.deploy import load_model, save_folded
+from mmres_plugin.deploy.checkpoint import count_folded
+from mmres_plugin.engine.command_line import user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Fold batch norms into convolutions")
+    parser.add_argument("config", help="config file the model was trained with")
+    parser.add_argument("checkpoint", help="its checkpoint file")
+    parser.add_argument("out", help="file to write")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(224, 224), help="height and width of the check"
+    )
+    return parser.parse_args()
+
+
+@torch.no_grad()
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        model = load_model(args.config, args.checkpoint)
+        folded = save_folded(args.config, args.checkpoint, args.out)
+    images = torch.rand(1, 3, *args.size)
+    pairs = zip(model.extract_feat(images), folded.extract_feat(images), strict=True)
+    difference = max(((a - b).abs().max() / a.abs().max()).item() for a, b in pairs)
+    norms = sum(isinstance(module, _BatchNorm) for module in model.modules())
+    print(f"folded {count_folded(folded)} of {norms} norms")
+    print(f"largest relative difference of the features: {difference:.1e}")
+    print(f"written: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
