@@ -37,7 +37,7 @@ class _MetaWeights(TorchFunctionMode):
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        on_meta = {'device': 'meta'} if func in (torch.empty, torch.ones, torch.zeros) else {}
+        on_meta = {"device": "meta"} if func in (torch.empty, torch.ones, torch.zeros) else {}
         return func(*args, **{**(kwargs or {}), **on_meta})
 
 
@@ -66,7 +66,7 @@ def count(
     Raises:
         ValueError: If the model has layers whose MACs this function does not know.
     """
-    whole = config.model.type == 'ImageClassifier' and not backbone_only
+    whole = config.model.type == "ImageClassifier" and not backbone_only
     cfg = config.model if whole else config.model.backbone
     with _MetaWeights(), DefaultScope.overwrite_default_scope(config.default_scope):
         model = MODELS.build(copy.deepcopy(cfg)).eval()
@@ -83,50 +83,50 @@ def count(
         if isinstance(layer, (_ConvNd, nn.Linear)):
             layer.register_forward_hook(add)
         elif any(p.ndim > 1 for p in layer.parameters(recurse=False)):
-            raise ValueError(f'cannot count the MACs of {name}, a {type(layer).__name__}')
+            raise ValueError(f"cannot count the MACs of {name}, a {type(layer).__name__}")
     with torch.no_grad():
-        model(torch.empty(1, 3, *size, device='meta'))
+        model(torch.empty(1, 3, *size, device="meta"))
     return Complexity(sum(p.numel() for p in model.parameters()), macs)
 
 
 def load_config(name: str) -> Config:
     """The config of a hub name, or the one at a path."""
-    return Config.fromfile(name) if Path(name).suffix == '.py' else ModelHub.get(name).config
+    return Config.fromfile(name) if Path(name).suffix == ".py" else ModelHub.get(name).config
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('models', nargs='*', help='hub names or paths of configs')
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("models", nargs="*", help="hub names or paths of configs")
     parser.add_argument(
-        '--size', nargs=2, type=int, default=IMAGENET_SIZE, metavar=('HEIGHT', 'WIDTH')
+        "--size", nargs=2, type=int, default=IMAGENET_SIZE, metavar=("HEIGHT", "WIDTH")
     )
     parser.add_argument(
-        '--backbone', action='store_true', help="leave out classifiers' heads (detectors': always)"
+        "--backbone", action="store_true", help="leave out classifiers' heads (detectors': always)"
     )
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument('--write', action='store_true', help='renew metafiles and tables')
-    modes.add_argument('--check', action='store_true', help='fail if one of them is stale')
+    modes.add_argument("--write", action="store_true", help="renew metafiles and tables")
+    modes.add_argument("--check", action="store_true", help="fail if one of them is stale")
     args = parser.parse_args()
     renew = args.write or args.check
     if bool(args.models) == renew:
-        parser.error('give models to count, or --write, or --check')
+        parser.error("give models to count, or --write, or --check")
 
     configs = model_configs() if renew else {name: name for name in args.models}
     counts = {}
-    print(f'{"":40} params M   MACs G')
+    print(f"{'':40} params M   MACs G")
     for name, config in configs.items():
         counts[name] = count(load_config(str(config)), tuple(args.size), args.backbone)
-        print(f'{name:40} {counts[name].params / 1e6:8.3f} {counts[name].macs / 1e9:8.3f}')
+        print(f"{name:40} {counts[name].params / 1e6:8.3f} {counts[name].macs / 1e9:8.3f}")
     if not renew:
         return 0
 
     stale = renew_files(counts, write=args.write)
     for path in stale:
-        print(f'{"renewed" if args.write else "stale"}: {path}')
+        print(f"{'renewed' if args.write else 'stale'}: {path}")
     if stale and args.check:
-        print('renew with: python tools/analysis/complexity.py --write')
+        print("renew with: python tools/analysis/complexity.py --write")
     return int(args.check and bool(stale))
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     raise SystemExit(main())

@@ -13,10 +13,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mmpretrain.apis.model import ModelHub
+from modelindex.models.Model import Model
 
 ROOT = Path(__file__).parents[2]
-SUFFIX = '_8xb32_in1k'
-TABLE = re.compile(r'(<!-- models: (.+?) -->\n).*?(<!-- end of models -->)', re.DOTALL)
+SUFFIX = "_8xb32_in1k"
+TABLE = re.compile(r"(<!-- models: (.+?) -->\n).*?(<!-- end of models -->)", re.DOTALL)
 HEADER = """| Model | Params (M) | MACs (G) | Top-1 (%) | Top-5 (%) |
 |---|---:|---:|---:|---:|
 """
@@ -24,8 +25,24 @@ HEADER = """| Model | Params (M) | MACs (G) | Top-1 (%) | Top-5 (%) |
 
 def model_configs() -> dict[str, Path]:
     """Config of each ImageNet model by its name, 18 layers before 101."""
-    paths = (ROOT / 'configs').glob(f'[!_]*/*{SUFFIX}.py')
+    paths = ROOT.glob(f"configs/[!_]*/*{SUFFIX}.py")
     return {path.stem: path for path in sorted(paths, key=_natural_order)}
+
+
+def pages() -> list[Path]:
+    """The Markdown pages that have tables."""
+    families = [path.with_name("README.md") for path in metafiles()]
+    return [ROOT / "README.md", ROOT / "docs/models.md", *families]
+
+
+def metafiles() -> list[Path]:
+    """The metafiles of the families."""
+    return sorted(ROOT.glob("configs/*/metafile.yml"))
+
+
+def hub_entry(name: str) -> Model:
+    """What the hub knows of a model; unlike `ModelHub.get` it does not parse the config."""
+    return ModelHub._models_dict[name]
 
 
 def renew_files(counts: dict[str, tuple[int, int]], write: bool) -> list[Path]:
@@ -35,21 +52,19 @@ def renew_files(counts: dict[str, tuple[int, int]], write: bool) -> list[Path]:
         counts: Parameters and MACs of each model of :func:`model_configs`.
         write: Also bring the stale ones up to date.
     """
-    metafiles = sorted((ROOT / 'configs').glob('*/metafile.yml'))
-    pages = [ROOT / 'README.md', ROOT / 'docs/models.md', *(ROOT / 'configs').glob('*/README.md')]
-    renewed = {path: _metafile(path.read_text('utf-8'), counts) for path in metafiles}
-    renewed |= {path: _page(path, counts) for path in sorted(pages)}
-    stale = [path for path, text in renewed.items() if text != path.read_text('utf-8')]
+    renewed = {path: _metafile(path.read_text("utf-8"), counts) for path in metafiles()}
+    renewed |= {path: _page(path, counts) for path in pages()}
+    stale = [path for path, text in renewed.items() if text != path.read_text("utf-8")]
     if write:
         for path in stale:
-            path.write_text(renewed[path], 'utf-8')
+            path.write_text(renewed[path], "utf-8")
     return stale
 
 
 def _metafile(text: str, counts: dict[str, tuple[int, int]]) -> str:
     for name, (params, macs) in counts.items():
-        numbers = rf'(Name: {name}\n.*?FLOPs: )\d+(\n\s+Parameters: )\d+'
-        text = re.sub(numbers, rf'\g<1>{macs}\g<2>{params}', text, count=1, flags=re.DOTALL)
+        numbers = rf"(Name: {name}\n.*?FLOPs: )\d+(\n\s+Parameters: )\d+"
+        text = re.sub(numbers, rf"\g<1>{macs}\g<2>{params}", text, count=1, flags=re.DOTALL)
     return text
 
 
@@ -58,37 +73,37 @@ def _page(path: Path, counts: dict[str, tuple[int, int]]) -> str:
         start, patterns, end = match.groups()
         configs = [config for pattern in patterns.split() for config in _matching(pattern)]
         rows = [_row(config, *counts[config.stem], path.parent) for config in configs]
-        return start + HEADER + ''.join(rows) + end
+        return start + HEADER + "".join(rows) + end
 
-    return TABLE.sub(table, path.read_text('utf-8'))
+    return TABLE.sub(table, path.read_text("utf-8"))
 
 
 def _matching(pattern: str) -> list[Path]:
     configs = [
         path
         for name, path in model_configs().items()
-        if fnmatch(f'{path.parent.name}/{name.removesuffix(SUFFIX)}', pattern)
+        if fnmatch(f"{path.parent.name}/{name.removesuffix(SUFFIX)}", pattern)
     ]
     if not configs:
-        raise ValueError(f'a table asks for models {pattern!r}, but no config has such a name')
+        raise ValueError(f"a table asks for models {pattern!r}, but no config has such a name")
     return configs
 
 
 def _row(config: Path, params: int, macs: int, folder: Path) -> str:
     """One line of a table; the accuracies are those that the hub has for the model's name."""
-    results = ModelHub.get(config.stem).results or []
+    results = hub_entry(config.stem).results or []
     metrics = results[0].metrics if results else {}
-    accuracies = [metrics.get(f'Top {k} Accuracy') for k in (1, 5)]
+    accuracies = [metrics.get(f"Top {k} Accuracy") for k in (1, 5)]
     cells = [
-        f'[{config.stem.removesuffix(SUFFIX)}]({os.path.relpath(config, folder)})',
-        f'{params / 1e6:.3f}',
-        f'{macs / 1e9:.3f}',
-        *('–' if accuracy is None else f'{accuracy:.2f}' for accuracy in accuracies),
+        f"[{config.stem.removesuffix(SUFFIX)}]({os.path.relpath(config, folder)})",
+        f"{params / 1e6:.3f}",
+        f"{macs / 1e9:.3f}",
+        *("–" if accuracy is None else f"{accuracy:.2f}" for accuracy in accuracies),
     ]
-    return '| ' + ' | '.join(cells) + ' |\n'
+    return "| " + " | ".join(cells) + " |\n"
 
 
 def _natural_order(path: Path) -> list:
     """Sorts edresnet50, edresnet50-a, edresnet101."""
     name = path.stem.removesuffix(SUFFIX)
-    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', name)]
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
