@@ -43,6 +43,8 @@ def show_predictions(cfg: Config, args) -> None:
         raise UserError(
             ["--show and --show-dir need a visualization hook in default_hooks of the config."]
         )
+    if args.tta and cfg.default_scope == "mmpretrain":
+        raise UserError(["--tta: the pictures of a classifier are drawn without it only."])
     hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
     if hook.type.rpartition(".")[2].startswith("Det"):
         hook.update(draw=True, test_out_dir=args.show_dir)
@@ -60,7 +62,7 @@ def augment(cfg: Config) -> None:
         cfg.tta_model = dict(type="mmpretrain.AverageClsScoreTTA")
         if detection:
             nms = dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
-            cfg.tta_model = dict(type="mmdet.DetTTAModel", tta_cfg=nms)
+            cfg.tta_model = dict(type="DetTTAModel", tta_cfg=nms)
     if "tta_pipeline" not in cfg:
         pack = deepcopy(dataset.pipeline[-1])
         if detection:  # boxes are mirrored back by what is written here

@@ -65,7 +65,8 @@ class Parser(argparse.ArgumentParser):
             self.error("--cfg-options takes key=value pairs, for example model.backbone.depth=18")
         if rest:
             known = [option for action in self._actions for option in action.option_strings]
-            self.error(f"there is no option {rest[0]}.{did_you_mean(rest[0], known)}")
+            pair = " Settings follow --cfg-options directly." if "=" in rest[0] else ""
+            self.error(f"there is no option {rest[0]}.{did_you_mean(rest[0], known)}{pair}")
         os.environ.setdefault("LOCAL_RANK", str(parsed.local_rank))
         return parsed
 

@@ -10,26 +10,21 @@ from mmengine.runner import Runner
 
 from .errors import UserError, close_name, did_you_mean
 
-# Top-level keys that are read by somebody else than the constructor of the runner.
+RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {"cfg"}
+# Top-level keys that somebody else than the constructor of the runner reads.
 CONVENTIONS = {
     "activation_checkpointing",
     "compile",
     "custom_imports",
-    "dataset_type",
-    "data_root",
     "efficient_conv_bn_eval",
     "find_unused_parameters",
     "model_wrapper_cfg",
     "runner_type",
     "sync_bn",
-    "test_pipeline",
-    "train_pipeline",
     "tta_model",
     "tta_pipeline",
-    "val_pipeline",
     "vis_backends",
 }
-RUNNER_KEYS = (set(inspect.signature(Runner).parameters) - {"cfg"}) | CONVENTIONS
 
 
 def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
@@ -82,7 +77,7 @@ def missing_config(path: str) -> str:
 def misspelt_keys(cfg: Config, path: str) -> Iterator[str]:
     """A problem for each top-level key that is almost, but not quite, one the runner knows."""
     for key in cfg:
-        meant = None if key in RUNNER_KEYS else close_name(key, RUNNER_KEYS)
+        meant = None if key in RUNNER_KEYS | CONVENTIONS else close_name(key, RUNNER_KEYS)
         if meant:
             yield f"the config {path} has the unknown key '{key}'. Did you mean '{meant}'?"
 
@@ -114,9 +109,9 @@ def new_word_problem(siblings: set[str], here: str, words: list[str]) -> str | N
     """Why ``words`` cannot be added under ``here``, which holds ``siblings``, or None."""
     place = f"'{here}'" if here else "the config"
     if not here:
-        if words[0] in RUNNER_KEYS:
+        siblings = siblings | RUNNER_KEYS | CONVENTIONS
+        if words[0] in siblings:
             return None
-        siblings = siblings | RUNNER_KEYS
     if close_name(words[0], siblings):
         return f"{place} has no '{words[0]}'.{did_you_mean(words[0], siblings)}"
     if not here or len(words) > 2:

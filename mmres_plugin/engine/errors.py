@@ -27,11 +27,12 @@ class UnreadableImage(RuntimeError):
 def close_name(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that ``name`` is probably a slip of, or None.
 
-    A slip is a letter or two. Names such as ``val_interval`` and ``interval`` look alike by the
-    share of letters in common but are different words, hence the limit on the lengths.
+    A slip is a letter or two, or letters in another order. ``val_interval`` and ``interval``, or
+    ``conv_cfg`` and ``env_cfg``, are different words and must not be taken for one another.
     """
     candidates = [other for other in known if abs(len(other) - len(name)) <= 2]
-    return next(iter(get_close_matches(name, candidates, n=1, cutoff=0.8)), None)
+    swapped = [other for other in candidates if sorted(other) == sorted(name)]
+    return next(iter(swapped or get_close_matches(name, candidates, n=1, cutoff=0.85)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

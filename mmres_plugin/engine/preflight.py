@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from .errors import UserError
 from .type_check import unknown_model_types, unknown_types
 
 LOOPS = {"train": ("train", "val"), "test": ("test",)}
+NEEDED = {
+    "train": ("model", "train_dataloader", "train_cfg", "optim_wrapper"),
+    "test": ("model", "test_dataloader", "test_cfg", "test_evaluator"),
+}
+VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
 # Less of a model than this filled from a file is taken for the wrong file.
 LEAST_SHARE = 0.5
 
@@ -39,32 +45,38 @@ def check(cfg: Config, task: str) -> None:
         raise ValueError(f"task is {task!r}, must be one of {', '.join(map(repr, LOOPS))}")
     loops = tuple(loop for loop in LOOPS[task] if cfg.get(f"{loop}_dataloader") is not None)
     problems = [*incomplete(cfg, task), *unknown_types(cfg, loops), *missing_data(cfg, loops)]
-    try:
+    model = None
+    with collecting(problems):
         model = build_model(cfg)
-        starts = pretrained_modules(model) if task == "train" else ()
-        checks = [lambda args=args: pretrained_problems(*args) for args in starts]
-    except UserError as error:
-        problems += error.problems
-        model, checks = None, []
-    for part in [*checks, lambda: checkpoint_problems(cfg, task, model)]:
-        try:
-            problems += part()
-        except UserError as error:
-            problems += error.problems
+    if model is not None and task == "train":
+        for start in pretrained_modules(model):
+            with collecting(problems):
+                problems += pretrained_problems(*start)
+    with collecting(problems):
+        problems += checkpoint_problems(cfg, task, model)
     if problems:
         raise UserError(problems)
 
 
+@contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """Add the problems of a :class:`UserError` to the list and go on."""
+    try:
+        yield
+    except UserError as error:
+        problems += error.problems
+
+
 def incomplete(cfg: Config, task: str) -> Iterator[str]:
     """A problem for each key of the config without which the task cannot run."""
-    needed = ["model", f"{task}_dataloader", f"{task}_cfg"]
-    needed.append("optim_wrapper" if task == "train" else "test_evaluator")
+    needed = NEEDED[task]
+    if task == "train" and any(cfg.get(key) is not None for key in VALIDATION):
+        needed = (*needed, *VALIDATION)
     for key in needed:
         if cfg.get(key) is None:
-            yield f"the config has no '{key}', without which nothing can {task}."
-    if (cfg.get("auto_scale_lr") or {}).get("enable") and not cfg.auto_scale_lr.get(
-        "base_batch_size"
-    ):
+            yield f"the config has no '{key}', which is needed to {task}."
+    scaling = cfg.get("auto_scale_lr") or {}
+    if scaling.get("enable") and not scaling.get("base_batch_size"):
         yield (
             "--auto-scale-lr: the config does not say for which total batch size its learning "
             "rate is meant. Add auto_scale_lr=dict(base_batch_size=…)."

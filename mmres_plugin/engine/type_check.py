@@ -37,8 +37,8 @@ def typed_places(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any
             for index, transform in enumerate(dataset.get("pipeline") or []):
                 yield f"{place}.pipeline.{index}", transform, registry.TRANSFORMS
         for index, metric in enumerate(as_list(cfg.get(f"{loop}_evaluator"))):
-            if metric.get("type") != "Evaluator":
-                yield f"{loop}_evaluator.{index}", metric, registry.METRICS
+            kind = registry.METRICS if "metrics" not in metric else registry.EVALUATOR
+            yield f"{loop}_evaluator.{index}", metric, kind
         yield f"{loop}_cfg", cfg.get(f"{loop}_cfg"), registry.LOOPS
     for name, hook in (cfg.get("default_hooks") or {}).items():
         yield f"default_hooks.{name}", hook, registry.HOOKS
