@@ -14,7 +14,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import Registry
 
 MODELS = Registry(
-    'model', parent=ROOT_MODELS, scope='mmres_plugin', locations=['mmres_plugin.models']
+    "model", parent=ROOT_MODELS, scope="mmres_plugin", locations=["mmres_plugin.models"]
 )
 
 

@@ -15,20 +15,20 @@ from torch import nn
 from mmres_plugin.models import EDResNet, EDSEResNeXt, IResGroup, IResNet, SReResNet
 from mmres_plugin.weights import convert_state_dict, recognise
 
-GOLDEN = Path(__file__).parent / 'golden'
+GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
 from fill import fill, image  # noqa: E402
 
 NETWORKS = {
-    'sreresnet50': lambda **kw: SReResNet(50, **kw),
-    'sreresnet50_caffe_eval': lambda **kw: SReResNet(
-        50, style='caffe', norm_eval=True, frozen_stages=1, **kw
+    "sreresnet50": lambda **kw: SReResNet(50, **kw),
+    "sreresnet50_caffe_eval": lambda **kw: SReResNet(
+        50, style="caffe", norm_eval=True, frozen_stages=1, **kw
     ),
-    'iresnet18': lambda **kw: IResNet(18, **kw),
-    'iresnet50': lambda **kw: IResNet(50, **kw),
-    'iresgroupfix50': lambda **kw: IResGroup(50, fixed_groups=True, **kw),
-    'edresnet50': lambda **kw: EDResNet(50, **kw),
-    'edseresnext50': lambda **kw: EDSEResNeXt(50, **kw),
+    "iresnet18": lambda **kw: IResNet(18, **kw),
+    "iresnet50": lambda **kw: IResNet(50, **kw),
+    "iresgroupfix50": lambda **kw: IResGroup(50, fixed_groups=True, **kw),
+    "edresnet50": lambda **kw: EDResNet(50, **kw),
+    "edseresnext50": lambda **kw: EDSEResNeXt(50, **kw),
 }
 TOLERANCE = 1e-9
 
@@ -49,21 +49,21 @@ class Classifier(nn.Module):
 
 def load(name: str, **kwargs):
     """The golden file and our network with the authors' weights, converted by our converter."""
-    golden = np.load(GOLDEN / f'{name}.npz')
+    golden = np.load(GOLDEN / f"{name}.npz")
     theirs = {
         key: torch.from_numpy(np.asarray(fill(key, eval_shape(shape))))
-        for key, shape in zip(golden['keys'], golden['shapes'], strict=True)
+        for key, shape in zip(golden["keys"], golden["shapes"], strict=True)
     }
     model = Classifier(
-        NETWORKS[name](out_indices=(0, 1, 2, 3), **kwargs), 1000 if 'logits' in golden else 0
+        NETWORKS[name](out_indices=(0, 1, 2, 3), **kwargs), 1000 if "logits" in golden else 0
     ).double()
     model.load_state_dict(convert_state_dict(theirs), strict=True)
-    x = torch.from_numpy(image(int(golden['input_seed']), tuple(golden['input_shape'])))
+    x = torch.from_numpy(image(int(golden["input_seed"]), tuple(golden["input_shape"])))
     return golden, model, x
 
 
 def eval_shape(text: str) -> tuple[int, ...]:
-    return tuple(int(n) for n in text.strip('[]').split(',') if n.strip())
+    return tuple(int(n) for n in text.strip("[]").split(",") if n.strip())
 
 
 def assert_close(ours, theirs):
@@ -73,42 +73,42 @@ def assert_close(ours, theirs):
 
 
 def test_every_golden_file_is_tested():
-    assert {path.stem for path in GOLDEN.glob('*.npz')} == set(NETWORKS)
+    assert {path.stem for path in GOLDEN.glob("*.npz")} == set(NETWORKS)
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_eval(name):
     golden, model, x = load(name)
-    assert sum(p.numel() for p in model.parameters()) == golden['params']
+    assert sum(p.numel() for p in model.parameters()) == golden["params"]
     model.eval()
     with torch.no_grad():
         features = model.backbone(x)
         for i, feature in enumerate(features, 1):
-            assert tuple(feature.shape) == tuple(golden[f'stage{i}_shape'])
+            assert tuple(feature.shape) == tuple(golden[f"stage{i}_shape"])
             flat = feature.flatten()
             picked = flat[np.linspace(0, flat.numel() - 1, 256).astype(np.int64)]
-            assert_close(picked, golden[f'stage{i}_sample'])
-        if 'logits' in golden:
-            assert_close(model.logits(x), golden['logits'])
+            assert_close(picked, golden[f"stage{i}_sample"])
+        if "logits" in golden:
+            assert_close(model.logits(x), golden["logits"])
 
 
-@pytest.mark.parametrize('with_cp', [False, True], ids=['plain', 'checkpointed'])
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize("with_cp", [False, True], ids=["plain", "checkpointed"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_training_step(name, with_cp):
     golden, model, x = load(name, with_cp=with_cp)
     model.train()
-    if 'logits' in golden:
+    if "logits" in golden:
         logits = model.logits(x)
-        assert_close(logits.detach(), golden['train_logits'])
+        assert_close(logits.detach(), golden["train_logits"])
         loss = nn.functional.cross_entropy(logits, torch.arange(len(x)) * 100 + 3)
     else:
         loss = sum(f.pow(2).mean() for f in model.backbone(x))
-    assert_close(loss.detach(), golden['train_loss'])
+    assert_close(loss.detach(), golden["train_loss"])
     loss.backward()
 
-    theirs = dict(zip(golden['grad_keys'], golden['grad_norm'], strict=True))
+    theirs = dict(zip(golden["grad_keys"], golden["grad_norm"], strict=True))
     renamed = convert_state_dict(
-        {key: torch.tensor(norm) for key, norm in theirs.items()}, source=recognise(golden['keys'])
+        {key: torch.tensor(norm) for key, norm in theirs.items()}, source=recognise(golden["keys"])
     )
     ours = {n: p.grad.norm().item() for n, p in model.named_parameters() if p.grad is not None}
     assert ours.keys() == renamed.keys()

@@ -2,7 +2,7 @@
 backbone of MMPretrain's checkpoints (their names start with ``backbone.``).
 """
 
-_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+_base_ = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 
 model = dict(
     backbone=dict(
@@ -11,6 +11,6 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         frozen_stages=1,
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', prefix='backbone.'),
+        init_cfg=dict(type="Pretrained", prefix="backbone."),
     ),
 )

@@ -4,7 +4,7 @@ MMDetection's recipe, with RGB images normalised as ImageNet classifiers want th
 of MMPretrain's checkpoints (their names start with ``backbone.``).
 """
 
-_base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py'
+_base_ = "mmdet::fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py"
 
 model = dict(
     data_preprocessor=dict(
@@ -16,7 +16,7 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         frozen_stages=1,
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', prefix='backbone.'),
+        init_cfg=dict(type="Pretrained", prefix="backbone."),
     ),
 )
 auto_scale_lr = dict(base_batch_size=8)

@@ -1,20 +1,20 @@
 """An ImageNet-1k classifier: 256 images a step (8×32), 100 epochs, lr 0.1, ÷10 every 30 epochs."""
 
 _base_ = [
-    'mmpretrain::_base_/datasets/imagenet_bs32.py',
-    'mmpretrain::_base_/schedules/imagenet_bs256.py',
-    'mmpretrain::_base_/default_runtime.py',
+    "mmpretrain::_base_/datasets/imagenet_bs32.py",
+    "mmpretrain::_base_/schedules/imagenet_bs256.py",
+    "mmpretrain::_base_/default_runtime.py",
 ]
 
 model = dict(
-    type='ImageClassifier',
+    type="ImageClassifier",
     backbone=dict(depth=50),
-    neck=dict(type='GlobalAveragePooling'),
+    neck=dict(type="GlobalAveragePooling"),
     head=dict(
-        type='LinearClsHead',
+        type="LinearClsHead",
         num_classes=1000,
         in_channels=2048,
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        loss=dict(type="CrossEntropyLoss", loss_weight=1.0),
         topk=(1, 5),
     ),
 )

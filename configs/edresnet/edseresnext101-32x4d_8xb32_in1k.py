@@ -1,3 +1,3 @@
-_base_ = 'edseresnext50-32x4d_8xb32_in1k.py'
+_base_ = "edseresnext50-32x4d_8xb32_in1k.py"
 
 model = dict(backbone=dict(depth=101))

@@ -1,8 +1,8 @@
-_base_ = '../_base_/faster-rcnn_1x.py'
+_base_ = "../_base_/faster-rcnn_1x.py"
 
 model = dict(
     backbone=dict(
-        type='mmres_plugin.EDSEResNeXt',
-        init_cfg=dict(checkpoint='checkpoints/edseresnext50-32x4d_8xb32_in1k.pth'),
+        type="mmres_plugin.EDSEResNeXt",
+        init_cfg=dict(checkpoint="checkpoints/edseresnext50-32x4d_8xb32_in1k.pth"),
     ),
 )

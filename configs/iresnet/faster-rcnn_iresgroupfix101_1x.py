@@ -1,3 +1,5 @@
-_base_ = 'faster-rcnn_iresgroupfix50_1x.py'
+_base_ = "faster-rcnn_iresgroupfix50_1x.py"
 
-model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='checkpoints/iresgroupfix101_8xb32_in1k.pth')))
+model = dict(
+    backbone=dict(depth=101, init_cfg=dict(checkpoint="checkpoints/iresgroupfix101_8xb32_in1k.pth"))
+)

@@ -1,10 +1,10 @@
-_base_ = '../_base_/fcos_1x.py'
+_base_ = "../_base_/fcos_1x.py"
 
 model = dict(
     backbone=dict(
-        type='mmres_plugin.IResGroup',
+        type="mmres_plugin.IResGroup",
         fixed_groups=True,
-        init_cfg=dict(checkpoint='checkpoints/iresgroupfix50_8xb32_in1k.pth'),
+        init_cfg=dict(checkpoint="checkpoints/iresgroupfix50_8xb32_in1k.pth"),
     ),
     neck=dict(in_channels=[128, 256, 512, 1024]),
 )

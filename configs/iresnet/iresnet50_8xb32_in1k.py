@@ -1,6 +1,6 @@
-_base_ = '../_base_/in1k.py'
+_base_ = "../_base_/in1k.py"
 
-model = dict(backbone=dict(type='mmres_plugin.IResNet'))
+model = dict(backbone=dict(type="mmres_plugin.IResNet"))
 
 # The paper's schedule: 90 epochs, ÷10 after 30, 60 and 80.
 param_scheduler = dict(milestones=[30, 60, 80])

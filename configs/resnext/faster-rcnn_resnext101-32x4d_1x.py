@@ -1,3 +1,3 @@
-_base_ = 'faster-rcnn_resnext50-32x4d_1x.py'
+_base_ = "faster-rcnn_resnext50-32x4d_1x.py"
 
-model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='open-mmlab://resnext101_32x4d')))
+model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint="open-mmlab://resnext101_32x4d")))

@@ -1,8 +1,10 @@
-_base_ = '../_base_/fcos_1x.py'
+_base_ = "../_base_/fcos_1x.py"
 
 model = dict(
     backbone=dict(
-        type='mmres_plugin.SEResNet',
-        init_cfg=dict(checkpoint='https://download.openmmlab.com/mmclassification/v0/se-resnet/se-resnet50_batch256_imagenet_20200804-ae206104.pth'),
+        type="mmres_plugin.SEResNet",
+        init_cfg=dict(
+            checkpoint="https://download.openmmlab.com/mmclassification/v0/se-resnet/se-resnet50_batch256_imagenet_20200804-ae206104.pth"
+        ),
     ),
 )

@@ -1,8 +1,8 @@
-_base_ = '../_base_/faster-rcnn_1x.py'
+_base_ = "../_base_/faster-rcnn_1x.py"
 
 model = dict(
     backbone=dict(
-        type='mmres_plugin.SReResNet',
-        init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='torchvision://resnet50'),
+        type="mmres_plugin.SReResNet",
+        init_cfg=dict(_delete_=True, type="Pretrained", checkpoint="torchvision://resnet50"),
     ),
 )

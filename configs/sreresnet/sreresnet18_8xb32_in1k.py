@@ -1,3 +1,3 @@
-_base_ = 'sreresnet50_8xb32_in1k.py'
+_base_ = "sreresnet50_8xb32_in1k.py"
 
 model = dict(backbone=dict(depth=18), head=dict(in_channels=512))

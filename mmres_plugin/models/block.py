@@ -42,7 +42,7 @@ class NormOrder(NamedTuple):
 
     pre_norm: bool = False
     last_norm: bool = True
-    after: tuple[str, ...] = ('act',)
+    after: tuple[str, ...] = ("act",)
 
 
 RESNET_ORDER = NormOrder()
@@ -99,15 +99,15 @@ class ResidualBlock(BaseModule):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        style: str = 'pytorch',
+        style: str = "pytorch",
         norm_order: NormOrder = RESNET_ORDER,
         downsample: nn.Module | None = None,
         se_ratio: int | None = None,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = {'type': 'BN'},
-        act_cfg: dict = {'type': 'ReLU', 'inplace': True},
+        norm_cfg: dict = {"type": "BN"},
+        act_cfg: dict = {"type": "ReLU", "inplace": True},
         dcn: dict | None = None,
         plugins: list[dict] | None = None,
         init_cfg: dict | None = None,
@@ -121,12 +121,14 @@ class ResidualBlock(BaseModule):
         self.act_cfg = act_cfg
 
         rows = self.conv_rows(in_channels, mid_channels, out_channels, stride, dilation, groups)
-        if style == 'caffe':
+        if style == "caffe":
             rows = self.stride_first(rows)
-        self.before = self._norms_and_acts(('norm', 'act') if norm_order.pre_norm else (), in_channels)
+        self.before = self._norms_and_acts(
+            ("norm", "act") if norm_order.pre_norm else (), in_channels
+        )
         self.norm_names: list[str | None] = []
         for i, row in enumerate(rows, 1):
-            self.add_module(f'conv{i}', self._build_conv(row, conv_cfg, dcn))
+            self.add_module(f"conv{i}", self._build_conv(row, conv_cfg, dcn))
             if i < len(rows) or norm_order.last_norm:
                 name, norm = build_norm_layer(norm_cfg, row.out_channels, postfix=i)
                 self.add_module(name, norm)
@@ -176,7 +178,7 @@ class ResidualBlock(BaseModule):
         for i, (norm_name, plugin_names) in enumerate(
             zip(self.norm_names, self.plugin_names, strict=True), 1
         ):
-            x = getattr(self, f'conv{i}')(x)
+            x = getattr(self, f"conv{i}")(x)
             if norm_name is not None:
                 x = getattr(self, norm_name)(x)
             if i < last:
@@ -190,7 +192,7 @@ class ResidualBlock(BaseModule):
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of the convolutions and of the norms that directly follow them, for folding."""
         names = enumerate(self.norm_names, 1)
-        return [(f'conv{i}', norm_name) for i, norm_name in names if norm_name is not None]
+        return [(f"conv{i}", norm_name) for i, norm_name in names if norm_name is not None]
 
     def zero_init_last_norm(self) -> None:
         """Zero the scale of the norm before the sum, where there is one.
@@ -203,7 +205,7 @@ class ResidualBlock(BaseModule):
     def _build_conv(self, row: ConvRow, conv_cfg: dict | None, dcn: dict | None) -> nn.Module:
         if dcn is not None and row.kernel_size > 1:
             dcn = dict(dcn)  # the config stays as it was passed
-            fallback = dcn.pop('fallback_on_stride', False)
+            fallback = dcn.pop("fallback_on_stride", False)
             if not (fallback and row.stride > 1):
                 conv_cfg = dcn
         return build_conv_layer(
@@ -219,21 +221,21 @@ class ResidualBlock(BaseModule):
         )
 
     def _build_plugins(self, plugins: list[dict], rows: list[ConvRow]) -> list[list[str]]:
-        positions = {f'after_conv{i}': [] for i in range(1, len(rows) + 1)}
+        positions = {f"after_conv{i}": [] for i in range(1, len(rows) + 1)}
         for plugin in plugins:
-            position = plugin.get('position')
+            position = plugin.get("position")
             if position not in positions:
                 raise ValueError(
-                    f'plugin position must be one of {list(positions)}, got {position!r}'
+                    f"plugin position must be one of {list(positions)}, got {position!r}"
                 )
-            cfg = dict(plugin['cfg'])  # the config stays as it was passed
+            cfg = dict(plugin["cfg"])  # the config stays as it was passed
             channels = rows[int(position[-1]) - 1].out_channels
             name, layer = build_plugin_layer(
-                cfg, in_channels=channels, postfix=cfg.pop('postfix', '')
+                cfg, in_channels=channels, postfix=cfg.pop("postfix", "")
             )
             if hasattr(self, name):
                 raise ValueError(
-                    f'plugin {name!r} stands twice in one block: give each a postfix of its own'
+                    f"plugin {name!r} stands twice in one block: give each a postfix of its own"
                 )
             self.add_module(name, layer)
             positions[position].append(name)
@@ -246,8 +248,8 @@ class ResidualBlock(BaseModule):
         norm among its siblings cannot fold a norm of the sum into the branch.
         """
         build = {
-            'norm': lambda: build_norm_layer(self.norm_cfg, channels)[1],
-            'act': lambda: build_activation_layer(self.act_cfg),
+            "norm": lambda: build_norm_layer(self.norm_cfg, channels)[1],
+            "act": lambda: build_activation_layer(self.act_cfg),
         }
         layers = [build[kind]() for kind in kinds]
         return nn.Sequential(*layers) if layers else None
@@ -261,7 +263,7 @@ class BasicBlock(ResidualBlock):
     def conv_rows(self, in_channels, mid, out_channels, stride, dilation, groups):
         if groups != 1:
             raise ValueError(
-                f'groups={groups} needs a bottleneck block: use a depth of 50 or more, or groups=1'
+                f"groups={groups} needs a bottleneck block: use a depth of 50 or more, or groups=1"
             )
         return [ConvRow(in_channels, mid, 3, stride, dilation), ConvRow(mid, out_channels, 3)]
 
@@ -271,7 +273,7 @@ class BasicBlock(ResidualBlock):
 
     def _build_conv(self, row, conv_cfg, dcn):
         if dcn is not None:
-            raise ValueError('dcn needs a bottleneck block: use a depth of 50 or more, or dcn=None')
+            raise ValueError("dcn needs a bottleneck block: use a depth of 50 or more, or dcn=None")
         return super()._build_conv(row, conv_cfg, dcn)
 
 

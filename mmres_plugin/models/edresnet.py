@@ -19,6 +19,7 @@ from .resnet import ResNet
 from .resnext import ResNeXt
 from .seresnet import SEResNet, SEResNeXt
 
+
 class EncoderDecoderPath:
     """Puts an encoder-decoder on every shortcut of the network it is mixed into.
 
@@ -48,25 +49,25 @@ class EncoderDecoderPath:
 class EDResNet(EncoderDecoderPath, ResNet):
     """ED-ResNet; arguments of :class:`EncoderDecoderPath` and ResNet."""
 
-    path = {'ratio': 1 / 4}
+    path = {"ratio": 1 / 4}
 
 
 @register_backbone
 class EDResNeXt(EncoderDecoderPath, ResNeXt):
     """ED-ResNeXt, 32×4d by default; arguments of :class:`EncoderDecoderPath` and ResNeXt."""
 
-    path = {'ratio': 1 / 2}
+    path = {"ratio": 1 / 2}
 
 
 @register_backbone
 class EDSEResNet(EncoderDecoderPath, SEResNet):
     """ED-SE-ResNet; arguments of :class:`EncoderDecoderPath` and SEResNet."""
 
-    path = {'ratio': 1 / 4}
+    path = {"ratio": 1 / 4}
 
 
 @register_backbone
 class EDSEResNeXt(EncoderDecoderPath, SEResNeXt):
     """ED-SE-ResNeXt, 32×4d by default; arguments of :class:`EncoderDecoderPath` and SEResNeXt."""
 
-    path = {'ratio': 1 / 2}
+    path = {"ratio": 1 / 2}

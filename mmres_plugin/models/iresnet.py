@@ -51,7 +51,7 @@ class IResNet(ResNet):
         self.staged_blocks = staged_blocks
         self.max_pool_shortcut = max_pool_shortcut
         if strides is None:
-            strides = (2 if max_pool_shortcut else 1, 2, 2, 2)[: kwargs.get('num_stages', 4)]
+            strides = (2 if max_pool_shortcut else 1, 2, 2, 2)[: kwargs.get("num_stages", 4)]
         super().__init__(depth, strides=strides, zero_init_residual=zero_init_residual, **kwargs)
 
     def _make_stem_layer(self, in_channels, stem_channels):
@@ -61,11 +61,11 @@ class IResNet(ResNet):
 
     @property
     def shortcut_pool(self):
-        return 'max' if self.max_pool_shortcut else super().shortcut_pool
+        return "max" if self.max_pool_shortcut else super().shortcut_pool
 
     def block_args(self, stage, index):
         order = self.norm_order(index, self.stage_blocks[stage])
-        return {**super().block_args(stage, index), 'norm_order': order}
+        return {**super().block_args(stage, index), "norm_order": order}
 
     def norm_order(self, index: int, num_blocks: int) -> NormOrder:
         """Where norms and activations stand in block ``index`` of a stage of ``num_blocks``."""
@@ -73,7 +73,7 @@ class IResNet(ResNet):
             return RESNET_ORDER
         order = RESNET_ORDER if index == 0 else SECOND if index == 1 else MIDDLE
         if index == num_blocks - 1:
-            order = order._replace(after=('norm', 'act'))
+            order = order._replace(after=("norm", "act"))
         return order
 
 
@@ -99,5 +99,5 @@ class IResGroup(IResNet):
     def block_args(self, stage, index):
         args = super().block_args(stage, index)
         if not self.fixed_groups:
-            args['groups'] = self.groups >> (3 - stage)
+            args["groups"] = self.groups >> (3 - stage)
         return args

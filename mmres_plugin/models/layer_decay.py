@@ -8,9 +8,7 @@ _GROUPED = {(4, 6): (2, 3), (4, 23): (2, 3), (8, 36): (4, 4), (24, 36): (4, 4)}
 _MOST_LAYERS = (6, 9)
 
 
-def layer_depth(
-    param_name: str, stage_blocks: Sequence[int], prefix: str = ''
-) -> tuple[int, int]:
+def layer_depth(param_name: str, stage_blocks: Sequence[int], prefix: str = "") -> tuple[int, int]:
     """Layer of a parameter, counted from the stem, and the number of layers.
 
     Stages 1 and 4 are one layer each, stages 2 and 3 are cut into several, the head is the last.
@@ -28,9 +26,9 @@ def layer_depth(
     total = 1 + sum(layers) + 1
     if not param_name.startswith(prefix):
         return total - 1, total
-    stage, _, rest = param_name[len(prefix) :].partition('.')
-    if not stage.startswith('layer'):
+    stage, _, rest = param_name[len(prefix) :].partition(".")
+    if not stage.startswith("layer"):
         return 0, total
-    index = int(stage.removeprefix('layer')) - 1
-    block = int(rest.partition('.')[0])
+    index = int(stage.removeprefix("layer")) - 1
+    block = int(rest.partition(".")[0])
     return 1 + sum(layers[:index]) + block // per_layer[index], total

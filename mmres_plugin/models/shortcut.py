@@ -20,7 +20,7 @@ def projection(
     stride: int,
     pool: str | None = None,
     conv_cfg: dict | None = None,
-    norm_cfg: dict = {'type': 'BN'},
+    norm_cfg: dict = {"type": "BN"},
 ) -> nn.Module | None:
     """The shortcut of a block with these channels and stride, or None for the identity.
 
@@ -40,11 +40,11 @@ def projection(
     conv_stride = stride
     if pool is not None and stride != 1:
         conv_stride = 1
-        if pool == 'max':
+        if pool == "max":
             layers.append(nn.MaxPool2d(3, stride, padding=1))
         else:
             layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
-    if pool != 'max' or in_channels != out_channels:
+    if pool != "max" or in_channels != out_channels:
         layers += [
             build_conv_layer(
                 conv_cfg, in_channels, out_channels, 1, stride=conv_stride, bias=False
@@ -93,15 +93,15 @@ class EncoderDecoder(BaseModule):
         ratio: float = 1 / 4,
         groups: int = 32,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = {'type': 'BN'},
-        act_cfg: dict = {'type': 'ReLU', 'inplace': True},
+        norm_cfg: dict = {"type": "BN"},
+        act_cfg: dict = {"type": "ReLU", "inplace": True},
     ) -> None:
         super().__init__()
         code = int(channels * ratio)
         if code < 1 or code % groups or channels % groups:
             raise ValueError(
-                f'encoder_decoder: {channels} channels and a code of {code} (ratio={ratio}) must '
-                f'both be multiples of groups={groups}'
+                f"encoder_decoder: {channels} channels and a code of {code} (ratio={ratio}) must "
+                f"both be multiples of groups={groups}"
             )
         self.projection = nn.Identity() if shortcut is None else shortcut
         self.encoder = nn.Sequential(
@@ -126,4 +126,4 @@ class EncoderDecoder(BaseModule):
 
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of both convolutions and of the norms that follow them, for folding."""
-        return [('encoder.0', 'encoder.1'), ('decoder_conv', 'decoder_norm')]
+        return [("encoder.0", "encoder.1"), ("decoder_conv", "decoder_norm")]

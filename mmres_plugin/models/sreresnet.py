@@ -1,4 +1,4 @@
-"""SReResNet: Stage Recursive Residual Network (Engineering Applications of Artificial Intelligence).
+"""SReResNet: Stage Recursive Residual Network (Engineering Applications of AI).
 
 Every stage is gone through twice: once as in ResNet, and once more without its down-sampling
 block. The parameters are used twice and none is added, so the weights of any ResNet of the same

@@ -31,8 +31,8 @@ class Stage(Sequential):
         self.reentry = int(blocks[0].changes_shape)
         if recursions and self.reentry == len(blocks):
             raise ValueError(
-                f'recursions={recursions} asked of a stage whose only block changes the shape of '
-                'its input: there is no block to run again; use 0 for this stage'
+                f"recursions={recursions} asked of a stage whose only block changes the shape of "
+                "its input: there is no block to run again; use 0 for this stage"
             )
 
     def forward(self, x: Tensor) -> Tensor:

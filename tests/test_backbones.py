@@ -1,0 +1,243 @@
+"""What every registered backbone must do; a new one is tested by being registered."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.runner import set_random_seed
+from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
+from torch import nn
+
+from mmres_plugin.registry import MODELS
+
+BACKBONES = sorted(MODELS.module_dict)
+BLOCKS = (2, 3, 2, 2)  # bottlenecks: a start, a middle and an end block in stage 2
+
+
+def build(name, **kwargs):
+    kwargs = {"depth": BLOCKS, "base_channels": 32, "out_indices": (0, 1, 2, 3), **kwargs}
+    return MODELS.build({"type": name, **kwargs})
+
+
+def randomise_norms(model):
+    """Give batch norms statistics and scales that a mistake cannot hide behind."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return model
+
+
+@pytest.fixture(params=BACKBONES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    set_random_seed(0)
+
+
+def loss_of(features):
+    return sum(f.square().mean() for f in features)
+
+
+def strides_of(model):
+    stride = model.total_stride
+    strides = []
+    for s in reversed(model.strides):
+        strides.insert(0, stride)
+        stride //= s
+    return strides
+
+
+SMALL = {name: build(name).eval() for name in BACKBONES}
+
+
+@settings(max_examples=4, deadline=None)
+@given(height=st.integers(32, 75), width=st.integers(32, 75))
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_any_image_size(backbone, height, width):
+    model = SMALL[backbone]
+    with torch.no_grad():
+        features = model(torch.rand(1, 3, height, width))
+    assert len(features) == 4
+    for feature, stride in zip(features, strides_of(model), strict=True):
+        assert feature.shape[-2:] == (-(-height // stride), -(-width // stride))
+        assert feature.isfinite().all()
+    assert features[-1].shape[1] == model.feat_dim
+
+
+@pytest.mark.parametrize("size", [(33, 33), (225, 225), (200, 336)])
+def test_odd_and_detection_sizes(name, size):
+    with torch.no_grad():
+        features = SMALL[name](torch.rand(1, 3, *size))
+    assert features[-1].shape[-2:] == tuple(-(-n // 32) for n in size)
+
+
+@pytest.mark.parametrize(
+    ("tail", "dilations", "stride"), [((2, 1), (1, 1, 1, 2), 16), ((1, 1), (1, 1, 2, 4), 8)]
+)
+def test_output_stride(name, tail, dilations, stride):
+    strides = (*SMALL[name].strides[:2], *tail)
+    model = build(name, strides=strides, dilations=dilations).eval()
+    assert model.total_stride == stride
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 65, 97))[-1].shape[-2:] == (
+            -(-65 // stride),
+            -(-97 // stride),
+        )
+
+
+def test_gradient_reaches_every_parameter(name):
+    model = randomise_norms(build(name)).train()
+    loss_of(model(torch.rand(2, 3, 64, 64))).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not without
+
+
+@pytest.mark.parametrize("stages", [0, 2, 4])
+def test_frozen_stages_do_not_move(name, stages):
+    model = build(name, frozen_stages=stages, norm_eval=False).train()
+    frozen = ["conv1", "bn1", "stem"] + [f"layer{i}" for i in range(1, stages + 1)]
+    before = copy.deepcopy(model.state_dict())
+    if stages < 4:
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+        loss_of(model(torch.rand(2, 3, 64, 64))).backward()
+        optimizer.step()
+    else:
+        model(torch.rand(2, 3, 64, 64))
+    moved = {n.split(".")[0] for n, t in model.state_dict().items() if not t.equal(before[n])}
+    assert not moved & set(frozen)
+    assert moved == {f"layer{i}" for i in range(stages + 1, 5)}
+    for n, p in model.named_parameters():
+        assert p.requires_grad == (n.split(".")[0] not in frozen)
+
+
+def test_norm_eval_keeps_statistics(name):
+    model = build(name, norm_eval=True)
+    assert model.train() is model
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    assert not any(m.training for m in norms)
+    before = copy.deepcopy([m.running_mean for m in norms])
+    model(torch.rand(2, 3, 64, 64))
+    assert all(m.running_mean.equal(b) for m, b in zip(norms, before, strict=True))
+    model.norm_eval = False
+    assert all(m.training for m in model.train().modules() if isinstance(m, _BatchNorm))
+
+
+@pytest.mark.parametrize("with_cp", [True, (False, True, True, False)], ids=["all", "some"])
+def test_checkpointed_equals_plain(name, with_cp):
+    plain = randomise_norms(build(name, drop_path_rate=0.3)).double()
+    checkpointed = build(name, drop_path_rate=0.3, with_cp=with_cp).double()
+    checkpointed.load_state_dict(plain.state_dict())
+    x = torch.rand(4, 3, 64, 64, dtype=torch.double)
+    results = []
+    for model in (plain, checkpointed):
+        torch.manual_seed(1)  # the same paths drop
+        features = model.train()(x)
+        loss_of(features).backward()
+        results.append(features)
+    for a, b in zip(*results, strict=True):
+        assert a.equal(b)
+    for (n, p), q in zip(plain.named_parameters(), checkpointed.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-10, atol=1e-12, msg=n)
+    for (n, p), q in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
+        assert p.equal(q), n
+
+
+def test_drop_path_drops(name):
+    model = randomise_norms(build(name, drop_path_rate=0.9, norm_eval=True)).train()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        passes = torch.stack([model(x)[-1] for _ in range(6)])
+        assert not passes.eq(passes[0]).all()
+        model.eval()
+        assert model(x)[-1].equal(model(x)[-1])
+
+
+def test_state_dict_round_trip(name, tmp_path):
+    source = randomise_norms(build(name)).eval()
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    target = build(name).eval()
+    target.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(a.equal(b) for a, b in zip(source(x), target(x), strict=True))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_compute_the_same(name, copied):
+    model = SMALL[name]
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(a.equal(b) for a, b in zip(model(x), copied(model)(x), strict=True))
+
+
+def test_trace(name):
+    model = SMALL[name]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error", torch.jit.TracerWarning)
+        traced = torch.jit.trace(model, torch.rand(1, 3, 64, 64), check_trace=False)
+        x = torch.rand(2, 3, 71, 65)  # neither the size nor the parity of the traced image
+        for a, b in zip(model(x), traced(x), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_bf16_autocast(name):
+    model = build(name).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        features = model(torch.rand(2, 3, 64, 64))
+    loss_of([f.float() for f in features]).backward()
+    assert all(f.isfinite().all() for f in features)
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_initialisation_is_deterministic(name):
+    states = []
+    for _ in range(2):
+        set_random_seed(7)
+        model = build(name)
+        model.init_weights()
+        states.append(model.state_dict())
+    assert all(t.equal(states[1][n]) for n, t in states[0].items())
+
+
+@pytest.mark.parametrize("norm_cfg", [{"type": "GN", "num_groups": 8}, {"type": "SyncBN"}])
+def test_other_norms(name, norm_cfg):
+    model = build(name, norm_cfg=norm_cfg).eval()
+    assert not [m for m in model.modules() if type(m) is nn.BatchNorm2d]
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 64, 64))[-1].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"recursions": 1},
+        {"se_ratio": 16},
+        {"encoder_decoder": {"ratio": 0.5}},
+        {"recursions": (0, 0, 1, 2), "se_ratio": 8, "encoder_decoder": {"ratio": 0.25}},
+    ],
+)
+def test_ideas_combine(name, arguments):
+    model = build(name, **arguments).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 65, 97))[-1].isfinite().all()
+
+
+def test_layers_for_learning_rate_decay(name):
+    model = build(name, depth=50)
+    depths, total = {}, set()
+    for n, _ in model.named_parameters():
+        depths[n], layers = model.get_layer_depth(f"backbone.{n}", "backbone.")
+        total.add(layers)
+    assert total == {8}
+    assert min(depths.values()) == 0 and max(depths.values()) == 6
+    assert model.get_layer_depth("head.fc.weight", "backbone.") == (7, 8)

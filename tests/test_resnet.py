@@ -1,0 +1,298 @@
+"""The shell: equality with the upstream networks, its arguments, and the input it refuses."""
+
+import copy
+import inspect
+
+import mmpretrain.models.backbones as upstream
+import pytest
+import timm
+import torch
+from mmcv.cnn import fuse_conv_bn
+from mmdet.models.backbones import ResNet as MMDetResNet
+from mmengine.runner import set_random_seed
+from test_backbones import BACKBONES, build, randomise_norms
+from torch import nn
+
+from mmres_plugin.models import ResNeXt, SEResNet, SEResNeXt, SReResNet, SReResNetV1d
+from mmres_plugin.models.block import BasicBlock, ResidualBlock
+from mmres_plugin.models.layer_decay import layer_depth
+from mmres_plugin.models.resnet import DEPTHS
+from mmres_plugin.models.stage import Stage
+from mmres_plugin.weights import convert_state_dict
+
+ALL = {"out_indices": (0, 1, 2, 3)}
+
+
+def step(model, x):
+    """Features and gradients of one training step, in float64."""
+    model.double().train()
+    features = model(x.double())
+    sum(f.square().mean() for f in features).backward()
+    return features, {n: p.grad for n, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "depth", "kwargs"),
+    [
+        (SReResNet, upstream.ResNet, 18, {}),
+        (SReResNet, upstream.ResNet, 50, {}),
+        (SReResNet, upstream.ResNet, 50, {"style": "caffe", "base_channels": 32}),
+        (SReResNetV1d, upstream.ResNetV1d, 50, {}),
+        (ResNeXt, upstream.ResNeXt, 50, {}),
+        (ResNeXt, upstream.ResNeXt, 50, {"groups": 8, "width_per_group": 8}),
+        (SEResNet, upstream.SEResNet, 50, {}),
+        (SEResNeXt, upstream.SEResNeXt, 50, {}),
+    ],
+)
+def test_equals_mmpretrain(ours, theirs, depth, kwargs):
+    theirs = randomise_norms(theirs(depth=depth, **ALL, **kwargs))
+    ours = ours(depth, **ALL, **kwargs, **({"recursions": 0} if "SRe" in ours.__name__ else {}))
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.rand(2, 3, 65, 97)
+    (a, grads), (b, their_grads) = step(ours, x), step(theirs, x)
+    assert all(i.equal(j) for i, j in zip(a, b, strict=True))
+    assert all(grads[n].equal(g) for n, g in their_grads.items())
+
+
+@pytest.mark.parametrize(
+    ("timm_name", "ours"),
+    [
+        ("resnet50", lambda: SReResNet(50, recursions=0)),
+        ("resnext50_32x4d", lambda: ResNeXt(50)),
+        ("seresnet50", lambda: SEResNet(50)),
+        ("seresnext50_32x4d", lambda: SEResNeXt(50)),
+    ],
+)
+def test_equals_timm(timm_name, ours):
+    theirs = randomise_norms(timm.create_model(timm_name)).double().eval()
+    ours = ours().double().eval()
+    converted = convert_state_dict(theirs.state_dict())
+    prefix = "backbone."
+    ours.load_state_dict(
+        {n.removeprefix(prefix): t for n, t in converted.items() if n.startswith(prefix)}
+    )
+    x = torch.rand(1, 3, 96, 96, dtype=torch.double)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)[0], theirs.forward_features(x), rtol=1e-9, atol=1e-12)
+
+
+def test_recursion_runs_the_later_blocks_again():
+    model = randomise_norms(SReResNet(50, recursions=(0, 1, 2, 0), **ALL)).eval()
+    plain = SReResNet(50, recursions=0, **ALL).eval()
+    plain.load_state_dict(model.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        y = plain.maxpool(plain.relu(plain.norm1(plain.conv1(x))))
+        expected = []
+        for i, passes in enumerate((0, 1, 2, 0), 1):
+            layer = getattr(plain, f"layer{i}")
+            y = layer(y)
+            for _ in range(passes):
+                y = nn.Sequential(*list(layer)[1:])(y)
+            expected.append(y)
+        assert all(a.equal(b) for a, b in zip(model(x), expected, strict=True))
+
+
+def test_re_entry_is_a_matter_of_shape():
+    assert [getattr(SReResNet(50), f"layer{i}").reentry for i in range(1, 5)] == [1, 1, 1, 1]
+    # Stage 1 of a basic-block net keeps size and channels: all of its blocks run again.
+    assert [getattr(SReResNet(18), f"layer{i}").reentry for i in range(1, 5)] == [0, 1, 1, 1]
+    # An encoder-decoder on every shortcut makes no difference.
+    ed = build("EDResNet", recursions=1)
+    assert [getattr(ed, f"layer{i}").reentry for i in range(1, 5)] == [1, 1, 1, 1]
+
+
+def test_shared_norms_see_both_passes():
+    model = SReResNet((2, 2, 2, 2)).train()
+    model(torch.rand(2, 3, 64, 64))
+    assert model.layer1[0].bn1.num_batches_tracked == 1
+    assert model.layer1[1].bn1.num_batches_tracked == 2
+
+
+def test_nothing_to_repeat_is_an_error():
+    block = BasicBlock(8, 16, 16)
+    with pytest.raises(ValueError, match="recursions=1"):
+        Stage([block], recursions=1)
+    Stage([BasicBlock(8, 8, 8)], recursions=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth": 51}, r"depth must be one of \[18, 34, .*got 51"),
+        ({"depth": (3, 4)}, "depth must be 4 numbers of blocks"),
+        ({"depth": (3, 4, 0, 3)}, "depth must be 4 numbers"),
+        ({"out_indices": (0, 4)}, r"out_indices must be stages from 0 to 3, got \(0, 4\)"),
+        ({"out_indices": (-1,)}, "out_indices"),
+        ({"out_indices": ()}, "out_indices"),
+        ({"recursions": (1, 1)}, r"recursions must be one value, or 4.*got \(1, 1\)"),
+        ({"recursions": -1}, "recursions must be no number below 0, got -1"),
+        ({"style": "tensorflow"}, "style must be 'pytorch' or 'caffe', got 'tensorflow'"),
+        ({"frozen_stages": 5}, "frozen_stages must be a number from -1 to 4, got 5"),
+        ({"num_stages": 5}, "num_stages must be a number from 1 to 4, got 5"),
+        ({"num_stages": 3, "out_indices": (2,)}, "strides must be one value, or 3"),
+        ({"dilations": (1, 1)}, "dilations"),
+        ({"groups": 0}, "groups must be a number from 1, got 0"),
+        ({"depth": 18, "groups": 32}, "groups=32 needs a bottleneck"),
+        ({"depth": 18, "dcn": {"type": "DCNv2"}, "stage_with_dcn": True}, "dcn needs a bottleneck"),
+        ({"encoder_decoder": {"ratio": 0.3}}, "encoder_decoder: .*ratio=0.3"),
+        (
+            {"plugins": [{"cfg": {"type": "ContextBlock", "ratio": 0.25}, "position": "end"}]},
+            "position must be one of .*'after_conv3'.*got 'end'",
+        ),
+        ({"stage_with_dcn": (True,)}, "stage_with_dcn"),
+    ],
+)
+def test_wrong_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SReResNet(**{"depth": 50, **arguments})
+
+
+def test_misspelt_argument():
+    with pytest.raises(TypeError, match="recursion"):
+        SReResNet(50, recursion=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((1, 1, 64, 64), "have 1 channels.*in_channels=3"), ((1, 3, 31, 64), "31×64 pixels.*32")],
+)
+def test_wrong_images(shape, message):
+    with pytest.raises(ValueError, match=message):
+        SReResNet(18)(torch.rand(shape))
+
+
+def test_dcn_as_in_mmdet():
+    dcn = {"type": "DCNv2", "deform_groups": 1, "fallback_on_stride": False}
+    kwargs = {"dcn": dcn, "stage_with_dcn": (False, True, True, True), **ALL}
+    before = copy.deepcopy(kwargs)
+    ours = SReResNet(50, recursions=0, **kwargs)
+    assert kwargs == before
+    theirs = MMDetResNet(50, **copy.deepcopy(kwargs))
+    theirs.init_weights()
+    theirs.eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for a, b in zip(ours.eval()(x), theirs(x), strict=True):
+            torch.testing.assert_close(a, b)
+    ours.init_weights()  # offsets start at zero, whatever init_cfg says of convolutions
+    assert not ours.layer2[0].conv2.conv_offset.weight.any()
+
+
+def test_dcn_falls_back_where_a_block_strides():
+    dcn = {"type": "DCNv2", "fallback_on_stride": True}
+    model = SReResNet(50, dcn=dcn, stage_with_dcn=(False, True, True, True))
+    kinds = [type(block.conv2).__name__ for block in model.layer2]
+    assert kinds == ["Conv2d", *["ModulatedDeformConv2dPack"] * 3]
+
+
+def test_plugins_as_in_mmdet():
+    plugins = [
+        {
+            "cfg": {"type": "ContextBlock", "ratio": 1 / 16},
+            "stages": (False, True, True, False),
+            "position": "after_conv3",
+        },
+        {
+            "cfg": {"type": "ContextBlock", "ratio": 1 / 4, "postfix": "2"},
+            "position": "after_conv2",
+        },
+    ]
+    before = copy.deepcopy(plugins)
+    ours = SReResNet(50, recursions=0, plugins=plugins, **ALL).eval()
+    assert plugins == before
+    theirs = MMDetResNet(50, plugins=copy.deepcopy(plugins), **ALL)
+    theirs.eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for a, b in zip(ours(x), theirs(x), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_zero_init_of_the_last_norms(name):
+    model = build(name, zero_init_residual=True)
+    model.init_weights()
+    blocks = [m for m in model.modules() if isinstance(m, ResidualBlock)]
+    last = [b.norm_names[-1] for b in blocks]
+    assert any(last)
+    for block, norm in zip(blocks, last, strict=True):
+        if norm is not None:
+            assert not getattr(block, norm).weight.any()
+    others = [n for n, p in model.named_parameters() if not p.any() and n.endswith("weight")]
+    assert len(others) == sum(n is not None for n in last)
+
+
+def test_pretrained_norms_are_not_zeroed(tmp_path):
+    source = randomise_norms(build("SReResNet"))
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    init_cfg = {"type": "Pretrained", "checkpoint": str(tmp_path / "w.pth")}
+    for cfg in (init_cfg, [init_cfg]):
+        model = build("SReResNet", init_cfg=cfg, zero_init_residual=True)
+        model.init_weights()
+        assert all(t.equal(source.state_dict()[n]) for n, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
+def test_learning_rate_layers_are_mmpretrains(depth):
+    theirs = upstream.ResNet(depth)
+    for name, _ in theirs.named_parameters():
+        name = f"backbone.{name}"
+        expected = theirs.get_layer_depth(name, "backbone.")
+        assert layer_depth(name, theirs.stage_blocks, "backbone.") == expected
+
+
+@pytest.mark.parametrize("stage_blocks", [blocks for _, blocks in DEPTHS.values()] + [(1, 2, 40)])
+def test_learning_rate_layers_of_any_depth(stage_blocks):
+    seen = [0]
+    for stage, blocks in enumerate(stage_blocks, 1):
+        for block in range(blocks):
+            depth, total = layer_depth(f"layer{stage}.{block}.conv1.weight", stage_blocks)
+            assert depth in (seen[-1], seen[-1] + 1)
+            seen.append(depth)
+    assert seen[-1] == total - 2
+    assert total <= 2 + 1 + 6 + 9 + 1
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_mmcv_folds_the_right_norms(name):
+    """mmcv pairs a convolution with the next norm among its siblings; ours must stand so."""
+    model = randomise_norms(build(name)).double().eval()
+    x = torch.rand(1, 3, 65, 64, dtype=torch.double)
+    with torch.no_grad():
+        expected = model(x)
+        for a, b in zip(fuse_conv_bn(copy.deepcopy(model))(x), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_upstream_still_has_what_we_build_on():
+    """Fails when a release of MMPretrain changes what the shell overrides or relies on."""
+    calls = []
+
+    class Probe(upstream.ResNet):
+        def make_res_layer(self, **kwargs):
+            calls.append((len(self.res_layers), set(kwargs)))
+            return super().make_res_layer(**kwargs)
+
+    Probe(18)
+    seam = inspect.signature(SReResNet.make_res_layer).parameters
+    named = {n for n in seam if n not in ("self", "block_kwargs")}
+    assert [stage for stage, _ in calls] == [0, 1, 2, 3]
+    for _, passed in calls:
+        assert named <= passed
+        assert passed - named == {"dilation", "style", "conv_cfg", "norm_cfg"}
+    for method in ("_make_stem_layer", "_freeze_stages", "init_weights", "train", "forward"):
+        assert callable(getattr(upstream.ResNet, method))
+
+
+def test_seeded_networks_differ_between_seeds():
+    states = []
+    for seed in (0, 1):
+        set_random_seed(seed)
+        model = build("SReResNet")
+        model.init_weights()
+        states.append(model.state_dict()["conv1.weight"])
+    assert not states[0].equal(states[1])
