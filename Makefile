@@ -1,0 +1,36 @@
+# `make demo` and `make test` are complete: each sets up what it needs first.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+RUN = $(VENV)/bin/python
+
+.PHONY: help setup demo test test-slow lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       train and show a detector of digits (DEMO_ARGS=--quick for a short one)"
+	@echo "make test       lint, then the quick tests (PYTEST_ARGS='-k hub' for some of them)"
+	@echo "make test-slow  the long tests"
+	@echo "make lint       ruff: lint and format, as CI checks them"
+	@echo "make setup      only make the environment, $(VENV) (PYTHON=python3.12 to choose one)"
+	@echo "make clean      remove the environment and what builds left; data and results stay"
+
+setup:
+	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+
+demo: setup
+	$(RUN) tools/demo.py $(DEMO_ARGS)
+
+test: lint
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+test-slow: setup
+	$(RUN) -m pytest -m slow $(PYTEST_ARGS)
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) $(VENV).old $(VENV).lock build dist *.egg-info .pytest_cache .ruff_cache
