@@ -1,0 +1,128 @@
+"""ONNX and TorchScript files, run by their own runtimes at sizes they were not exported with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+
+import mmres_plugin.models as families
+from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript, verify
+from mmres_plugin.engine.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+DEPTH = (2, 2, 2, 2)
+SIZES = [(96, 64), (75, 131), (64, 97)]
+TOOL = ROOT / "tools/deployment/export_onnx.py"
+EXAMPLE = ROOT / "tools/deployment/ort_example.py"
+
+
+def exported(name: str) -> Exported:
+    torch.manual_seed(0)
+    return Exported(getattr(families, name)(depth=DEPTH, out_indices=(0, 1, 2, 3)).eval())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "EDSEResNeXt" else pytest.param(name, marks=pytest.mark.slow)
+        for name in families.__all__
+    ],
+)
+def test_onnx(name, tmp_path):
+    import onnx
+
+    model, path = exported(name), tmp_path / "model.onnx"
+    export_onnx(model, path, (96, 64))
+    assert verify(model, path, SIZES) < 1e-5
+    graph = onnx.load(path)
+    onnx.checker.check_model(graph, full_check=True)
+    assert graph.opset_import[0].version >= 17
+    dims = graph.graph.input[0].type.tensor_type.shape.dim
+    assert [bool(dim.dim_param) for dim in dims] == [True, False, True, True]
+    assert "BatchNormalization" not in {node.op_type for node in graph.graph.node} or (
+        name.startswith("IRes")
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("IResGroup", "EDSEResNeXt") else pytest.param(name, marks=pytest.mark.slow)
+        for name in families.__all__
+    ],
+)
+def test_torchscript(name, tmp_path):
+    model, path = exported(name), tmp_path / "model.pt"
+    export_torchscript(model, path, (96, 64))
+    assert verify(model, path, SIZES) < 1e-5
+
+
+def test_verify_notices_other_weights(tmp_path):
+    model, path = exported("SEResNet"), tmp_path / "model.pt"
+    export_torchscript(model, path, (96, 64))
+    with torch.no_grad():
+        model.model.conv1.weight.mul_(1.01)
+    with pytest.raises(RuntimeError, match="differs from the model by"):
+        verify(model, path, SIZES)
+
+
+def test_a_detector_is_exported_by_its_features():
+    cfg = Config.fromfile(ROOT / "configs/iresnet/fcos_iresnet50_1x.py")
+    cfg.model.backbone.update(depth=DEPTH, init_cfg=None)
+    init_default_scope("mmdet")
+    detector = MODELS.build(cfg.model).eval()
+    with pytest.raises(UserError, match="--features"):
+        Exported(detector)
+    model = Exported(detector, features=True)
+    assert model.output_names == ["stage1", "stage2", "stage3", "stage4"]
+    assert model.metadata()["channels"] == "RGB"
+    assert len(model(torch.randn(1, 3, 64, 64))) == 4
+
+
+def run(*args) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *map(str, args)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_command_and_example(tmp_path):
+    """A classifier from checkpoint to ONNX file to the classes of an image, without torch."""
+    config = ROOT / "configs/digits/sreresnet18_digits.py"
+    cfg = Config.fromfile(config)
+    init_default_scope("mmpretrain")
+    cfg.model.data_preprocessor = cfg.data_preprocessor
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).eval()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
+    done = run(TOOL, config, tmp_path / "trained.pth", tmp_path / "model.onnx", "--size", 64, 64)
+    assert done.returncode == 0, done.stderr
+    assert "verified at 64×64 and 101×75" in done.stdout
+
+    pixels = np.random.default_rng(0).integers(0, 255, (73, 73, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    blocked = f'import sys, runpy; sys.modules["torch"] = None; sys.argv = {["", "M", "I"]!r}'
+    blocked = blocked.replace("'M'", repr(str(tmp_path / "model.onnx")))
+    blocked = blocked.replace("'I'", f"{str(tmp_path / 'image.png')!r}, '--size', '64'")
+    done = run("-c", f'{blocked}; runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")')
+    assert done.returncode == 0, done.stderr
+    crop = torch.from_numpy(pixels[4:68, 4:68]).permute(2, 0, 1)[None].float()
+    normalised = (crop - model.data_preprocessor.mean) / model.data_preprocessor.std
+    with torch.no_grad():
+        shares = model(normalised).softmax(1)[0]
+    first = done.stdout.splitlines()[0]
+    assert first == f"class {shares.argmax()}: {shares.max():.4f}"
+
+
+def test_command_names_what_is_wrong(tmp_path):
+    config = ROOT / "configs/digits/sreresnet18_digits.py"
+    done = run(TOOL, config, tmp_path / "gone.pth", tmp_path / "model.onnx")
+    assert done.returncode == 2
+    assert "does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
