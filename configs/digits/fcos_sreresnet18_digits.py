@@ -1,0 +1,105 @@
+# Find digits in scenes, from the backbone that sreresnet18_digits.py has trained.
+# Data: python tools/datasets/build_digits.py
+_base_ = [
+    "mmdet::_base_/datasets/coco_detection.py",
+    "mmdet::_base_/default_runtime.py",
+]
+
+model = dict(
+    type="FCOS",
+    data_preprocessor=dict(
+        type="DetDataPreprocessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+    ),
+    backbone=dict(
+        type="mmres_plugin.SReResNet",
+        depth=18,
+        out_indices=(1, 2, 3),
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="work_dirs/sreresnet18_digits/epoch_4.pth",
+            prefix="backbone.",
+        ),
+    ),
+    # No digit is larger than 0.4 of an image's side, so three levels, narrow and shallow, do.
+    neck=dict(type="FPN", in_channels=[128, 256, 512], out_channels=128, num_outs=3),
+    bbox_head=dict(
+        type="FCOSHead",
+        num_classes=10,
+        in_channels=128,
+        feat_channels=128,
+        stacked_convs=2,
+        strides=[8, 16, 32],
+        regress_ranges=((-1, 32), (32, 64), (64, 1e8)),
+        center_sampling=True,
+        norm_on_bbox=True,
+        centerness_on_reg=True,
+        loss_bbox=dict(type="GIoULoss", loss_weight=1.0),
+    ),
+    test_cfg=dict(
+        nms_pre=300,
+        min_bbox_size=0,
+        score_thr=0.05,
+        nms=dict(type="nms", iou_threshold=0.5),
+        max_per_img=50,
+    ),
+)
+
+data_root = "data/digits/detection/"
+metainfo = dict(classes=[str(digit) for digit in range(10)])
+
+# No flips: a mirrored digit is another shape.
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="Resize", scale=(256, 256), keep_ratio=True),
+    dict(type="PackDetInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(256, 256), keep_ratio=True),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(
+        type="PackDetInputs",
+        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
+    ),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        filter_cfg=dict(min_size=16),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + "annotations/instances_val2017.json")
+test_evaluator = val_evaluator
+
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=8, val_interval=1)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=35, norm_type=2),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
+    dict(type="CosineAnnealingLR", begin=0, end=8, by_epoch=True, convert_to_iter_based=True),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=8)
+
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1))
+randomness = dict(seed=0)

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Build data/digits: handwritten digits on photographs, without any download.
+
+    python tools/datasets/build_digits.py [--out data/digits] [--picture samples.png]
+
+writes a detection set in COCO's layout and a classification set in ImageNet's:
+
+    OUT/detection/annotations/instances_{train,val}2017.json
+    OUT/detection/{train,val}2017/*.jpg
+    OUT/classification/{train,val}/{0..9}/*.jpg
+    OUT/manifest.json                               written last: with it the set is complete
+
+The same arguments and library versions give the same bytes. A complete set of the same arguments
+is left alone; anything else that this tool built before is built anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+BUILDER = "mmres_plugin digits"
+VERSION = 1  # to be raised whenever the same arguments give other images
+LIBRARIES = {  # what is imported: what is installed
+    "cv2": "opencv-python",
+    "numpy": "numpy",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
+
+
+class BuildError(Exception):
+    """Something the user can mend; its text says what and how."""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Build a detection and a classification set of handwritten digits.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("data/digits"), help="folder to build")
+    parser.add_argument("--train-images", type=int, default=400, help="detection, training images")
+    parser.add_argument("--val-images", type=int, default=100, help="detection, validation images")
+    parser.add_argument("--size", type=int, default=256, help="side of a detection image, pixels")
+    parser.add_argument("--train-crops", type=int, default=6000, help="classification, training")
+    parser.add_argument("--val-crops", type=int, default=1000, help="classification, validation")
+    parser.add_argument("--crop-size", type=int, default=64, help="side of a crop, pixels")
+    parser.add_argument("--seed", type=int, default=0, help="of every random choice")
+    parser.add_argument("--picture", type=Path, help="also draw samples with boxes to this file")
+    return parser.parse_args(argv)
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    limits = {
+        "train_images": (1, 1_000_000),
+        "val_images": (1, 1_000_000),
+        "train_crops": (10, 1_000_000),
+        "val_crops": (10, 1_000_000),
+        "size": (64, 2048),
+        "crop_size": (32, 512),
+        "seed": (0, 2**32 - 1),
+    }
+    for name, (low, high) in limits.items():
+        value = getattr(args, name)
+        if not low <= value <= high:
+            option = "--" + name.replace("_", "-")
+            raise BuildError(f"{option} is {value}, allowed are {low} to {high}")
+
+
+def library_versions() -> dict[str, str]:
+    versions = {}
+    for name, distribution in LIBRARIES.items():
+        try:
+            versions[name] = importlib.import_module(name).__version__
+        except ImportError as error:
+            raise BuildError(
+                f"{name} cannot be imported ({error}), and the digits or photos need it: "
+                f"pip install {distribution}"
+            ) from error
+    return versions
+
+
+def describe(args: argparse.Namespace) -> dict:
+    """All that decides the bytes of a set."""
+    skipped = ("out", "picture")
+    return {
+        "builder": BUILDER,
+        "version": VERSION,
+        "libraries": library_versions(),
+        "arguments": {name: value for name, value in vars(args).items() if name not in skipped},
+    }
+
+
+def contents(folder: Path) -> dict[str, int]:
+    """Number and total size of the files of a set: enough to notice lost or cut-off ones."""
+    sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file() and p != manifest(folder)]
+    return {"files": len(sizes), "bytes": sum(sizes)}
+
+
+def manifest(folder: Path) -> Path:
+    return folder / "manifest.json"
+
+
+def read_manifest(folder: Path) -> dict | None:
+    """The manifest of a set; None when there is nothing at `folder`.
+
+    Raises:
+        BuildError: when `folder` holds something that this tool did not build.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    try:
+        found = json.loads(manifest(folder).read_text())
+        if found["builder"] == BUILDER:
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise BuildError(
+        f"{folder} exists and was not made by this tool, so it is not touched: "
+        "move it away or choose another --out"
+    )
+
+
+def build(args: argparse.Namespace) -> bool:
+    """Build the set that `args` ask for, unless it is there. Returns whether it was built.
+
+    The images are drawn in a folder beside the final one, which takes its name in a single step
+    at the end: at no moment does a part of a set bear the name of a whole one.
+
+    Raises:
+        BuildError: for arguments out of range, a missing library or a folder that cannot be used.
+    """
+    check_numbers(args)
+    wanted, out = describe(args), args.out.absolute()
+    try:
+        found = read_manifest(out)
+        if found is not None and found == {**wanted, "contents": contents(out)}:
+            return False
+        if found is not None:
+            print(f"{out} has other arguments or is damaged: building it anew")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out)
+        work = out.with_name(f".{out.name}.building-{os.getpid()}")
+        from digits_sets import draw_classification, draw_detection
+
+        try:
+            draw_detection(args, work / "detection")
+            draw_classification(args, work / "classification")
+            complete = {**wanted, "contents": contents(work)}
+            manifest(work).write_text(json.dumps(complete, indent=2) + "\n")
+            if out.exists():
+                out.rename(work.with_name(work.name + "-old"))
+            work.rename(out)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        remove_leftovers(out)
+    except OSError as error:
+        raise BuildError(f"cannot build {out}: {error}") from error
+    return True
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove what builds that were killed have left; a build that still runs is not touched."""
+    for folder in out.parent.glob(f".{out.name}.building-*"):
+        pid = re.fullmatch(r".*building-(\d+)(-old)?", folder.name)
+        if pid and not is_other_running(int(pid[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_other_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0 only asks
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return pid != os.getpid()
+
+
+def main() -> int:
+    args = parse_args()
+    try:
+        built = build(args)
+        print(f"{args.out.absolute()}: {'built' if built else 'complete already, nothing to do'}")
+        if args.picture:
+            from digits_picture import draw_samples
+
+            draw_samples(args.out, args.picture)
+            print(f"{args.picture.absolute()}: samples with their boxes")
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""Draw handwritten digits on photographs: the picture side of ``build_digits.py``.
+
+The digits are the 1,797 samples of 8 x 8 pixels that scikit-learn ships, the photographs are those
+inside the scikit-learn and scikit-image packages, so nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+# Whole photographs are kept apart, so that no crop of one split can show what the other has seen.
+PHOTOS = {
+    "train": (
+        "skimage/data/astronaut.png",
+        "skimage/data/brick.png",
+        "skimage/data/chelsea.png",
+        "skimage/data/grass.png",
+        "skimage/data/hubble_deep_field.jpg",
+        "skimage/data/ihc.png",
+        "skimage/data/moon.png",
+        "skimage/data/motorcycle_left.png",
+        "skimage/data/retina.jpg",
+        "skimage/data/rocket.jpg",
+        "sklearn/datasets/images/flower.jpg",
+    ),
+    "val": (
+        "skimage/data/camera.png",
+        "skimage/data/coffee.png",
+        "skimage/data/gravel.png",
+        "sklearn/datasets/images/china.jpg",
+    ),
+}
+VAL_SHARE = 0.2  # of the digit samples of each class
+MIN_SIDE = 16  # pixels, longer side of the smallest digit
+MIN_VISIBLE = 0.75  # of a digit's ink, once later digits have covered it
+MIN_CONTRAST = 55  # grey levels of 255 between the ink and the mean of what it covers
+BACKGROUND_CONTRAST = (0.6, 1.1)  # factors by which the contrast of a photo is changed
+INK = 0.5  # opacity from which a pixel counts as ink
+
+
+@dataclass(frozen=True)
+class DrawnDigit:
+    """A digit as it can be seen in a scene.
+
+    Args:
+        sample: index into scikit-learn's digits.
+        label: the digit, 0 to 9.
+        box: (x, y, width, height) in pixels, tight around the visible ink.
+    """
+
+    sample: int
+    label: int
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image (height x width x 3, uint8, BGR) and what was drawn on which part of which photo.
+
+    Args:
+        crop: (x, y, side) of the square that was cut from the photo, in the photo's pixels.
+    """
+
+    image: np.ndarray
+    photo: str
+    crop: tuple[int, int, int]
+    digits: list[DrawnDigit]
+
+
+class DigitPainter:
+    """Draws scenes of one split; the same generator state always gives the same scene.
+
+    Args:
+        split: "train" or "val"; the two share neither a photo nor a digit sample.
+        seed: decides which digit samples belong to which split.
+    """
+
+    def __init__(self, split: str, seed: int) -> None:
+        from sklearn.datasets import load_digits
+
+        self.photos = {name: _read_photo(name) for name in PHOTOS[split]}
+        source = load_digits()
+        self.glyphs, self.labels = source.images, source.target
+        self.samples = _split_samples(self.labels, seed)[split]
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        size: int,
+        samples: list[int],
+        side: tuple[float, float],
+    ) -> Scene:
+        """Draw digits on a random crop of a random photo.
+
+        Args:
+            rng: source of every random choice.
+            size: side of the square image in pixels.
+            samples: the digit samples to draw; one for which no free place is found is left out.
+            side: smallest and largest longer side of a digit, in pixels.
+        """
+        photo = list(self.photos)[rng.integers(len(self.photos))]
+        image, crop = _crop_photo(rng, self.photos[photo], size)
+        # owner[y, x] is 1 + the position in `drawn` of the digit whose ink lies on top there.
+        owner = np.zeros((size, size), np.uint8)
+        drawn, ink_areas = [], []
+        for sample in samples:
+            alpha = _render(rng, self.glyphs[sample], _log_uniform(rng, *side))
+            placed = _find_place(rng, owner, alpha, ink_areas)
+            if placed is None:
+                continue
+            owner, window = placed
+            ink_areas.append(int((alpha > INK).sum()))
+            drawn.append(sample)
+            _paint(rng, image[window], alpha)
+        noise = rng.normal(0, rng.uniform(0, 6), image.shape)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        digits = [
+            DrawnDigit(int(sample), int(self.labels[sample]), _box(owner == position))
+            for position, sample in enumerate(drawn, start=1)
+        ]
+        return Scene(image, photo, crop, digits)
+
+
+def _read_photo(name: str) -> np.ndarray:
+    # Read from the installed package: the loaders of skimage.data may try the network.
+    package, _, inner = name.partition("/")
+    path = Path(importlib.util.find_spec(package).origin).parent / inner
+    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if photo is None:
+        raise FileNotFoundError(
+            f"the photo {path} is missing or unreadable; reinstall the package {package}"
+        )
+    return photo
+
+
+def _split_samples(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    parts = {"train": [], "val": []}
+    for label in range(10):
+        samples = rng.permutation(np.flatnonzero(labels == label))
+        held_out = round(VAL_SHARE * len(samples))
+        parts["val"].append(samples[:held_out])
+        parts["train"].append(samples[held_out:])
+    return {split: np.sort(np.concatenate(part)) for split, part in parts.items()}
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _crop_photo(rng, photo: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+    height, width = photo.shape[:2]
+    largest = min(height, width)
+    side = int(_log_uniform(rng, min(0.6 * size, largest), min(3 * size, largest)))
+    y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    shrink = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    image = cv2.resize(photo[y : y + side, x : x + side], (size, size), interpolation=shrink)
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+    contrast, brightness = rng.uniform(*BACKGROUND_CONTRAST), rng.uniform(-30, 30)
+    image = (image.astype(np.float32) - 128) * contrast + 128 + brightness
+    return np.clip(image, 0, 255), (x, y, side)
+
+
+def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
+    """Opacity (float, 0 to 1) of a rotated digit whose ink's longer side is `side` pixels."""
+    canvas = cv2.resize(
+        np.pad(glyph / 16, 3).astype(np.float32), (168, 168), interpolation=cv2.INTER_CUBIC
+    )
+    shear = rng.uniform(-0.2, 0.2)
+    turn = cv2.getRotationMatrix2D((84, 84), rng.uniform(-30, 30), 1)
+    turn[:, 1] += shear * turn[:, 0]
+    turn[:, 2] -= 84 * shear * turn[:, 0]  # keep the centre where it is
+    canvas = cv2.warpAffine(canvas, turn, (168, 168), flags=cv2.INTER_LINEAR)
+    x, y, width, height = _box(canvas > INK)
+    margin = 4
+    canvas = canvas[
+        max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin
+    ]
+    scale = side / max(width, height)
+    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=shrink)
+    # A steeper edge gives a pen stroke instead of the blur of eight enlarged pixels.
+    return np.clip((canvas - INK) * 2.5 + INK, 0, 1)
+
+
+def _find_place(rng, owner: np.ndarray, alpha: np.ndarray, ink_areas: list[int]):
+    """Try some places; take the first that leaves every digit under it mostly visible."""
+    size, (height, width) = len(owner), alpha.shape
+    if max(height, width) > size:
+        return None
+    ink = alpha > INK
+    if max(_box(ink)[2:]) < MIN_SIDE:
+        return None
+    for _ in range(20):
+        y, x = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
+        window = (slice(y, y + height), slice(x, x + width))
+        covered = owner.copy()
+        covered[window][ink] = len(ink_areas) + 1
+        left = [covered == position for position in range(1, len(ink_areas) + 1)]
+        if all(
+            mask.sum() >= MIN_VISIBLE * area and max(_box(mask)[2:]) >= MIN_SIDE
+            for mask, area in zip(left, ink_areas, strict=True)
+        ):
+            return covered, window
+    return None
+
+
+def _paint(rng, patch: np.ndarray, alpha: np.ndarray) -> None:
+    """Blend a digit of a random colour, readable on its background, into `patch` in place."""
+    to_grey = np.array([0.114, 0.587, 0.299])  # of blue, green and red
+    background = float((patch[alpha > INK] @ to_grey).mean())
+    ink = rng.uniform(0, 255, 3)
+    while abs(ink @ to_grey - background) < MIN_CONTRAST:
+        ink = rng.uniform(0, 255, 3)
+    opacity = (alpha * rng.uniform(0.75, 1))[..., None]
+    patch[:] = patch * (1 - opacity) + ink * opacity
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, width, height
