@@ -9,8 +9,8 @@ from mmengine.runner import CheckpointLoader
 from mmpretrain.apis.model import ModelHub
 from modelindex.load_model_index import load
 
-ROOT = Path(__file__).parent / '.mim'
-SCHEME = 'mmres_plugin://'
+ROOT = Path(__file__).parent / ".mim"
+SCHEME = "mmres_plugin://"
 _registered = False
 
 
@@ -24,7 +24,7 @@ def register_models() -> None:
         return
     _registered = True
     ModelHub._register_mmpretrain_models()
-    index = load(str(ROOT / 'model-index.yml'))
+    index = load(str(ROOT / "model-index.yml"))
     index.build_models_with_collections()
     for model in index.models:
         name = model.name.lower()
@@ -34,6 +34,22 @@ def register_models() -> None:
         if model.weights is None:
             model.weights = SCHEME + name
         ModelHub._models_dict[name] = model
+
+
+def is_model(name: str) -> bool:
+    """Whether ``name`` is a model that the plugin ships a classification config of."""
+    return any((ROOT / "configs").glob(f"*/{name}.py"))
+
+
+def how_to_get(name: str, path: str) -> str:
+    """How to make the checkpoint ``path`` of the model ``name``, for an error message."""
+    config = next((ROOT / "configs").glob(f"*/{name}.py"))
+    return (
+        "Convert the authors' file, where there is one (docs/weights.md lists them), with\n"
+        f"    python tools/model_converters/convert_checkpoint.py FILE {path} --model {name}\n"
+        "or train the model, with\n"
+        f"    python tools/train.py configs/{config.parent.name}/{config.name}"
+    )
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
@@ -46,9 +62,8 @@ def load_from_mmres_plugin(filename: str, map_location=None) -> dict:
         FileNotFoundError: Always.
     """
     name = filename.removeprefix(SCHEME)
+    path = f"checkpoints/{name}.pth"
     raise FileNotFoundError(
-        f'there are no published weights of {name} in MMPretrain format. Download the authors\' '
-        'file (docs/weights.md lists them) and convert it:\n'
-        f'    python tools/model_converters/convert_checkpoint.py FILE {name}.pth --model {name}\n'
-        f"then load it with get_model('{name}', pretrained='{name}.pth')"
+        f"there are no published weights of {name} in MMPretrain format. {how_to_get(name, path)}\n"
+        f"then load them with get_model('{name}', pretrained='{path}')"
     )

@@ -14,6 +14,7 @@ import torch
 from mmpretrain.models.backbones import ResNet as _ResNet
 from torch import Tensor, nn
 
+from ..weights.pretrained import is_pretrained, load_pretrained
 from .block import BasicBlock, Bottleneck, ResidualBlock
 from .layer_decay import layer_depth
 from .shortcut import EncoderDecoder, projection
@@ -32,8 +33,8 @@ DEPTHS: dict[int, tuple[type[ResidualBlock], tuple[int, ...]]] = {
 }
 
 INIT_CFG = [
-    {'type': 'Kaiming', 'layer': ['Conv2d', 'ConvTranspose2d']},
-    {'type': 'Constant', 'val': 1, 'layer': ['_BatchNorm', 'GroupNorm']},
+    {"type": "Kaiming", "layer": ["Conv2d", "ConvTranspose2d"]},
+    {"type": "Constant", "val": 1, "layer": ["_BatchNorm", "GroupNorm"]},
 ]
 
 
@@ -92,9 +93,9 @@ class ResNet(_ResNet):
         strides: Sequence[int] = (1, 2, 2, 2),
         dilations: int | Sequence[int] = 1,
         out_indices: Sequence[int] = (3,),
-        style: str = 'pytorch',
+        style: str = "pytorch",
         frozen_stages: int = -1,
-        norm_cfg: dict = {'type': 'BN', 'requires_grad': True},
+        norm_cfg: dict = {"type": "BN", "requires_grad": True},
         with_cp: bool | Sequence[bool] = False,
         dcn: dict | None = None,
         stage_with_dcn: bool | Sequence[bool] = False,
@@ -110,28 +111,28 @@ class ResNet(_ResNet):
         self.width_per_group = width_per_group
         self.se_ratio = se_ratio
         self.encoder_decoder = encoder_decoder
-        self.recursions = _per_stage('recursions', recursions, num_stages)
-        self.stage_with_cp = _per_stage('with_cp', with_cp, num_stages)
+        self.recursions = _per_stage("recursions", recursions, num_stages)
+        self.stage_with_cp = _per_stage("with_cp", with_cp, num_stages)
         self.dcn = dcn
-        self.stage_with_dcn = _per_stage('stage_with_dcn', stage_with_dcn, num_stages)
+        self.stage_with_dcn = _per_stage("stage_with_dcn", stage_with_dcn, num_stages)
         self.plugins = plugins or []
-        strides = _per_stage('strides', strides, num_stages)
-        dilations = _per_stage('dilations', dilations, num_stages)
-        _check('recursions', recursions, min(self.recursions) >= 0, 'no number below 0')
-        _check('style', style, style in ('pytorch', 'caffe'), "'pytorch' or 'caffe'")
+        strides = _per_stage("strides", strides, num_stages)
+        dilations = _per_stage("dilations", dilations, num_stages)
+        _check("recursions", recursions, min(self.recursions) >= 0, "no number below 0")
+        _check("style", style, style in ("pytorch", "caffe"), "'pytorch' or 'caffe'")
         _check(
-            'out_indices',
+            "out_indices",
             out_indices,
             len(out_indices) > 0 and all(0 <= i < num_stages for i in out_indices),
-            f'stages from 0 to {num_stages - 1}',
+            f"stages from 0 to {num_stages - 1}",
         )
         _check(
-            'frozen_stages',
+            "frozen_stages",
             frozen_stages,
             -1 <= frozen_stages <= num_stages,
-            f'a number from -1 to {num_stages}',
+            f"a number from -1 to {num_stages}",
         )
-        _check('groups', groups, groups >= 1, 'a number from 1')
+        _check("groups", groups, groups >= 1, "a number from 1")
         super().__init__(
             depth,
             in_channels=in_channels,
@@ -151,12 +152,12 @@ class ResNet(_ResNet):
     @staticmethod
     def _depth_table(depth: int | tuple[int, ...], num_stages: int) -> dict:
         """The table in which the parent class looks up ``depth``."""
-        _check('num_stages', num_stages, 1 <= num_stages <= 4, 'a number from 1 to 4')
+        _check("num_stages", num_stages, 1 <= num_stages <= 4, "a number from 1 to 4")
         if isinstance(depth, tuple):
             fits = len(depth) == num_stages and all(n >= 1 for n in depth)
-            _check('depth', depth, fits, f'{num_stages} numbers of blocks (num_stages)')
+            _check("depth", depth, fits, f"{num_stages} numbers of blocks (num_stages)")
             return {depth: (Bottleneck, depth)}
-        _check('depth', depth, depth in DEPTHS, f'one of {list(DEPTHS)}, or blocks per stage')
+        _check("depth", depth, depth in DEPTHS, f"one of {list(DEPTHS)}, or blocks per stage")
         return DEPTHS
 
     def make_res_layer(
@@ -202,7 +203,7 @@ class ResNet(_ResNet):
 
     def block_args(self, stage: int, index: int) -> dict:
         """What block ``index`` of ``stage`` has of its own, as arguments of the block class."""
-        return {'groups': self.groups}
+        return {"groups": self.groups}
 
     def make_shortcut(self, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
         """The shortcut of a block: the projection it needs, and the encoder-decoder if any."""
@@ -226,28 +227,41 @@ class ResNet(_ResNet):
 
     @property
     def shortcut_pool(self) -> str | None:
-        """The pool in a strided projection; see :func:`~mmres_plugin.models.shortcut.projection`."""
-        return 'avg' if self.avg_down else None
+        """The ``pool`` of :func:`~mmres_plugin.models.shortcut.projection`."""
+        return "avg" if self.avg_down else None
 
     def stage_plugins(self, stage: int) -> list[dict]:
         """The plugins that ``stage`` has; a plugin without ``stages`` stands in all of them."""
         chosen = []
         for plugin in self.plugins:
-            stages = _per_stage('plugin stages', plugin.get('stages') or True, self.num_stages)
+            stages = _per_stage("plugin stages", plugin.get("stages") or True, self.num_stages)
             if stages[stage]:
                 chosen.append(plugin)
         return chosen
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, then zero the branches' last norms if asked to."""
-        zero, self.zero_init_residual = self.zero_init_residual, False  # the parent knows no blocks
+        """Initialise as ``init_cfg`` says, zero the branches' last norms if asked to, then load.
+
+        ``dict(type='Pretrained', checkpoint=…, prefix=…)`` is MMEngine's, but an error where
+        little or nothing is loaded (:func:`~mmres_plugin.weights.pretrained.load_pretrained`);
+        ``allow_partial=True`` in it permits that.
+        """
+        if self.is_init:
+            return
+        init_cfg, zero = self.init_cfg, self.zero_init_residual
+        cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
+        pretrained = [cfg for cfg in cfgs if is_pretrained(cfg)]
+        # The parent class would load without a look, and knows no blocks to zero.
+        self.init_cfg = [cfg for cfg in cfgs if not is_pretrained(cfg)]
+        self.zero_init_residual = False
         super().init_weights()
-        self.zero_init_residual = zero
-        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
-        if zero and not any(cfg and cfg['type'] == 'Pretrained' for cfg in cfgs):
+        self.init_cfg, self.zero_init_residual = init_cfg, zero
+        if zero and not pretrained:
             for module in self.modules():
                 if isinstance(module, ResidualBlock):
                     module.zero_init_last_norm()
+        for cfg in pretrained:
+            load_pretrained(self, **{key: cfg[key] for key in cfg if key != "type"})
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of the stages in ``out_indices``.
@@ -267,19 +281,19 @@ class ResNet(_ResNet):
 
         A deep stem is made of MMCV's ``ConvModule``, which knows its own.
         """
-        return [] if self.deep_stem else [('conv1', self.norm1_name)]
+        return [] if self.deep_stem else [("conv1", self.norm1_name)]
 
     def _check_images(self, x: Tensor) -> None:
         channels, height, width = x.shape[-3:]
         if channels != self.in_channels:
             raise ValueError(
-                f'the images have {channels} channels (input of shape {tuple(x.shape)}), but the '
-                f'backbone was built with in_channels={self.in_channels}'
+                f"the images have {channels} channels (input of shape {tuple(x.shape)}), but the "
+                f"backbone was built with in_channels={self.in_channels}"
             )
         if min(height, width) < self.total_stride:
             raise ValueError(
-                f'images of {height}×{width} pixels are smaller than the stride of the last stage, '
-                f'{self.total_stride}: enlarge or pad them, or build fewer or smaller strides'
+                f"images of {height}×{width} pixels are smaller than the stride of the last stage, "
+                f"{self.total_stride}: enlarge or pad them, or build fewer or smaller strides"
             )
 
     @property
@@ -288,12 +302,12 @@ class ResNet(_ResNet):
         stem = 2 if isinstance(self.maxpool, nn.Identity) else 4
         return stem * math.prod(self.strides)
 
-    def train(self, mode: bool = True) -> 'ResNet':
+    def train(self, mode: bool = True) -> "ResNet":
         """Set the mode; frozen stages, and all norms with ``norm_eval``, stay in evaluation."""
         super().train(mode)
         return self
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """Layer of a parameter and number of layers, for layer-wise learning-rate decay.
 
         Args:
@@ -305,12 +319,12 @@ class ResNet(_ResNet):
 
 def _check(name: str, value: object, fits: bool, allowed: str) -> None:
     if not fits:
-        raise ValueError(f'{name} must be {allowed}, got {value!r}')
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
 def _per_stage(name: str, value: object, num_stages: int) -> tuple:
     """One value a stage: ``value`` for each if it is a single one."""
     if not isinstance(value, (tuple, list)):
         return (value,) * num_stages
-    _check(name, value, len(value) == num_stages, f'one value, or {num_stages} (num_stages)')
+    _check(name, value, len(value) == num_stages, f"one value, or {num_stages} (num_stages)")
     return tuple(value)

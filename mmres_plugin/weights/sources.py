@@ -2,7 +2,8 @@
 
 A source is a set of ordered rows ``(pattern, replacement)``; each row is applied with
 :func:`re.sub` to the name that the rows before it left. The result is a name of MMPretrain's
-classifiers: ``backbone.…`` or ``head.fc.…``. A replacement of None drops the tensor.
+classifiers: ``backbone.…`` or ``head.…``. A replacement of None drops the tensors whose names the
+pattern is found in. The prefixes of DataParallel and torch.compile are taken off before.
 """
 
 from typing import NamedTuple
@@ -16,69 +17,128 @@ class Source(NamedTuple):
     Attributes:
         title: Whose weights these are.
         marks: Patterns that each must be found in some name, for a file to be recognised.
-        absent: Patterns that must be found in none.
         rows: The rules, in order.
+        absent: Patterns that must be found in none.
+        note: What to know about these weights that their names do not tell.
     """
 
     title: str
     marks: tuple[str, ...]
     rows: Rows
     absent: tuple[str, ...] = ()
+    note: str = ""
 
 
-# DataParallel's prefix is no part of a name; the stem, the stages and the classifier of most
-# projects are named as torchvision names them.
-UNWRAP: Rows = ((r'^module\.', ''),)
+# The stem, the stages and the classifier of most projects are named as torchvision names them.
 TORCHVISION: Rows = (
-    (r'^(conv1|bn1|layer\d)\.', r'backbone.\1.'),
-    (r'^fc\.', 'head.fc.'),
+    (r"^(conv1|bn1|stem|layer\d)\.", r"backbone.\1."),
+    (r"^fc\.", "head.fc."),
+)
+# Three convolutions in a row are conv, norm and activation in one Sequential, in MMPretrain three
+# modules.
+DEEP_STEM: Rows = (
+    (r"\bstem\.0\.weight$", "stem.0.conv.weight"),
+    (r"\bstem\.3\.weight$", "stem.1.conv.weight"),
+    (r"\bstem\.6\.weight$", "stem.2.conv.weight"),
+    (r"\bstem\.1\.(\w+)$", r"stem.0.bn.\1"),
+    (r"\bstem\.4\.(\w+)$", r"stem.1.bn.\1"),
+    (r"\bstem\.7\.(\w+)$", r"stem.2.bn.\1"),
+)
+TIMM_SE: Rows = ((r"\.se\.fc([12])\.", r".se_layer.conv\1.conv."),)
+# timm calls the first two convolutions of a deep stem and their norms conv1, the last norm bn1.
+TIMM_DEEP_STEM: Rows = (
+    (r"^conv1\.(\d)\.", r"stem.\1."),
+    (r"^bn1\.", "stem.7."),
+    *DEEP_STEM,
+    *TIMM_SE,
 )
 
 SOURCES: dict[str, Source] = {
-    'iresnet-basic': Source(
-        'iduta/iresnet, 18 and 34 layers',
-        marks=(r'layer2\.0\.downsample\.2\.weight$',),
-        absent=(r'\.conv3\.',),
-        rows=UNWRAP
-        + (
-            (r'\.bn0\.', '.before.0.'),
+    "iresnet-basic": Source(
+        "iduta/iresnet, 18 and 34 layers",
+        marks=(r"^layer2\.0\.downsample\.2\.weight$|\.bn0\.",),
+        absent=(r"\.conv3\.", r"^conv1\.0\."),
+        rows=(
+            (r"\.bn0\.", ".before.0."),
             # Of the later blocks of a stage only the end block has a bn2: the norm of the sum.
-            (r'(layer\d\.[1-9]\d*)\.bn2\.', r'\1.after.0.'),
-        )
-        + TORCHVISION,
+            (r"(layer\d\.[1-9]\d*)\.bn2\.", r"\1.after.0."),
+            *TORCHVISION,
+        ),
     ),
-    'iresnet': Source(
-        'iduta/iresnet, bottleneck and ResGroup blocks',
-        marks=(r'\.conv3\.', r'\.bn0\.'),
-        rows=UNWRAP
-        + (
-            (r'\.bn0\.', '.before.0.'),
-            (r'(layer\d\.[1-9]\d*)\.bn3\.', r'\1.after.0.'),
-        )
-        + TORCHVISION,
+    "iresnet": Source(
+        "iduta/iresnet, bottleneck and ResGroup blocks",
+        marks=(r"\.conv3\.", r"\.bn0\."),
+        rows=(
+            (r"\.bn0\.", ".before.0."),
+            (r"(layer\d\.[1-9]\d*)\.bn3\.", r"\1.after.0."),
+            *TORCHVISION,
+        ),
     ),
-    'ed-net': Source(
-        'megvii-research/ED-Net',
-        marks=(r'layer1\.layer1_block_0\.', r'encoder_conv'),
-        rows=UNWRAP
-        + (
-            (r'layer\d\.(layer\d)_block_(\d+)\.', r'\1.\2.'),
-            (r'conv_(conv\d)', r'\1'),
-            (r'bn_(bn\d)', r'\1'),
-            (r'shortcut\.shortcut_conv', 'downsample.projection.0'),
-            (r'shortcut\.shortcut_bn', 'downsample.projection.1'),
-            (r'encoder\.encoder_conv', 'downsample.encoder.0'),
-            (r'encoder\.encoder_bn', 'downsample.encoder.1'),
-            (r'decoder\.decoder_conv', 'downsample.decoder_conv'),
-            (r'decoder\.decoder_bn', 'downsample.decoder_norm'),
-            (r'fc_reduction', 'se_layer.conv1.conv'),
-            (r'fc_extention', 'se_layer.conv2.conv'),
-        )
-        + TORCHVISION,
+    "ed-net": Source(
+        "megvii-research/ED-Net",
+        marks=(r"layer1\.layer1_block_0\.", r"encoder_conv"),
+        rows=(
+            (r"layer\d\.(layer\d)_block_(\d+)\.", r"\1.\2."),
+            (r"conv_(conv\d)", r"\1"),
+            (r"bn_(bn\d)", r"\1"),
+            (r"shortcut\.shortcut_conv", "downsample.projection.0"),
+            (r"shortcut\.shortcut_bn", "downsample.projection.1"),
+            (r"encoder\.encoder_conv", "downsample.encoder.0"),
+            (r"encoder\.encoder_bn", "downsample.encoder.1"),
+            (r"decoder\.decoder_conv", "downsample.decoder_conv"),
+            (r"decoder\.decoder_bn", "downsample.decoder_norm"),
+            (r"fc_reduction", "se_layer.conv1.conv"),
+            (r"fc_extention", "se_layer.conv2.conv"),
+            *TORCHVISION,
+        ),
     ),
-    'torchvision': Source(
-        'torchvision, and what keeps its names: ResNet, ResNeXt, SReResNet backbones',
-        marks=(r'^(module\.)?conv1\.weight$', r'layer1\.0\.conv1\.weight$'),
-        rows=UNWRAP + TORCHVISION,
+    "maskrcnn-benchmark": Source(
+        "a detector of maskrcnn-benchmark or FCOS, such as unbelieboomboom/SReResNet",
+        marks=(r"^backbone\.body\.stem\.conv1\.weight$",),
+        rows=(
+            (r"^(?!backbone\.body\.)", None),
+            (r"^backbone\.body\.(stem\.)?", ""),
+            *TORCHVISION,
+        ),
+        note="use it with style='caffe', frozen batch norms, and BGR images of mean "
+        "[102.9801, 115.9465, 122.7717] and std 1 (the project’s defaults)",
+    ),
+    "timm-d": Source(
+        "timm, a deep stem and average pools in the shortcuts (ResNet-D)",
+        marks=(r"^conv1\.0\.weight$", r"^layer1\.0\.downsample\.2\."),
+        rows=(
+            # timm keeps an empty pool where nothing strides.
+            (r"^(layer1\.0\.downsample)\.1\.", r"\1.0."),
+            (r"^(layer1\.0\.downsample)\.2\.", r"\1.1."),
+            *TIMM_DEEP_STEM,
+            *TORCHVISION,
+        ),
+    ),
+    "timm-deep-stem": Source(
+        "timm, a deep stem (ResNet-C, and ResNet-D of basic blocks)",
+        marks=(r"^conv1\.0\.weight$", r"^layer1\.0\.conv1\.weight$"),
+        rows=TIMM_DEEP_STEM + TORCHVISION,
+    ),
+    "timm-se": Source(
+        "timm, SE-ResNet and SE-ResNeXt",
+        marks=(r"^conv1\.weight$", r"\.se\.fc1\."),
+        rows=TIMM_SE + TORCHVISION,
+    ),
+    "torchvision": Source(
+        "torchvision, and what keeps its names: ResNet and ResNeXt of timm, Caffe, iduta",
+        marks=(r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$"),
+        rows=TORCHVISION,
+    ),
+    "mmpretrain": Source(
+        "a classifier of MMPretrain or MMClassification",
+        marks=(r"^backbone\.", r"^head\."),
+        rows=((r"^(?!(backbone|head)\.)", None),),
+    ),
+    "mmdetection": Source(
+        "a detector of MMDetection, of which the backbone is kept",
+        marks=(r"^backbone\.(conv1|stem|layer1)\.",),
+        rows=((r"^(?!backbone\.)", None), *DEEP_STEM),
+        note="the names do not tell the style and the normalisation of the images: take those of "
+        "its config",
     ),
 }

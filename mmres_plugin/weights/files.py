@@ -1,0 +1,212 @@
+"""Open and write checkpoint files.
+
+A ``.pth`` file is a pickle, and a pickle can be a program. Files are opened so that nothing in
+them is run: with torch's ``weights_only``, or as safetensors.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import get_torch_safe_globals
+from torch import Tensor
+
+# What a file that is no checkpoint starts with, and what it is.
+IMPOSTORS = (
+    (
+        b"<",
+        "a web page saved under the name of a checkpoint: the link leads to a page, or asks to "
+        "confirm the download; open it in a browser and save the file behind it",
+    ),
+    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
+)
+# Where the tensors are: in most projects, and in maskrcnn-benchmark.
+CONTAINERS = ("state_dict", "model")
+FORCE_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """Open a checkpoint without running anything that it contains, on the CPU.
+
+    Args:
+        path: A ``.pth`` file in any of torch's formats, a ``.safetensors`` file, or an address
+            that MMEngine knows, such as ``https://…`` or ``torchvision://resnet50``.
+
+    Returns:
+        What the file contains; of a safetensors file, ``state_dict`` and ``meta``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, is damaged, or would have to be run to be read.
+    """
+    if "://" in str(path):
+        with _explain_errors(path), _forced_weights_only():
+            return CheckpointLoader.load_checkpoint(str(path), "cpu")
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint file {path}")
+    with path.open("rb") as file:
+        head = file.read(64)
+    for start, kind in IMPOSTORS:
+        if head.lstrip().startswith(start):
+            raise ValueError(f"{path} is {kind}")
+    with _explain_errors(path):
+        if head[8:9] == b"{":  # eight bytes of length, then JSON
+            return _read_safetensors(path)
+        with torch.serialization.safe_globals(_allowed_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
+    """The tensors in what :func:`read_checkpoint` returned, by their names in the file.
+
+    Raises:
+        ValueError: If there are none, or one of them is not a number everywhere.
+    """
+    for key in CONTAINERS:
+        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+    tensors = {}
+    if isinstance(checkpoint, Mapping):
+        tensors = {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    if not tensors:
+        content = list(checkpoint)[:8] if isinstance(checkpoint, Mapping) else type(checkpoint)
+        raise ValueError(f"{path} has no tensors where a checkpoint has them, but {content}")
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path} has NaN or infinite weights in {len(broken)} of {len(tensors)} tensors "
+            f"({', '.join(broken[:3])}): the training has diverged or the file is damaged"
+        )
+    return tensors
+
+
+def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
+    """Write ``state_dict`` and ``meta``: the whole file, or nothing.
+
+    Args:
+        checkpoint: A mapping with these two keys.
+        path: A name that ends with ``.pth``, or with ``.safetensors``, where ``meta`` is kept as
+            JSON. A file of that name is replaced.
+
+    Raises:
+        ValueError: For another ending.
+    """
+    path = checked_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.suffix == ".pth":
+            # An open file, since torch.save would write the name of a path into the file.
+            with half.open("wb") as file:
+                torch.save(dict(checkpoint), file)
+        else:
+            tensors = {name: t.contiguous() for name, t in checkpoint["state_dict"].items()}
+            _safetensors().save_file(tensors, half, {"meta": json.dumps(checkpoint["meta"])})
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def checked_suffix(path: str | Path) -> Path:
+    """``path``, if its ending is one that :func:`write_checkpoint` writes; else a ValueError."""
+    path = Path(path)
+    if path.suffix not in (".pth", ".safetensors"):
+        raise ValueError(f"{path}: the name must end with .pth or .safetensors")
+    return path
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@CheckpointLoader.register_scheme(prefixes=r".*\.safetensors$", force=True)
+def load_from_safetensors(filename: str, map_location=None) -> dict:
+    """Loader of local safetensors files, for which MMEngine has none."""
+    return read_checkpoint(filename)
+
+
+def _read_safetensors(path: Path) -> dict:
+    with _safetensors().safe_open(path, framework="pt") as file:
+        meta = json.loads((file.metadata() or {}).get("meta", "{}"))
+        names = file.keys()
+        return {"meta": meta, "state_dict": {name: file.get_tensor(name) for name in names}}
+
+
+def _safetensors():
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError(
+            "safetensors files need a package that is not here: pip install safetensors"
+        ) from error
+    return safetensors.torch
+
+
+def _allowed_globals() -> list:
+    """What MMEngine's own checkpoints contain beside tensors: logged numbers.
+
+    A ``HistoryBuffer`` comes with references to its methods, pickled as calls of ``getattr``;
+    these are resolved for it alone.
+    """
+    allowed = [item for item in get_torch_safe_globals() if item is not getattr]
+    return [*allowed, (_history_buffer_method, "builtins.getattr")]
+
+
+def _history_buffer_method(owner: type, name: str):
+    if owner is not HistoryBuffer or name.startswith("_"):
+        raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {owner!r}, {name!r}")
+    return getattr(owner, name)
+
+
+@contextmanager
+def _forced_weights_only() -> Iterator[None]:
+    """MMEngine tries again unsafely where ``weights_only`` fails; torch can be told to refuse."""
+    before = os.environ.get(FORCE_WEIGHTS_ONLY)
+    os.environ[FORCE_WEIGHTS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FORCE_WEIGHTS_ONLY]
+        else:
+            os.environ[FORCE_WEIGHTS_ONLY] = before
+
+
+@contextmanager
+def _explain_errors(path: str | Path) -> Iterator[None]:
+    """Turn the many errors of a file that cannot be read into sentences."""
+    try:
+        yield
+    except (FileNotFoundError, ImportError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).partition("Check the documentation")[0].split())
+        needed = re.search(r"GLOBAL (\S+)", text)
+        if needed:
+            raise ValueError(
+                f"{path} was refused: reading it would run code ({needed[1]}), and nothing of it "
+                "was run. Weights need no code: ask its authors for a state_dict or a safetensors "
+                "file"
+            ) from error
+        if "TorchScript" in text:
+            raise ValueError(
+                f"{path} is a TorchScript program, not a checkpoint: ask for a state_dict"
+            ) from error
+        raise ValueError(
+            f"{path} is not a checkpoint, or is damaged or not complete; nothing of it was run. "
+            f"Download it again and compare its size ({type(error).__name__}: {text[-150:]})"
+        ) from error

@@ -1,0 +1,150 @@
+"""Does a state dict fit a model, and if not, which model does it fit?"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.apis.model import ModelHub, list_models
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ..hub import ROOT
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
+    """Check names and shapes of ``state_dict`` against those of ``model``.
+
+    The parts that the state dict has (``backbone``, ``head``) are compared; the counters of
+    batch norms (``num_batches_tracked``) may be missing.
+
+    Args:
+        state_dict: Tensors by MMPretrain's names.
+        model: A model of the hub or the path of a config.
+
+    Raises:
+        FileNotFoundError: If ``model`` is the path of no file.
+        ValueError: If there is no such model, or names or shapes differ; the message says how,
+            and which models fit.
+    """
+    cfg = model_config(model)
+    theirs = shapes(state_dict)
+    ours = model_shapes(cfg)
+    differences = _differences(theirs, ours)
+    if not differences:
+        return
+    message = [f"the weights do not fit {model}."]
+    fits = fitting_models(theirs)
+    same_family = [name for name, network in fits.items() if network == _network(cfg)]
+    if same_family:
+        message.append(f"They are of another depth or width and fit {', '.join(same_family)}.")
+    elif fits:
+        message.append(f"They are of another family and fit {', '.join(fits)}.")
+    elif stage_blocks(theirs) != stage_blocks(ours):
+        message.append(
+            f"They have {stage_blocks(theirs)} blocks a stage, the model {stage_blocks(ours)}: "
+            "another depth. No model that is shipped fits."
+        )
+    else:
+        message.append("No model that is shipped fits.")
+    raise ValueError("\n  ".join([" ".join(message), *differences]))
+
+
+def fitting_models(theirs: Shapes) -> dict[str, str]:
+    """Shipped classifiers with these names and shapes, with the class of their backbone."""
+    blocks = stage_blocks(theirs)
+    names = [path.stem for path in sorted((ROOT / "configs").glob("*/*_in1k.py"))]
+    names += list_models("resnet*_8xb32_in1k")
+    found = {}
+    other_depths = set()
+    for name in names:
+        # The number before the first dash. Reading a config takes a while, so of each depth that
+        # has other blocks only one is read.
+        depth = re.match(r".*?(\d+)[-_]", name)[1]
+        if depth in other_depths:
+            continue
+        cfg = model_config(name)
+        ours = model_shapes(cfg)
+        if stage_blocks(ours) != blocks:
+            other_depths.add(depth)
+        elif not _differences(theirs, ours):
+            found[name] = _network(cfg)
+    return found
+
+
+def model_config(model: str) -> Config:
+    """The config of a model of the hub, or the one at a path.
+
+    Raises:
+        FileNotFoundError: If it is the path of no file.
+        ValueError: If it is the name of no model.
+    """
+    shipped = list((ROOT / "configs").glob(f"*/{model}.py"))
+    if model.endswith(".py") or shipped:
+        return Config.fromfile(shipped[0] if shipped else model)
+    return ModelHub.get(model).config
+
+
+def model_shapes(cfg: Config) -> Shapes:
+    """Names and shapes of the tensors of the model in ``cfg``, which is built without memory."""
+    with _OnMeta(), DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmpretrain")):
+        return shapes(MODELS.build(cfg.model).state_dict())
+
+
+def shapes(state_dict: Mapping[str, Tensor]) -> Shapes:
+    """Names and shapes of all tensors but the counters of batch norms, which nothing depends on."""
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in state_dict.items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def stage_blocks(names: Mapping[str, object]) -> list[int]:
+    """Number of blocks of each stage that the names of a backbone speak of."""
+    blocks: dict[str, int] = {}
+    for name in names:
+        found = re.match(r"backbone\.layer(\d)\.(\d+)\.", name)
+        if found:
+            blocks[found[1]] = max(blocks.get(found[1], 0), int(found[2]) + 1)
+    return [blocks[stage] for stage in sorted(blocks)]
+
+
+def _differences(theirs: Shapes, ours: Shapes) -> list[str]:
+    parts = {name.split(".")[0] for name in theirs} | {"backbone"}
+    ours = {name: shape for name, shape in ours.items() if name.split(".")[0] in parts}
+    reshaped = [
+        f"{name} (file {theirs[name]}, model {ours[name]})"
+        for name in ours
+        if name in theirs and theirs[name] != ours[name]
+    ]
+    rows = (
+        ("missing in the file", [name for name in ours if name not in theirs]),
+        ("not in the model", [name for name in theirs if name not in ours]),
+        ("of another shape", reshaped),
+    )
+    return [
+        f"{len(names)} {what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
+        for what, names in rows
+        if names
+    ]
+
+
+def _network(cfg: Config) -> str:
+    return cfg.model.backbone.type.split(".")[-1]
+
+
+class _OnMeta(TorchFunctionMode):
+    """Parameters and buffers are made on the meta device, which takes neither time nor memory.
+
+    ``torch.device('meta')`` would also take numbers that the constructors compute with.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in (torch.empty, torch.zeros, torch.ones):
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)

@@ -1,0 +1,136 @@
+"""Start a backbone from a checkpoint, and say what was loaded.
+
+``init_cfg=dict(type='Pretrained', checkpoint=…, prefix='backbone.')`` of MMEngine loads what
+happens to have the right names, which may be nothing. Our backbones count.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.logging import print_log
+from mmengine.model.weight_init import PretrainedInit, update_init_info
+from torch import Tensor, nn
+
+from ..hub import how_to_get, is_model
+from .convert import WRAPPERS, recognise
+from .files import find_state_dict, read_checkpoint
+from .fit import shapes
+
+ENOUGH = 0.5
+
+
+def is_pretrained(cfg: Mapping) -> bool:
+    """Whether an initialisation config is one of type ``Pretrained``."""
+    return cfg["type"] in ("Pretrained", PretrainedInit)
+
+
+def load_pretrained(
+    module: nn.Module,
+    checkpoint: str,
+    prefix: str | None = None,
+    allow_partial: bool = False,
+    map_location: str = "cpu",
+) -> None:
+    """Load the tensors of ``checkpoint`` that fit ``module``, and log how many they are.
+
+    The arguments are those of MMEngine's ``Pretrained`` initialisation, and one more.
+
+    Args:
+        module: The backbone.
+        checkpoint: A ``.pth`` or ``.safetensors`` file, or an address that MMEngine knows.
+        prefix: What stands before the names of the backbone in the checkpoint, such as
+            ``'backbone.'``; None if nothing does.
+        allow_partial: Load even if next to nothing fits.
+        map_location: Accepted for MMEngine's sake; tensors are read on the CPU and copied to
+            where the module is.
+
+    Raises:
+        FileNotFoundError: If there is no such file; the message says how to make it.
+        ValueError: If the file is no checkpoint (see
+            :func:`~mmres_plugin.weights.files.read_checkpoint`), or if less than half of the
+            backbone's weights are in it under these names.
+    """
+    if "://" not in checkpoint and not Path(checkpoint).expanduser().is_file():
+        raise FileNotFoundError(_missing(checkpoint))
+    tensors = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    tensors = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    prefix = prefix or ""
+    if prefix and not prefix.endswith("."):
+        prefix += "."
+    named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    ours = module.state_dict()
+    fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
+
+    if not allow_partial and _share(fitting, ours) < ENOUGH:
+        raise ValueError(_too_few(checkpoint, prefix, tensors, fitting, ours))
+    module.load_state_dict(fitting, strict=False)
+    if hasattr(module, "_params_init_info"):  # MMEngine's record of where each weight is from
+        update_init_info(module, init_info=f"loaded from {checkpoint}")
+    missing = [name for name in shapes(ours) if name not in fitting]
+    unused = [name for name in shapes(named) if name not in fitting]
+    print_log(
+        f"loaded {len(shapes(fitting))} of {len(shapes(ours))} tensors of the backbone from "
+        f"{checkpoint}{_some('; initialised anew', missing)}{_some('; not used', unused)}",
+        logger="current",
+    )
+
+
+def _share(fitting: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> float:
+    """The share of the numbers in ``ours`` that ``fitting`` has."""
+    return sum(t.numel() for t in fitting.values()) / sum(t.numel() for t in ours.values())
+
+
+def _some(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"{what}: {len(names)} ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})"
+
+
+def _missing(checkpoint: str) -> str:
+    message = f"there is no checkpoint {checkpoint} (looked for in {Path.cwd()})."
+    name = Path(checkpoint).stem
+    if is_model(name):
+        return f"{message} {how_to_get(name, checkpoint)}"
+    return (
+        f"{message} Train it first, or set init_cfg.checkpoint of the backbone to a file that is "
+        "there; init_cfg=None starts without weights"
+    )
+
+
+def _too_few(
+    checkpoint: str,
+    prefix: str,
+    tensors: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+) -> str:
+    message = (
+        f"only {len(shapes(fitting))} of {len(shapes(ours))} tensors of the backbone are in "
+        f"{checkpoint} with prefix={prefix or None!r}. The file has names such as "
+        f"{', '.join(list(tensors)[:3])}; the backbone has {', '.join(list(ours)[:3])}."
+    )
+    # Every way to split each name into a prefix and a rest that the backbone has.
+    prefixes = Counter()
+    for name, tensor in tensors.items():
+        parts = name.split(".")
+        for i in range(len(parts)):
+            rest = ".".join(parts[i:])
+            if rest in ours and ours[rest].shape == tensor.shape:
+                prefixes[".".join([*parts[:i], ""])] += tensor.numel()
+    best, count = max(prefixes.items(), key=lambda item: item[1], default=("", 0))
+    if count >= ENOUGH * sum(t.numel() for t in ours.values()):
+        message += f" prefix={best or None!r} would match {count / 1e6:.1f} M weights."
+    else:
+        try:
+            source = recognise(tensors)
+        except ValueError:
+            source = None
+        if source not in (None, "torchvision", "mmpretrain", "mmdetection"):
+            message += (
+                f" These are names of {source!r}: convert the file, with "
+                f"python tools/model_converters/convert_checkpoint.py {checkpoint} DST"
+            )
+        else:
+            message += " No prefix would match: the file is of another network or depth."
+    return f"{message} To load what there is, set allow_partial=True in init_cfg."

@@ -1,0 +1,67 @@
+"""Convert a published file into a checkpoint that MMPretrain and MMDetection load.
+
+    python tools/model_converters/convert_checkpoint.py SRC DST --model iresnet50_8xb32_in1k
+
+Nothing in the file is run. docs/weights.md lists the files that are published.
+"""
+
+import argparse
+import re
+import sys
+
+from mmres_plugin.weights import convert_checkpoint
+from mmres_plugin.weights.convert import Conversion
+from mmres_plugin.weights.sources import SOURCES
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("src", help="the published file: .pth, .safetensors, or an address")
+    parser.add_argument("dst", help="the checkpoint to write: .pth or .safetensors")
+    parser.add_argument("--source", choices=SOURCES, help="whose file it is, if not recognised")
+    parser.add_argument("--model", help="a model of the hub, or a config, that it must fit")
+    parser.add_argument("--verbose", action="store_true", help="list every tensor")
+    return parser.parse_args()
+
+
+def table(conversion: Conversion, verbose: bool = False) -> str:
+    """What became of the tensors.
+
+    A row for each, or without ``verbose`` one for all whose names differ in numbers only.
+    """
+    pairs = {
+        "matched": [(old, "") for old, new in conversion.names.items() if old == new],
+        "renamed": [(old, f" -> {new}") for old, new in conversion.names.items() if old != new],
+        "dropped": [(old, "") for old in conversion.dropped],
+    }
+    lines = []
+    for kind, tensors in pairs.items():
+        lines.append(f"{kind} {len(tensors)}")
+        alike = {}
+        for old, arrow in tensors:
+            key = old if verbose else re.sub(r"\d+", "#", old.rpartition(".")[0])
+            alike.setdefault(key, []).append(old + arrow)
+        lines += [f"  {len(rows):4} × {rows[0]}" for rows in alike.values()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        conversion = convert_checkpoint(args.src, args.dst, args.source, args.model)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    source = SOURCES[conversion.source]
+    print(f"{args.src}: {source.title} ({conversion.source})")
+    print(table(conversion, args.verbose))
+    if not any(name.startswith("head.") for name in conversion.state_dict):
+        print("the file has no classifier: the checkpoint is a backbone")
+    if args.model:
+        print(f"fits {args.model}: all names and shapes")
+    if source.note:
+        print(f"note: {source.note}")
+    print(f"wrote {args.dst}")
+
+
+if __name__ == "__main__":
+    main()
