@@ -1,0 +1,190 @@
+"""Parameters and MACs: as published and as counted on the authors' code, and not stale anywhere."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmpretrain import get_model
+from mmpretrain.apis.model import ModelHub
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools/analysis"))
+import complexity  # noqa: E402
+import model_tables  # noqa: E402
+
+SUFFIX = "_8xb32_in1k"
+# Millions of parameters and, where known, 1e9 MACs of classifiers with 1000 classes.
+CLASSIFIERS = {
+    "iresnet18": (11.690, 1.814),
+    "iresnet34": (21.798, 3.664),
+    "iresnet50": (25.557, 4.128),
+    "iresnet101": (44.549, 7.840),
+    "iresnet152": (60.193, 11.552),
+    "iresnet200": (64.674, 15.046),
+    "iresnet302": (96.586, 22.470),
+    "iresnet404": (124.524, 29.895),
+    "iresnet1001": (255.598, 73.350),
+    "iresgroup50": (24.887, 5.511),
+    "iresgroup101": (47.813, 9.987),
+    "iresgroup152": (66.994, 14.695),
+    "iresgroupfix50": (23.366, 4.384),
+    "iresgroupfix101": (43.786, 8.369),
+    "iresgroupfix152": (60.607, 12.354),
+    "edresnet50": (28.424, 4.211),
+    "edresnet101": (49.967, 8.046),
+    "edresnet152": (67.713, 11.882),
+    "edresnext50-32x4d": (30.733, 4.475),
+    "edresnext101-32x4d": (54.947, 8.460),
+    "edseresnet50": (30.955, None),
+    "edseresnet101": (54.744, None),
+    "edseresnet152": (74.342, None),
+    "edseresnext50-32x4d": (33.264, None),
+    "edseresnext101-32x4d": (59.725, None),
+    "edseresnext152-32x4d": (81.525, None),
+}
+BACKBONES = {
+    "sreresnet50": (23.508, None),
+    "sreresnet101": (42.500, None),
+    "resnext50-32x4d": (22.980, 4.228),
+    "resnext101-32x4d": (42.129, 7.968),
+    "seresnet50": (26.039, None),
+    "seresnet101": (47.278, None),
+    "seresnet152": (64.773, None),
+    "seresnext50-32x4d": (25.511, 4.231),
+    "seresnext101-32x4d": (46.906, 7.973),
+    "seresnext152-32x4d": (64.531, 11.714),
+}
+# The lightweight models are fitted to these costs, published with one decimal.
+LIGHTWEIGHT = {
+    "edresnet50-a": 4.0,
+    "edresnet101-a": 7.8,
+    "edresnet152-a": 11.5,
+    "edresnext50-32x4d-a": 4.2,
+    "edresnext101-32x4d-a": 7.9,
+    "edresnet50-b": 2.1,
+    "edresnet101-b": 3.9,
+    "edresnet152-b": 5.6,
+    "edresnext50-32x4d-b": 2.9,
+    "edresnext101-32x4d-b": 5.4,
+}
+
+
+def quick_and_slow(names) -> list:
+    """Test parameters; those of more than 50 layers are for the slow suite."""
+    return [
+        name
+        if int(re.search(r"\d+", name)[0]) <= 50
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]
+
+
+def count(name: str, **kwargs) -> complexity.Complexity:
+    path = model_tables.model_configs()[name + SUFFIX]
+    return complexity.count(complexity.load_config(str(path)), **kwargs)
+
+
+def check(counted: complexity.Complexity, params: float, macs: float | None) -> None:
+    assert f"{counted.params / 1e6:.3f}" == f"{params:.3f}"
+    if macs is not None:
+        assert f"{counted.macs / 1e9:.3f}" == f"{macs:.3f}"
+
+
+@pytest.mark.parametrize("name", quick_and_slow(CLASSIFIERS))
+def test_classifiers_cost_what_the_authors_networks_do(name):
+    check(count(name), *CLASSIFIERS[name])
+
+
+@pytest.mark.parametrize("name", quick_and_slow(BACKBONES))
+def test_backbones_cost_what_the_authors_networks_do(name):
+    check(count(name, backbone_only=True), *BACKBONES[name])
+
+
+@pytest.mark.parametrize("name", quick_and_slow(LIGHTWEIGHT))
+def test_lightweight_models_cost_what_is_published(name):
+    assert count(name).macs / 1e9 == pytest.approx(LIGHTWEIGHT[name], rel=0.04)
+
+
+@pytest.mark.parametrize("name", ["sreresnet18", "edseresnext50-32x4d", "iresgroupfix50"])
+def test_pytorch_counts_the_same(name):
+    config = complexity.load_config(str(model_tables.model_configs()[name + SUFFIX]))
+    model = get_model(config)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 65, 97))
+    assert complexity.count(config, (65, 97)).macs * 2 == counter.get_total_flops()
+
+
+def test_the_backbone_of_a_detector_is_counted():
+    path = ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py"
+    assert complexity.count(complexity.load_config(str(path))).params == 23_508_032
+
+
+def test_a_layer_that_cannot_be_counted_is_named():
+    config = complexity.load_config(str(model_tables.model_configs()["sreresnet50" + SUFFIX]))
+    config.model.backbone.update(dcn=dict(type="DCNv2"), stage_with_dcn=(False, False, False, True))
+    with pytest.raises(ValueError, match=r"layer4\.0\.conv2, a ModulatedDeformConv2dPack"):
+        complexity.count(config)
+
+
+def test_every_config_is_in_the_hub_and_lowercase():
+    for name in model_tables.model_configs():
+        assert ModelHub.has(name), f"{name} has a config, but stands in no metafile"
+        assert name == name.lower()
+        assert [result.task for result in model_tables.hub_entry(name).results] == [
+            "Image Classification"
+        ]
+
+
+def recorded_counts() -> dict:
+    """The numbers in the metafiles; those of MMPretrain's own names are counted."""
+    counts = {}
+    for name, path in model_tables.model_configs().items():
+        model = model_tables.hub_entry(name)
+        if Path(model.config).resolve() == path:
+            counts[name] = (model.metadata.data["Parameters"], model.metadata.data["FLOPs"])
+        else:
+            counts[name] = complexity.count(complexity.load_config(str(path)))
+    return counts
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return recorded_counts()
+
+
+def test_tables_show_what_the_metafiles_say(recorded):
+    assert model_tables.renew_files(recorded, write=False) == []
+
+
+def test_every_page_has_a_table():
+    for path in model_tables.pages():
+        assert model_tables.TABLE.search(path.read_text("utf-8")), f"no table of models in {path}"
+
+
+def test_stale_numbers_are_found_and_renewed(recorded, tmp_path, monkeypatch):
+    for folder in ("configs", "docs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    monkeypatch.setattr(model_tables, "ROOT", tmp_path)
+    changed = {**recorded, "iresnet50" + SUFFIX: (26_000_000, 5_000_000_000)}
+
+    stale = model_tables.renew_files(changed, write=True)
+    metafile = tmp_path / "configs/iresnet/metafile.yml"
+    assert {metafile, tmp_path / "configs/iresnet/README.md"} <= set(stale)
+    assert "FLOPs: 5000000000\n      Parameters: 26000000\n" in metafile.read_text()
+    assert "| 26.000 | 5.000 | 77.31 |" in (tmp_path / "configs/iresnet/README.md").read_text()
+    assert model_tables.renew_files(changed, write=False) == []
+    assert set(model_tables.renew_files(recorded, write=True)) == set(stale)
+    assert metafile.read_bytes() == (ROOT / "configs/iresnet/metafile.yml").read_bytes()
+
+
+@pytest.mark.slow
+def test_nothing_in_the_repository_is_stale():
+    command = [sys.executable, "tools/analysis/complexity.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
