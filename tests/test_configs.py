@@ -1,0 +1,136 @@
+"""Every shipped config: it loads and builds, and it trains, validates and saves for real.
+
+The quick suite runs a classifier, FCOS and Faster R-CNN of each family; the rest is slow.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from tiny_data import make_coco, make_imagenet
+
+import mmres_plugin
+from mmres_plugin.models.resnet import ResNet
+
+ROOT = Path(__file__).parents[1] / "configs"
+FAMILIES = ["sreresnet", "iresnet", "edresnet", "seresnet", "resnext"]
+CONFIGS = sorted(str(path.relative_to(ROOT)) for f in FAMILIES for path in (ROOT / f).glob("*.py"))
+QUICK = {
+    *("sreresnet/fcos_sreresnet50_1x.py", "sreresnet/faster-rcnn_sreresnet50_1x.py"),
+    *("sreresnet/fcos_sreresnet101_1x.py", "sreresnet/sreresnet101_8xb32_in1k.py"),
+    *("sreresnet/sreresnet50_8xb32_in1k.py", "iresnet/iresnet50_8xb32_in1k.py"),
+    *("iresnet/fcos_iresgroup50_1x.py", "iresnet/faster-rcnn_iresnet50_1x.py"),
+    *("edresnet/edresnet50-a_8xb32_in1k.py", "edresnet/fcos_edresnet50_1x.py"),
+    *("edresnet/faster-rcnn_edseresnext50-32x4d_1x.py", "seresnet/fcos_seresnext50-32x4d_1x.py"),
+    *("seresnet/seresnext50-32x4d_8xb32_in1k.py", "resnext/faster-rcnn_resnext50-32x4d_1x.py"),
+}
+HUGE = ("302", "404", "1001")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return {
+        "mmdet": make_coco(root / "coco", train=2, val=1),
+        "mmpretrain": make_imagenet(root / "imagenet", train=2, val=2),
+    }
+
+
+def test_the_quick_ones_exist():
+    assert set(CONFIGS) >= QUICK
+    assert len(CONFIGS) > 100
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_says_what_it_is(config):
+    """The name of a file agrees with what it configures, and nothing is left to a default."""
+    cfg = Config.fromfile(ROOT / config)
+    backbone = dict(cfg.model.backbone)
+    stem = Path(config).stem
+    network = stem.split("_")[0] if stem.endswith("in1k") else stem.split("_")[1]
+    assert backbone["type"].startswith("mmres_plugin.")
+    written = network.removesuffix("-a").removesuffix("-b").removesuffix("-32x4d")
+    kind = backbone["type"].split(".")[1].lower() + ("fix" if "fixed_groups" in backbone else "")
+    assert written == f"{kind}{backbone['depth']}"
+    if stem.endswith("in1k"):
+        assert cfg.default_scope == "mmpretrain"
+        assert cfg.auto_scale_lr.base_batch_size == 256
+    else:
+        assert cfg.default_scope == "mmdet"
+        assert cfg.auto_scale_lr.base_batch_size == (8 if stem.startswith("fcos") else 16)
+        assert backbone["out_indices"] == (0, 1, 2, 3)
+        assert backbone["norm_eval"] is True and backbone["frozen_stages"] == 1
+        checkpoint = backbone["init_cfg"]["checkpoint"]
+        if checkpoint.startswith("checkpoints/"):
+            assert checkpoint == f"checkpoints/{network}_8xb32_in1k.pth"
+
+
+def tiny(config: str, data: dict, work_dir: Path) -> Config:
+    """The config on tiny data, one step an epoch, one epoch, on whatever device is there."""
+    cfg = Config.fromfile(ROOT / config)
+    root = str(data[cfg.default_scope])
+    cfg.work_dir = str(work_dir)
+    cfg.model.backbone.init_cfg = None  # no downloads
+    cfg.train_cfg.max_epochs = 1
+    cfg.optim_wrapper.optimizer.lr = 1e-4
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        loader.dataset.data_root = root
+        for transform in loader.dataset.pipeline:
+            if transform.type == "Resize":
+                transform.scale = (80, 64)
+            elif transform.type in ("RandomResizedCrop", "ResizeEdge"):
+                transform.scale = 64
+            elif transform.type == "CenterCrop":
+                transform.crop_size = 64
+    if cfg.default_scope == "mmdet":
+        test_cfg = cfg.model.test_cfg
+        test_cfg.get("rcnn", test_cfg).score_thr = 0.0  # an untrained detector has results too
+        for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+            evaluator.ann_file = f"{root}/annotations/instances_val2017.json"
+    return cfg
+
+
+def train_and_validate(config: str, data: dict, work_dir: Path) -> None:
+    cfg = tiny(config, data, work_dir)
+    init_default_scope(cfg.default_scope)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 1
+    metrics = [s for s in runner.message_hub.log_scalars if s.startswith("val/")]
+    assert {"mmdet": "val/coco/bbox_mAP", "mmpretrain": "val/accuracy/top1"}[
+        cfg.default_scope
+    ] in metrics
+    loss = runner.message_hub.get_scalar("train/loss").current()
+    assert torch.isfinite(torch.tensor(loss))
+    assert isinstance(runner.model.backbone, ResNet)
+    file = work_dir / "epoch_1.pth"
+    saved = torch.load(file, weights_only=False)
+    assert saved["state_dict"].keys() == runner.model.state_dict().keys()
+    file.unlink()  # hundreds of MB
+
+
+@pytest.mark.parametrize("config", sorted(QUICK))
+def test_trains(config, data, tmp_path):
+    train_and_validate(config, data, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config", [c for c in CONFIGS if c not in QUICK and not any(h in c for h in HUGE)]
+)
+def test_all_others_train(config, data, tmp_path):
+    train_and_validate(config, data, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [c for c in CONFIGS if any(h in c for h in HUGE)])
+def test_huge_ones_build_and_run(config):
+    cfg = Config.fromfile(ROOT / config)
+    init_default_scope(cfg.default_scope)
+    model = mmres_plugin.registry.MODELS.build(cfg.model.backbone).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 32, 32))[0].shape == (1, 2048, 1, 1)

@@ -1,0 +1,93 @@
+"""Names: in the registries, in configs and in MMPretrain's hub, each from a fresh interpreter."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mmres_plugin.registry import MODELS
+
+NAMES = sorted(MODELS.module_dict)
+
+
+def run(code: str) -> str:
+    """Run ``code`` in a fresh interpreter and return what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_families_are_registered():
+    assert set(NAMES) == {
+        *("SReResNet", "SReResNetV1d", "SReResNeXt", "SReSEResNet"),
+        *("IResNet", "IResGroup"),
+        *("EDResNet", "EDResNeXt", "EDSEResNet", "EDSEResNeXt"),
+        *("SEResNet", "SEResNeXt", "ResNeXt"),
+    }
+
+
+# An interpreter that imports the whole stack takes seconds: one of each kind is in the quick suite.
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "project",
+    [pytest.param("mmengine", marks=slow), pytest.param("mmpretrain", marks=slow), "mmdet"],
+)
+def test_scoped_name_needs_no_import(project):
+    code = f"""
+from {project}.registry import MODELS
+print(MODELS.get('mmres_plugin.SReResNet').__module__)
+print(type(MODELS.build(dict(type='mmres_plugin.IResNet', depth=18))).__name__)
+"""
+    assert run(code).split() == ["mmres_plugin.models.sreresnet", "IResNet"]
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        pytest.param("import mmres_plugin", marks=slow),
+        pytest.param("import mmpretrain, mmdet, mmres_plugin", marks=slow),
+        pytest.param("import mmres_plugin, mmpretrain.models, mmdet.models", marks=slow),
+        "import mmres_plugin, importlib; importlib.reload(mmres_plugin.models.sreresnet); "
+        "importlib.reload(mmres_plugin)",
+    ],
+    ids=["alone", "after", "before", "twice"],
+)
+def test_plain_name_after_import(imports):
+    code = f"""
+{imports}
+from mmengine.registry import MODELS as root
+from mmpretrain.registry import MODELS as pretrain
+from mmdet.registry import MODELS as det
+for registry in (root, pretrain, det):
+    print(registry.get('SReResNet').__module__)
+print(pretrain.get('SEResNeXt').__module__)  # MMPretrain keeps its own within its scope
+print(det.get('SEResNeXt').__module__)
+"""
+    ours = "mmres_plugin.models.sreresnet"
+    assert run(code).split() == [
+        *[ours] * 3,
+        "mmpretrain.models.backbones.seresnext",
+        "mmres_plugin.models.seresnet",
+    ]
+
+
+def test_custom_imports_and_external_base(tmp_path):
+    (tmp_path / "det.py").write_text(
+        "_base_ = 'mmres_plugin::sreresnet/fcos_sreresnet50_1x.py'\n"
+        "model = dict(backbone=dict(type='SReResNet', init_cfg=None))\n"
+        "custom_imports = dict(imports=['mmres_plugin'])\n"
+    )
+    code = f"""
+import mmres_plugin
+from mmengine.config import Config
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+config = Config.fromfile({str(tmp_path / "det.py")!r})
+init_default_scope(config.default_scope)
+print(type(MODELS.build(config.model).backbone).__module__)
+in1k = Config.fromfile({str(tmp_path / "det.py")!r}).model.neck.start_level
+print(in1k)
+"""
+    assert run(code).split() == ["mmres_plugin.models.sreresnet", "1"]
