@@ -14,7 +14,7 @@ from . import models  # noqa: E402
 from .hub import register_models  # noqa: E402
 from .version import __version__  # noqa: E402
 
-MODULE2PACKAGE.setdefault('mmres_plugin', 'mmres_plugin')
+MODULE2PACKAGE.setdefault("mmres_plugin", "mmres_plugin")
 register_models()
 
-__all__ = ['__version__', 'models']
+__all__ = ["__version__", "models"]
