@@ -186,7 +186,10 @@ def set_up(env: Environment) -> None:
 
 def take_lock(path: Path) -> int:
     """Return the descriptor of a lock that ends with the last process that holds it."""
-    import fcntl  # not on Windows, where the checks have spoken before
+    try:
+        import fcntl
+    except ImportError:
+        raise SetupError("This set-up runs on Linux and macOS. On Windows use WSL.") from None
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o644)

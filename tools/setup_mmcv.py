@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -68,9 +69,9 @@ class MmcvWheel:
         nvcc = find_nvcc(answers["cuda"]) if answers["archs"] else None
         if answers["archs"] and not nvcc:
             print(
-                "      A GPU is there, but no nvcc of CUDA {}: mmcv's operators will run on the CPU "
-                "only, and detectors on the GPU will fail. Install CUDA's compiler, remove {} and "
-                "run this again.".format(answers["cuda"].split(".")[0], self.env.path)
+                "      A GPU is there, but no nvcc of CUDA {}. mmcv's operators will only run on "
+                "the CPU, so detectors on the GPU will fail. Install CUDA's compiler, remove {} "
+                "and run this again.".format(answers["cuda"].split(".")[0], self.env.path)
             )
         device = "cpu"
         if nvcc:
@@ -132,8 +133,8 @@ def find_nvcc(cuda: str):
     for path in found:
         if not path or not os.access(path, os.X_OK):
             continue
-        text = os.popen(f'"{path}" --version 2>&1').read()
-        release = re.search(r"release (\d+)\.", text)
+        result = subprocess.run([path, "--version"], stdout=subprocess.PIPE, encoding="utf-8")
+        release = re.search(r"release (\d+)\.", result.stdout)
         if release and cuda and release.group(1) == cuda.split(".")[0]:
             return Path(path).resolve()
     return None
@@ -143,7 +144,7 @@ def parallel_jobs(gigabytes: float) -> int:
     """How many compilers this machine can run at once, each taking that much memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
-        return cores  # macOS does not tell
-    return max(1, min(cores, int(free / 1e9 / gigabytes)))
+        return cores  # a system that does not tell
+    return max(1, min(cores, int(memory / 1e9 / gigabytes)))

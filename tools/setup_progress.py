@@ -30,7 +30,7 @@ class CommandError(Exception):
     """
 
     def __init__(self, command: list, lines: list) -> None:
-        super().__init__("{} failed".format(" ".join(command[:4])))
+        super().__init__("{} failed".format(" ".join(map(str, command[:4]))))
         self.lines = lines
 
 
@@ -90,7 +90,7 @@ class OutputReader:
             return f"downloading {self.file} ({total / 1e6:.0f} MB)", done / max(total, 1)
         found = re.match(r"Downloading (\S+)", line)
         if found:
-            self.file = found.group(1).split("/")[-1].split("-cp")[0]
+            self.file = re.split("-(?:cp|py)[0-9]", found.group(1).split("/")[-1])[0]
             return f"downloading {self.file}", None
         found = re.match(r"Installing collected packages: (.*)", line)
         if found:

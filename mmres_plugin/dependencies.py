@@ -1,0 +1,119 @@
+"""Checks that what the plugin stands on is there, with a message that helps where it is not.
+
+The packages cannot be requirements of our distribution: the maintained forks (onedl-*) and the
+originals put the same import packages under different names, and pip would install one family
+over the other. So the check is made here, when the plugin is imported, on what is really imported.
+"""
+
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from typing import NamedTuple
+
+
+class Dependency(NamedTuple):
+    """A package and the versions that fit.
+
+    Args:
+        package (str): Name in import statements.
+        oldest (str): First version that fits.
+        limit (str): First version that does not fit any more.
+        tested (str): What pip installs for the tested version.
+        original (str): What installs a version of the original package.
+    """
+
+    package: str
+    oldest: str
+    limit: str
+    tested: str
+    original: str
+
+
+REQUIRED = (
+    Dependency("torch", "2.0", "3", "pip install torch==2.11.0", "https://pytorch.org"),
+    Dependency(
+        "mmengine", "0.10", "1", "pip install onedl-mmengine==0.10.12", "mim install mmengine"
+    ),
+    Dependency(
+        "mmcv",
+        "2.0",
+        "3",
+        # Isolated from torch, mmcv is built without its operators and does not say so.
+        "pip install --no-build-isolation onedl-mmcv==2.3.6",
+        "mim install 'mmcv>=2.0.1,<2.2'",
+    ),
+    Dependency(
+        "mmpretrain", "1.0", "2", "pip install onedl-mmpretrain==1.3.6", "mim install mmpretrain"
+    ),
+)
+# Only detectors need it, so only its version is checked, where it is installed.
+OPTIONAL = (
+    Dependency("mmdet", "3.0", "4", "pip install onedl-mmdetection==3.5.1", "mim install mmdet"),
+)
+
+
+def check_dependencies() -> None:
+    """Check the packages that the plugin needs, and MMDetection if it is installed.
+
+    Raises:
+        ImportError: If one is missing, cannot be imported, or is too old or too new. The message
+            names it, what was found, what is needed and how to get it.
+    """
+    missing = [need for need in REQUIRED if find_spec(need.package) is None]
+    if missing:
+        names = ", ".join(need.package for need in missing)
+        raise ImportError(f"mmres_plugin needs {names}: not installed. {_how_to_get(*missing)}")
+    for need in REQUIRED + tuple(need for need in OPTIONAL if find_spec(need.package)):
+        _check_version(need)
+
+
+def check_compiled_ops() -> None:
+    """Check that mmcv has its compiled operators, which MMDetection's detectors need.
+
+    Raises:
+        ImportError: If this is an mmcv without operators (mmcv-lite, or built where torch was not
+            seen), or if they were compiled for another torch.
+    """
+    try:
+        import_module("mmcv._ext")
+    except ImportError as error:
+        mmcv = next(need for need in REQUIRED if need.package == "mmcv")
+        raise ImportError(
+            f"detectors need mmcv's compiled operators, which cannot be imported ({error}). "
+            "Classification works without them. Uninstall this mmcv (mmcv-lite, or built without "
+            f"torch or for another one) and install one with operators. {_how_to_get(mmcv)}"
+        ) from error
+
+
+def _check_version(need: Dependency) -> None:
+    try:
+        module = import_module(need.package)
+    except (ImportError, AssertionError) as error:
+        # The mm packages assert that they fit each other.
+        raise ImportError(
+            f"mmres_plugin needs {need.package}, which is installed but cannot be imported: "
+            f"{error}\n{_how_to_get(need)}"
+        ) from error
+    found = module.__version__
+    if not _release(need.oldest) <= _release(found) < _release(need.limit):
+        raise ImportError(
+            f"mmres_plugin needs {need.package} >={need.oldest}, <{need.limit}, but version "
+            f"{found} is installed ({module.__file__}). {_how_to_get(need)}"
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers at the start of a version: ``'2.11.0+cu130'`` is ``(2, 11, 0)``."""
+    return tuple(map(int, re.match(r"\d+(?:\.\d+)*", version).group().split(".")))
+
+
+def _how_to_get(*needs: Dependency) -> str:
+    lines = ["Get it as tested:"]
+    lines += [f"    {need.tested}" for need in needs]
+    lines += ["or, if your environment has the original packages and not the onedl-* forks:"]
+    lines += [f"    {need.original}" for need in needs]
+    lines += [
+        "Stay with one of the two families: they overwrite each other's files. `make setup` in the",
+        "repository of mmres_plugin makes a complete environment.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,118 @@
+"""Importing the plugin beside missing, old, new and broken packages: real imports in a process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Hides packages from the import system the way a missing package looks.
+HIDE = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {hidden!r} or name in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+import importlib.util
+real_find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda n, p=None: None if n in {hidden!r} else real_find_spec(n, p)
+"""
+
+
+def run(code: str, path: Path | None = None) -> subprocess.CompletedProcess:
+    """Run code in a new process that sees the packages in `path` first, then the repository."""
+    folders = [str(path)] if path else []
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([*folders, str(ROOT)]))
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+
+
+def fake_package(folder: Path, name: str, content: str) -> None:
+    (folder / name).mkdir()
+    (folder / name / "__init__.py").write_text(content)
+
+
+def fake_fitting_packages(folder: Path, before: str) -> None:
+    """Fake what is checked before a package: the real ones take seconds to import."""
+    versions = dict(torch="2.11.0+cpu", mmengine="0.10.12", mmcv="2.3.6", mmpretrain="1.3.6")
+    for name in versions:
+        if name == before:
+            return
+        fake_package(folder, name, f"__version__ = {versions[name]!r}")
+
+
+def error_of(result: subprocess.CompletedProcess) -> str:
+    """The message of the ImportError that a process ended with."""
+    assert result.returncode == 1
+    _, _, message = result.stderr.rpartition("\nImportError: ")
+    assert message, result.stderr
+    return message
+
+
+def test_missing_packages_are_all_named_with_both_ways_to_get_them():
+    result = run(HIDE.format(hidden=["mmcv", "mmpretrain"]) + "import mmres_plugin")
+    message = error_of(result)
+    assert message.startswith("mmres_plugin needs mmcv, mmpretrain: not installed")
+    for way in (
+        "onedl-mmcv==",
+        "onedl-mmpretrain==",
+        "mim install 'mmcv",
+        "mim install mmpretrain",
+    ):
+        assert way in message
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "needed"),
+    [
+        ("torch", "1.13.1", ">=2.0, <3"),
+        ("mmengine", "0.7.4", ">=0.10, <1"),
+        ("mmengine", "1.0.0", ">=0.10, <1"),
+        ("mmcv", "1.7.2", ">=2.0, <3"),
+        ("mmcv", "3.0.0rc1", ">=2.0, <3"),
+        ("mmpretrain", "0.25.0", ">=1.0, <2"),
+        ("mmdet", "2.28.2", ">=3.0, <4"),
+    ],
+)
+def test_old_and_new_packages_are_refused(tmp_path, package, version, needed):
+    fake_fitting_packages(tmp_path, before=package)
+    fake_package(tmp_path, package, f"__version__ = {version!r}")
+    message = error_of(run("import mmres_plugin", tmp_path))
+    assert f"needs {package} {needed}, but version {version} is installed" in message
+    assert str(tmp_path / package) in message
+    assert "pip install" in message
+
+
+def test_package_that_cannot_be_imported_says_why(tmp_path):
+    fake_package(tmp_path, "torch", "raise ImportError('libtorch.so: cannot open')")
+    message = error_of(run("import mmres_plugin", tmp_path))
+    assert "torch, which is installed but cannot be imported: libtorch.so: cannot open" in message
+
+
+def test_packages_that_do_not_fit_each_other_say_so(tmp_path):
+    fake_fitting_packages(tmp_path, before="mmpretrain")
+    fake_package(tmp_path, "mmpretrain", "assert False, 'MMCV==2.3.6 is used but incompatible'")
+    message = error_of(run("import mmres_plugin", tmp_path))
+    assert "mmpretrain, which is installed but cannot be imported: MMCV==2.3.6 is used" in message
+
+
+def test_classification_needs_neither_mmdet_nor_the_operators_of_mmcv():
+    result = run(
+        HIDE.format(hidden=["mmdet", "mmcv._ext"]) + "import mmres_plugin\n"
+        "from mmpretrain.registry import MODELS\n"
+        "MODELS.build(dict(type='mmres_plugin.SReResNet', depth=18)); print('built')\n"
+        "mmres_plugin.dependencies.check_compiled_ops()"
+    )
+    assert result.stdout.endswith("built\n"), result.stderr
+    message = error_of(result)
+    assert message.startswith("detectors need mmcv's compiled operators")
+    assert "--no-build-isolation onedl-mmcv==" in message
+
+
+def test_operators_are_found():
+    from mmres_plugin.dependencies import check_compiled_ops
+
+    check_compiled_ops()
