@@ -1,5 +1,6 @@
 """Is a checkpoint there, whole, safe to open, and does it fit the model?"""
 
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,15 +39,14 @@ def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
     except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        text = str(error)
-        if "GLOBAL" in text or "Unsupported" in text:
+        refused = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+        problem = "is no checkpoint, or is damaged."
+        if refused:
             problem = (
-                "holds more than tensors and plain values: opening it would run code that came "
-                f"with it, so it is refused ({unsafe_name(text)}). Save its weights alone: "
+                f"asks for {refused[1]}: opening it would run code that came with it, so it is "
+                "refused. Have its weights saved alone: "
                 "torch.save({'state_dict': model.state_dict()}, path)."
             )
-        else:
-            problem = f"is no checkpoint, or is damaged ({text.splitlines()[0][:120]})."
         raise UserError([f"{what}: {path.absolute()} {problem}"]) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
     if not any(isinstance(value, Tensor) for value in dict(state).values()):
@@ -88,14 +88,6 @@ def safe_globals() -> list:
     except ImportError:  # the original mmengine has no such list
         return []
     return get_torch_safe_globals()
-
-
-def unsafe_name(text: str) -> str:
-    """The object a refused pickle asked for, out of torch's long explanation."""
-    for line in text.splitlines():
-        if "GLOBAL" in line or "Unsupported" in line:
-            return line.strip()[:160]
-    return ""
 
 
 def fit_problem(

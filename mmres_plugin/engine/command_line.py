@@ -108,12 +108,27 @@ def prepared_loader(loader: dict, scope: str | None, args: argparse.Namespace) -
 
 def build_runner(cfg: Config) -> Runner:
     """The runner of ``cfg``, in the process group that its launcher asks for."""
+    if "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ:
+        # The checks open local checkpoints safely. For fetched ones too, mmengine must not fall
+        # back to running the code in a file that torch refuses.
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
-        # mmengine always picks a GPU; with a group already there it leaves the matter alone.
-        torch.distributed.init_process_group("gloo")
+        use_cpus(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.register_hook(NameBadImages())
     return runner
+
+
+def use_cpus(cfg: Config) -> None:
+    """Make several processes work without GPUs, one of which mmengine would give to each."""
+    torch.distributed.init_process_group("gloo")
+    if cfg.get("model_wrapper_cfg") is None:
+        cfg.model_wrapper_cfg = dict(
+            type="MMDistributedDataParallel",
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get("find_unused_parameters", False),
+        )
 
 
 @contextmanager

@@ -1,0 +1,389 @@
+"""Each thing a user can get wrong is named before the run, with what to do about it."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
+from mmengine.runner import Runner
+from tiny_configs import classifier_config, detector_config
+from tiny_data import make_coco, make_imagenet
+
+import mmres_plugin  # noqa: F401
+from mmres_plugin.engine import UserError, check
+from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
+from mmres_plugin.engine.checkpoint_check import read_checkpoint
+from mmres_plugin.engine.command_line import user_errors
+from mmres_plugin.engine.config_check import load_config
+from mmres_plugin.engine.errors import UnreadableImage, close_name
+from mmres_plugin.engine.preflight import build_model
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with both data sets, a config for each, and a checkpoint that fits the detector."""
+    home = tmp_path_factory.mktemp("home")
+    detector_config(home / "det.py", make_coco(home / "coco"))
+    classifier_config(home / "cls.py", make_imagenet(home / "imagenet"))
+    state = build_model(load_config(str(home / "det.py"))).state_dict()
+    torch.save({"state_dict": state, "meta": {}}, home / "det.pth")
+    state = build_model(load_config(str(home / "cls.py"))).state_dict()
+    torch.save({"state_dict": state, "meta": {}}, home / "cls.pth")
+    return home
+
+
+def problems(config: Path, task: str = "train", **options) -> str:
+    """What the checks say of a config with these options (``a__b`` for ``a.b``); '' for nothing."""
+    options = {key.replace("__", "."): value for key, value in options.items()}
+    try:
+        cfg = load_config(str(config), options)
+        cfg.setdefault("work_dir", str(config.parent / "none"))
+        check(cfg, task)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", ["det", "cls"])
+def test_good_config_passes(home, name):
+    assert problems(home / f"{name}.py") == ""
+    assert problems(home / f"{name}.py", "test", load_from=str(home / f"{name}.pth")) == ""
+
+
+def test_unknown_task(home):
+    with pytest.raises(ValueError, match="task is 'fly', must be one of 'train', 'test'"):
+        check(Config(), "fly")
+
+
+# Config files and options
+
+
+def test_missing_config_suggests_a_name(home):
+    said = problems(home / "dett.py")
+    assert f"there is no config {home}/dett.py" in said
+    assert f"Did you mean {home}/det.py?" in said
+    said = problems(Path("fcos_sreresnet50_1.py"))
+    assert "configs/sreresnet/fcos_sreresnet50_1x.py?" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("model = dict(", "SyntaxError"),
+        ("_base_ = 'nothing_here.py'", "nothing_here.py"),
+        ("custom_imports = dict(imports=['no_such_module'])", "no_such_module"),
+        ("optim_wraper = dict()", "unknown key 'optim_wraper'. Did you mean 'optim_wrapper'?"),
+    ],
+)
+def test_faulty_config(tmp_path, text, answer):
+    (tmp_path / "bad.py").write_text(text)
+    said = problems(tmp_path / "bad.py")
+    assert answer in said
+    assert f"{tmp_path}/bad.py" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("modle.type", "the config has no 'modle'. Did you mean 'model'?"),
+        ("model.bakbone.depth", "'model' has no 'bakbone'. Did you mean 'backbone'?"),
+        ("model.backbone.dpeth", "'model.backbone' has no 'dpeth'. Did you mean 'depth'?"),
+        ("nonsense", "the config has no 'nonsense'. It has: "),
+        ("model.some.thing.deep", "'model' has no 'some'. It has: backbone, "),
+        ("param_scheduler.7.end", "'param_scheduler' is a list of 2: '7' must be 0 to 1."),
+        ("model.backbone.depth.x", "'model.backbone.depth' is 18, which has no 'x'."),
+    ],
+)
+def test_option_that_names_nothing(home, key, answer):
+    assert f"--cfg-options {key}: {answer}" in problems(home / "det.py", **{key: 1})
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model.backbone.with_cp",
+        "optim_wrapper.clip_grad.max_norm",
+        "randomness.seed",
+        "compile",
+        "train_dataloader.dataset.pipeline.2.keep_ratio",
+        "param_scheduler.0.verbose",
+        "custom_hooks",
+    ],
+)
+def test_option_that_adds_a_setting(home, key):
+    cfg = load_config(str(home / "det.py"), {key: 1})
+    node = cfg
+    for word in key.split("."):
+        node = node[int(word)] if word.isdigit() else node[word]
+    assert node == 1
+
+
+def test_slips_are_told_from_other_words():
+    assert close_name("optim_wraper", ["optimizer", "optim_wrapper"]) == "optim_wrapper"
+    assert close_name("modle", ["model"]) == "model"
+    for name, other in (
+        ("conv_cfg", "env_cfg"),
+        ("val_interval", "interval"),
+        ("in_channels", "out_channels"),
+        ("rpn_head", "roi_head"),
+    ):
+        assert close_name(name, [other]) is None
+
+
+# Names and arguments
+
+
+def test_all_unknown_types_are_named(home):
+    said = problems(
+        home / "det.py",
+        model__backbone__type="mmres_plugin.SReResNt",
+        model__bbox_head__loss_cls={"type": "FocalLos", "_delete_": True},
+        train_dataloader__dataset__pipeline={"1": {"type": "LoadAnotations"}},
+        default_hooks__logger__type="LogerHook",
+        val_evaluator__type="CocoMetrc",
+        optim_wrapper__optimizer__type="SDG",
+    )
+    for place, meant in (
+        ("model.backbone.type", "mmres_plugin.SReResNet"),
+        ("model.bbox_head.loss_cls.type", "FocalLoss"),
+        ("train_dataloader.dataset.pipeline.1.type", "LoadAnnotations"),
+        ("default_hooks.logger.type", "LoggerHook"),
+        ("val_evaluator.0.type", "CocoMetric"),
+        ("optim_wrapper.optimizer.type", "SGD"),
+    ):
+        line = next(line for line in said.splitlines() if place in line)
+        assert f"Did you mean '{meant}'?" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({"model__backbone__depth": 19}, "depth must be one of"),
+        ({"model__backbone__speed": 9}, "unexpected keyword argument 'speed"),
+        ({"model__type": "NoSuchThing"}, "NoSuchThing is not in the"),
+    ],
+)
+def test_model_that_cannot_be_built(home, options, answer):
+    said = problems(home / "det.py", **options)
+    assert "model: cannot be built." in said
+    assert answer in said
+
+
+def test_incomplete_config(home):
+    said = problems(home / "det.py", val_evaluator=None, optim_wrapper=None)
+    assert "no 'val_evaluator', which is needed to train" in said
+    assert "no 'optim_wrapper'" in said
+    said = problems(home / "det.py", auto_scale_lr={"_delete_": True, "enable": True})
+    assert "Add auto_scale_lr=dict(base_batch_size=…)" in said
+
+
+# Data
+
+
+def test_missing_data_root_is_named_once(tmp_path):
+    detector_config(tmp_path / "det.py", tmp_path / "coco")
+    said = problems(tmp_path / "det.py")
+    assert said.count(f"there is no folder: {tmp_path}/coco\n") == 1
+    assert "train_dataloader.dataset.data_root, val_dataloader.dataset.data_root" in said
+    assert f"ln -s /path/to/coco {tmp_path}/coco" in said
+    assert "test_dataloader" not in said
+    assert "test_dataloader.dataset.data_root" in problems(tmp_path / "det.py", "test")
+
+
+def test_each_missing_part_is_named(tmp_path):
+    root = make_coco(tmp_path / "coco")
+    detector_config(tmp_path / "det.py", root)
+    (root / "annotations/instances_train2017.json").unlink()
+    (root / "annotations/instances_val2017.json").write_text("")
+    for image in (root / "train2017").iterdir():
+        image.unlink()
+    said = problems(tmp_path / "det.py")
+    assert f"there is no file: {root}/annotations/instances_train2017.json" in said
+    assert f"this file is empty: {root}/annotations/instances_val2017.json" in said
+    assert f"this folder is empty: {root}/train2017" in said
+    assert "(asked for by train_dataloader.dataset.data_prefix.img)" in said
+    assert "val_evaluator.ann_file" in said
+
+
+def test_wrapped_data_sets_are_looked_into(tmp_path):
+    root = make_coco(tmp_path / "coco")
+    wrap = """
+train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(
+    type='ConcatDataset', datasets=[
+        _base_.train_dataloader.dataset, dict(type='CocoDataset', data_root='{}/b')])))
+"""
+    detector_config(tmp_path / "det.py", root)
+    (tmp_path / "wrapped.py").write_text("_base_ = 'det.py'\n" + wrap.format(root))
+    said = problems(tmp_path / "wrapped.py")
+    assert f"there is no folder: {root}/b" in said
+    assert "train_dataloader.dataset.dataset.datasets.1.data_root" in said
+
+
+def test_imagenet_layout(tmp_path):
+    classifier_config(tmp_path / "cls.py", tmp_path / "imagenet")
+    assert f"{tmp_path}/imagenet/train/<class>/*.JPEG" in problems(tmp_path / "cls.py")
+    root = make_imagenet(tmp_path / "imagenet")
+    os.rename(root / "val", root / "validation")
+    said = problems(tmp_path / "cls.py")
+    assert f"there is no folder: {root}/val\n" in said
+    assert "(asked for by val_dataloader.dataset.split)" in said
+
+
+def test_digits_name_their_builder(home):
+    said = problems(home / "cls.py", train_dataloader__dataset__data_root="data/digits/cls")
+    assert "python tools/datasets/build_digits.py" in said
+
+
+# Checkpoints
+
+
+class Hostile:
+    """A pickle that calls ``function(*args)``, to make a file, when it is loaded."""
+
+    def __init__(self, function, *args) -> None:
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def spoil(kind: str, good: Path, path: Path) -> Path:
+    """Write to ``path`` what is no checkpoint, in one of many ways."""
+    content = good.read_bytes()
+    mark = path.parent / "ran"
+    weights = {"state_dict": {"w": torch.zeros(1)}}
+    if kind == "hostile":
+        torch.save({**weights, "x": Hostile(Path.touch, mark)}, path)
+    elif kind == "hostile method":  # of an array: arrays are what checkpoints do hold
+        torch.save({**weights, "x": Hostile(np.zeros(1).tofile, str(mark))}, path)
+    elif kind == "hostile pickle":
+        path.write_bytes(pickle.dumps(Hostile(Path.touch, mark)))
+    elif kind == "no weights":
+        torch.save({"meta": {"epoch": 3}}, path)
+    elif kind == "not a dict":
+        torch.save([torch.zeros(1)], path)
+    else:
+        path.write_bytes(
+            {
+                "empty": b"",
+                "web page": b"<!DOCTYPE html><html>404</html>",
+                "cut short": content[: len(content) // 2],
+                "noise": b"\x93\x8a not a checkpoint at all",
+            }[kind]
+        )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("empty", "is empty"),
+        ("web page", "is a web page, not a checkpoint"),
+        ("cut short", "is cut short"),
+        ("noise", "is no checkpoint, or is damaged"),
+        ("hostile", "asks for pathlib.Path: opening it would run code that came with it"),
+        ("hostile method", "is no checkpoint, or is damaged"),
+        ("hostile pickle", "is no checkpoint, or is damaged"),
+        ("no weights", "holds no weights"),
+        ("not a dict", "holds no weights"),
+    ],
+)
+def test_no_checkpoint(home, tmp_path, kind, answer):
+    path = spoil(kind, home / "cls.pth", tmp_path / "bad.pth")
+    assert f"load_from: {path} {answer}" in problems(home / "cls.py", load_from=str(path))
+    assert f"checkpoint: {path} {answer}" in problems(home / "cls.py", "test", load_from=str(path))
+    assert not (tmp_path / "ran").exists()
+    if "hostile" in kind:  # the same file does harm when opened carelessly
+        with path.open("rb") as file:
+            torch.load(file, weights_only=False) if kind != "hostile pickle" else pickle.load(file)
+        assert (tmp_path / "ran").exists()
+
+
+def test_missing_checkpoint_lists_its_neighbours(home):
+    said = problems(home / "det.py", "test", load_from=str(home / "dte.pth"))
+    assert f"{home}/dte.pth does not exist. {home} holds: det.pth, cls.pth" in said
+
+
+def test_checkpoint_of_another_depth(home, tmp_path):
+    said = problems(
+        home / "det.py", "test", load_from=str(home / "det.pth"), model__backbone__depth=34
+    )
+    assert "does not fit the config's model." in said
+    assert "only in the model: backbone.layer1.2.conv1.weight" in said
+    said = problems(home / "cls.py", load_from=str(home / "det.pth"), model__backbone__depth=101)
+    assert "load_from: " in said
+    assert "of another shape: backbone.layer1.0.conv1.weight" in said
+
+
+def test_fine_tuning_with_another_head_is_allowed(home):
+    options = dict(load_from=str(home / "cls.pth"), model__head__num_classes=7)
+    assert problems(home / "cls.py", "train", **options) == ""
+    said = problems(home / "cls.py", "test", **options)
+    assert "head.fc.weight (file (1000, 512), model (7, 512))" in said
+
+
+def test_weights_are_no_training_to_resume(home):
+    said = problems(home / "cls.py", load_from=str(home / "cls.pth"), resume=True)
+    assert "--resume: " in said
+    assert f"--cfg-options load_from={home}/cls.pth" in said
+
+
+def test_old_files_and_wrapped_names_fit(home, tmp_path):
+    """Before the zip format, from DataParallel, and without batch counters."""
+    state = torch.load(home / "cls.pth")["state_dict"]
+    state = {f"module.{k}": v for k, v in state.items() if "num_batches" not in k}
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert problems(home / "cls.py", "test", load_from=str(tmp_path / "old.pth")) == ""
+    assert len(read_checkpoint(tmp_path / "old.pth", "x")) == len(state)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "answer"),
+    [
+        ("backbone.", None),
+        ("backbone", None),
+        ("bakbone.", "no name in {} starts with the prefix 'bakbone.'. They start with: backbone"),
+        (None, "does not fit model.backbone. 0 of the model's 100 tensors"),
+    ],
+)
+def test_pretrained_backbone(home, prefix, answer):
+    """A wrong prefix is said; left alone it would only show as bad results after the training."""
+    start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix=prefix)
+    said = problems(home / "det.py", model__backbone__init_cfg=start)
+    assert answer.format(home / "cls.pth") in said if answer else said == ""
+    start["checkpoint"] = "torchvision://resnet18"  # fetched by name: not looked at
+    assert problems(home / "det.py", model__backbone__init_cfg=start) == ""
+
+
+# Images
+
+
+@pytest.mark.parametrize("keep", [0, 1, 0.5], ids=["empty", "one byte", "half"])
+def test_unreadable_image_is_named(home, tmp_path, keep):
+    content = next((home / "coco/train2017").iterdir()).read_bytes()
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(UnreadableImage, match=f"the image {broken} cannot be read"):
+        NamedLoader(LoadImageFromFile())({"img_path": str(broken)})
+    with pytest.raises(UnreadableImage, match=f"the image {tmp_path}/gone.jpg cannot be read"):
+        NamedLoader(LoadImageFromFile())({"img_path": f"{tmp_path}/gone.jpg"})
+
+
+def test_unreadable_image_ends_a_real_run(tmp_path, capsys):
+    """From within a worker process: a message with the file, exit code 2."""
+    root = make_imagenet(tmp_path / "imagenet")
+    config = classifier_config(tmp_path / "broken_image.py", root)
+    broken = root / "train/n00000001/train_0005.JPEG"
+    broken.write_bytes(b"")
+    cfg = load_config(str(config), {"train_dataloader.num_workers": 1})
+    cfg.work_dir = str(tmp_path / "work")
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(NameBadImages())
+    with pytest.raises(SystemExit) as end, user_errors():
+        runner.train()
+    assert end.value.code == 2
+    assert f"Stopped: the image {broken} cannot be read" in capsys.readouterr().err
