@@ -45,12 +45,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("data/digits"), help="folder to build")
-    parser.add_argument("--train-images", type=int, default=400, help="detection, training images")
+    parser.add_argument("--train-images", type=int, default=480, help="detection, training images")
     parser.add_argument("--val-images", type=int, default=100, help="detection, validation images")
     parser.add_argument("--size", type=int, default=256, help="side of a detection image, pixels")
     parser.add_argument("--train-crops", type=int, default=6000, help="classification, training")
     parser.add_argument("--val-crops", type=int, default=1000, help="classification, validation")
-    parser.add_argument("--crop-size", type=int, default=64, help="side of a crop, pixels")
+    parser.add_argument("--crop-size", type=int, default=48, help="side of a crop, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--picture", type=Path, help="also draw samples with boxes to this file")
     return parser.parse_args(argv)
@@ -139,13 +139,13 @@ def build(args: argparse.Namespace) -> bool:
     check_numbers(args)
     wanted, out = describe(args), args.out.absolute()
     try:
+        remove_leftovers(out)
         found = read_manifest(out)
         if found is not None and found == {**wanted, "contents": contents(out)}:
             return False
         if found is not None:
             print(f"{out} has other arguments or is damaged: building it anew")
         out.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out)
         work = out.with_name(f".{out.name}.building-{os.getpid()}")
         from digits_sets import draw_classification, draw_detection
 
@@ -193,7 +193,7 @@ def main() -> int:
 
             draw_samples(args.out, args.picture)
             print(f"{args.picture.absolute()}: samples with their boxes")
-    except BuildError as error:
+    except (BuildError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -38,8 +38,9 @@ PHOTOS = {
 VAL_SHARE = 0.2  # of the digit samples of each class
 MIN_SIDE = 16  # pixels, longer side of the smallest digit
 MIN_VISIBLE = 0.75  # of a digit's ink, once later digits have covered it
-MIN_CONTRAST = 55  # grey levels of 255 between the ink and the mean of what it covers
-BACKGROUND_CONTRAST = (0.6, 1.1)  # factors by which the contrast of a photo is changed
+MIN_CONTRAST = 80  # grey levels of 255 between the ink and the mean of what it covers
+BACKGROUND_CONTRAST = (0.4, 0.9)  # factors by which the contrast of a photo is changed
+NOISE = 6  # grey levels, largest standard deviation of the noise on an image
 INK = 0.5  # opacity from which a pixel counts as ink
 
 
@@ -117,7 +118,7 @@ class DigitPainter:
             ink_areas.append(int((alpha > INK).sum()))
             drawn.append(sample)
             _paint(rng, image[window], alpha)
-        noise = rng.normal(0, rng.uniform(0, 6), image.shape)
+        noise = rng.normal(0, rng.uniform(0, NOISE), image.shape)
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
         digits = [
             DrawnDigit(int(sample), int(self.labels[sample]), _box(owner == position))

@@ -15,7 +15,7 @@ CLASSES = [str(digit) for digit in range(10)]
 
 
 def draw_detection(args: argparse.Namespace, folder: Path) -> None:
-    """Write scenes of two to eight digits and their boxes, in COCO's layout.
+    """Write scenes of up to ten digits and their boxes, in COCO's layout.
 
     Beside COCO's own keys an image names its `photo` and `crop`, an annotation its digit `sample`.
     A box's area is width times height.
@@ -27,7 +27,7 @@ def draw_detection(args: argparse.Namespace, folder: Path) -> None:
         for index in progress(f"detection {split}", count):
             # A generator per image: image k does not depend on how many others are asked for.
             rng = np.random.default_rng([args.seed, number, index])
-            samples = rng.choice(painter.samples, rng.integers(2, 9), replace=False).tolist()
+            samples = rng.choice(painter.samples, rng.integers(3, 11), replace=False).tolist()
             scene = painter.draw(rng, args.size, samples, (MIN_SIDE + 1, 0.4 * args.size))
             name = f"{index + 1:012d}.jpg"
             write_image(folder / f"{split}2017" / name, scene.image)
@@ -66,11 +66,12 @@ def draw_classification(args: argparse.Namespace, folder: Path) -> None:
     for number, split in enumerate(SPLITS, start=len(SPLITS)):
         painter = DigitPainter(split, args.seed)
         count = args.train_crops if split == "train" else args.val_crops
-        order = np.random.default_rng([args.seed, number]).permutation(painter.samples)
+        of_class = [painter.samples[painter.labels[painter.samples] == k] for k in range(10)]
         for index in progress(f"classification {split}", count):
             rng = np.random.default_rng([args.seed, number, index])
-            sample = int(order[index % len(order)])
-            side = (max(MIN_SIDE + 1, 0.3 * args.crop_size), 0.85 * args.crop_size)
+            samples = of_class[index % 10]  # each class in turn: no folder stays empty
+            sample = int(samples[index // 10 % len(samples)])
+            side = (max(MIN_SIDE + 1, 0.45 * args.crop_size), 0.85 * args.crop_size)
             scene = painter.draw(rng, args.crop_size, [sample], side)
             label = str(painter.labels[sample])
             write_image(folder / split / label / f"{index:06d}_sample{sample:04d}.jpg", scene.image)

@@ -1,0 +1,106 @@
+"""The demo at its reduced size, run as a user runs it, and its two pictures."""
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import demo_pictures  # noqa: E402  lies beside the demo, not in a package
+
+
+def run_demo(cwd: Path, *args: str, code: int = 0) -> str:
+    command = [sys.executable, str(ROOT / "tools/demo.py"), "--quick", "--device=cpu", *args]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900)
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output[-4000:]
+    return output
+
+
+def picture(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None and image.std() > 10, f"{path} is missing or blank"
+    return image
+
+
+@pytest.mark.slow
+def test_demo_from_nothing(tmp_path):
+    """All steps, their results, and a rerun that trains nothing again."""
+    output = run_demo(tmp_path)
+    work_dir = tmp_path / "work_dirs" / "demo_quick"
+    assert "Average Precision  (AP) @[ IoU=0.50:0.95" in output
+    picture(work_dir / "demo_predictions.png")
+    picture(work_dir / "demo_curves.png")
+    checkpoint = re.search(r"checkpoint of the detector +(\S+\.pth)", output)[1]
+    detector = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    assert "python tools/train.py configs/sreresnet/fcos_sreresnet50_1x.py" in output
+
+    # Stage 1 is frozen: the detector still has the very weights of the classifier there.
+    last = (work_dir / "classifier" / "last_checkpoint").read_text().strip()
+    classifier = torch.load(last, map_location="cpu", weights_only=False)["state_dict"]
+    name = "backbone.layer1.0.conv1.weight"
+    assert torch.equal(detector[name], classifier[name])
+    assert not torch.equal(
+        detector["backbone.layer4.1.conv2.weight"], classifier["backbone.layer4.1.conv2.weight"]
+    )
+
+    again = run_demo(tmp_path)
+    assert again.count("finished before") == 2
+    assert "Epoch(train)" not in again
+    assert not (tmp_path / "data").exists(), "the short data must not replace the whole one"
+
+
+@pytest.mark.slow
+def test_failing_step_ends_the_demo(tmp_path):
+    (tmp_path / "demo" / "digits").mkdir(parents=True)
+    (tmp_path / "demo" / "digits" / "mine.txt").write_text("mine")
+    output = run_demo(tmp_path, "--work-dir=demo", code=1)
+    assert "was not made by this tool" in output
+    assert "The demo stopped: datasets/build_digits.py ended with exit code 2" in output
+
+
+def test_curves(tmp_path):
+    train = [dict(loss=2.0 / step, step=step) for step in (10, 20, 30)]
+    classifier = [*train, {"accuracy/top1": 90.0, "step": 1}, {"accuracy/top1": 96.0, "step": 2}]
+    detector = [*train, {"coco/bbox_mAP_50": 0.5, "coco/bbox_mAP": 0.3, "step": 1}]
+    demo_pictures.draw_curves(classifier, detector, tmp_path / "curves.png")
+    picture(tmp_path / "curves.png")
+
+
+def test_predictions_are_marked_right_or_wrong(tmp_path, monkeypatch):
+    """A box of the right class in the right place is green, any other one red."""
+    (tmp_path / "val2017").mkdir()
+    (tmp_path / "annotations").mkdir()
+    cv2.imwrite(str(tmp_path / "val2017" / "1.jpg"), np.full((64, 64, 3), 90, np.uint8))
+    truth = {
+        "images": [{"id": 1, "file_name": "1.jpg", "photo": "a"}],
+        "annotations": [{"image_id": 1, "category_id": 8, "bbox": [10, 10, 20, 20]}],
+        "categories": [{"id": i + 1, "name": str(i)} for i in range(10)],
+    }
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(truth))
+    found = {
+        "bboxes": torch.tensor(
+            [[11.0, 10, 30, 30], [11, 10, 30, 30], [40, 40, 60, 60], [0, 0, 9, 9]]
+        ),
+        "labels": torch.tensor([7, 1, 7, 7]),
+        "scores": torch.tensor([0.9, 0.8, 0.7, 0.1]),
+    }
+    (tmp_path / "found.pkl").write_bytes(pickle.dumps([{"img_id": 1, "pred_instances": found}]))
+    colors = []
+    monkeypatch.setattr(
+        demo_pictures, "_draw_box", lambda axis, box, text, color: colors.append(color)
+    )
+    demo_pictures.draw_predictions(tmp_path, tmp_path / "found.pkl", tmp_path / "out.png")
+    right, wrong = demo_pictures.RIGHT, demo_pictures.WRONG
+    assert colors == [demo_pictures.TRUTH, right, wrong, wrong]
+    assert os.path.getsize(tmp_path / "out.png") > 1000
