@@ -183,6 +183,23 @@ def test_stale_numbers_are_found_and_renewed(recorded, tmp_path, monkeypatch):
     assert metafile.read_bytes() == (ROOT / "configs/iresnet/metafile.yml").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give models to count"),
+        (["no_such_model"], "Failed to find model"),
+        (["configs/no_such.py"], "No such file"),
+        (["sreresnet18_8xb32_in1k", "--size", "16", "16"], "smaller than the stride"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["complexity.py", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        complexity.main()
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_nothing_in_the_repository_is_stale():
     command = [sys.executable, "tools/analysis/complexity.py", "--check"]

@@ -115,7 +115,10 @@ def main() -> int:
     counts = {}
     print(f"{'':40} params M   MACs G")
     for name, config in configs.items():
-        counts[name] = count(load_config(str(config)), tuple(args.size), args.backbone)
+        try:
+            counts[name] = count(load_config(str(config)), tuple(args.size), args.backbone)
+        except (FileNotFoundError, ValueError) as error:
+            parser.error(f"{name}: {error}")
         print(f"{name:40} {counts[name].params / 1e6:8.3f} {counts[name].macs / 1e9:8.3f}")
     if not renew:
         return 0
