@@ -355,8 +355,19 @@ def test_pretrained_backbone(home, prefix, answer):
     start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix=prefix)
     said = problems(home / "det.py", model__backbone__init_cfg=start)
     assert answer.format(home / "cls.pth") in said if answer else said == ""
+    if prefix is None:
+        assert "found with init_cfg.prefix='backbone.'" in said
     start["checkpoint"] = "torchvision://resnet18"  # fetched by name: not looked at
     assert problems(home / "det.py", model__backbone__init_cfg=start) == ""
+
+
+def test_missing_pretrained_file_names_who_makes_it(home):
+    start = dict(type="Pretrained", checkpoint="work_dirs/sreresnet18_digits/epoch_4.pth")
+    said = problems(home / "det.py", model__backbone__init_cfg=start)
+    assert "sreresnet18_digits/epoch_4.pth does not exist" in said
+    assert "python tools/train.py " in said
+    assert "configs/digits/sreresnet18_digits.py" in said
+    assert "--cfg-options model.backbone.init_cfg=None" in said
 
 
 # Images

@@ -62,16 +62,25 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
 def missing_config(path: str) -> str:
     """The message for a config that is not there, with names that are close to it."""
     asked = Path(path)
-    package = Path(__file__).resolve().parents[1]
-    places = [asked.parent, package / ".mim" / "configs", package.parent / "configs"]
-    found = {file for place in places if place.is_dir() for file in place.rglob("*.py")}
-    by_name = {file.stem: file for file in sorted(found, reverse=True)}
+    by_name = known_configs(asked.parent)
     close = close_name(asked.stem, by_name)
     if close:
         hint = f"Did you mean {by_name[close]}?"
     else:
         hint = "The configs of the plugin are in the folder configs/."
     return f"there is no config {path} (looked in {asked.parent.absolute()}). {hint}"
+
+
+def known_configs(folder: Path) -> dict[str, Path]:
+    """The configs of the plugin and those directly in ``folder``, by name."""
+    package = Path(__file__).resolve().parents[1]
+    shipped = [package / ".mim" / "configs", package.parent / "configs"]
+    found = [file for place in shipped if place.is_dir() for file in sorted(place.rglob("*.py"))]
+    found += sorted(folder.glob("*.py")) if folder.is_dir() else []
+    here = Path.cwd()
+    return {
+        file.stem: file.relative_to(here) if file.is_relative_to(here) else file for file in found
+    }
 
 
 def misspelt_keys(cfg: Config, path: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from .checkpoint_check import fit_problem, local_path, pretrained_modules, read_checkpoint
+from .config_check import known_configs
 from .data_check import missing_data
 from .errors import UserError
 from .type_check import unknown_model_types, unknown_types
@@ -112,7 +113,11 @@ def pretrained_problems(place: str, module: nn.Module, setting: Mapping) -> list
     if path is None:
         return []  # a URL: fetched by the runner
     what = f"{place}.init_cfg.checkpoint"
-    content = read_checkpoint(path, what)
+    try:
+        content = read_checkpoint(path, what)
+    except UserError as error:
+        without = f"To start without it: --cfg-options {place}.init_cfg=None"
+        return [*error.problems, without + writer(path)]
     state = content.get("state_dict", content)
     prefix = setting.get("prefix")
     if prefix:
@@ -132,7 +137,15 @@ def pretrained_problems(place: str, module: nn.Module, setting: Mapping) -> list
     problem, remark = fit_problem(deepcopy(module), state, LEAST_SHARE)
     if remark:
         print_log(f"{what}: {path} fills {place} in part. {remark}", logger="current")
+    if problem and not prefix and any(name.startswith("backbone.") for name in state):
+        problem += "\nIts backbone is found with init_cfg.prefix='backbone.'"
     return [f"{what}: {path} does not fit {place}. {problem}"] if problem else []
+
+
+def writer(path: Path) -> str:
+    """The command that trains what is missing at ``path``, if it is from the default work dir."""
+    config = known_configs(Path()).get(path.parent.name)
+    return f"\nTo train it: python tools/train.py {config}" if config else ""
 
 
 def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> list[str]:
