@@ -1,0 +1,109 @@
+"""torch.compile: whole graphs, one compilation for all batch sizes, and training by the runner.
+
+The quick tests compile with ``aot_eager``, which captures graphs and gradients as Inductor does
+but generates no code; what Inductor makes of them is tested among the slow ones.
+"""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from tiny_configs import classifier_config, detector_config
+from tiny_data import make_coco, make_imagenet
+from torch._dynamo.testing import CompileCounterWithBackend
+
+import mmres_plugin.models as families
+from mmres_plugin.deploy import fold_norms
+
+DEPTH = (2, 2, 2, 2)
+QUICK = ("SReResNet", "IResGroup", "EDSEResNeXt")
+FAMILIES = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in families.__all__
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+
+
+def backbone(name: str, **kwargs) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return getattr(families, name)(depth=DEPTH, out_indices=(0, 1, 2, 3), **kwargs)
+
+
+def step(model, x):
+    """Features, and gradients of all parameters."""
+    model.zero_grad()
+    outputs = model(x)
+    sum(output.square().mean() for output in outputs).backward()
+    return [*outputs, *(p.grad.clone() for p in model.parameters())]
+
+
+def assert_close(ours, theirs, tolerance):
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a - b).abs().max() <= tolerance * b.abs().max().clamp(min=1e-6)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_whole_graph_and_no_recompilation(name):
+    model = backbone(name).eval()
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=counter)
+    with torch.no_grad():
+        for shape in [(2, 3, 64, 75), (3, 3, 64, 75), (7, 3, 64, 75)]:
+            x = torch.randn(shape)
+            assert_close(compiled(x), model(x), 1e-5)
+            assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "with_cp"),
+    [
+        ("SReResNet", False),
+        pytest.param("SReResNet", True, marks=pytest.mark.slow),
+        pytest.param("IResNet", False, marks=pytest.mark.slow),
+        pytest.param("EDSEResNeXt", True, marks=pytest.mark.slow),
+    ],
+)
+def test_training_step(name, with_cp):
+    model = backbone(name, with_cp=with_cp).double().train()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    expected, statistics = step(model, x), dict(model.named_buffers())
+    statistics = {key: value.clone() for key, value in statistics.items()}
+    model.load_state_dict(state)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert_close(step(compiled, x), expected, 1e-9)
+    for key, value in model.named_buffers():
+        torch.testing.assert_close(value, statistics[key], msg=key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", families.__all__)
+@pytest.mark.parametrize("folded", [False, True])
+def test_inductor(name, folded):
+    model = backbone(name).eval()
+    model = fold_norms(model) if folded else model
+    compiled = torch.compile(model, fullgraph=True)
+    x = torch.randn(2, 3, 64, 96).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        assert_close(compiled(x), model(x), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", [False, True])
+def test_compile_switch_of_the_runner(detector, tmp_path):
+    """``compile=True`` in a config trains a classifier and a detector."""
+    write, make = (detector_config, make_coco) if detector else (classifier_config, make_imagenet)
+    config = write(tmp_path / "config.py", make(tmp_path / "data"), "compile = True\n")
+    cfg = Config.fromfile(config)
+    cfg.work_dir = str(tmp_path)
+    cfg.train_cfg.max_epochs = 1
+    runner = Runner.from_cfg(cfg)
+    before = runner.model.backbone.layer1[0].conv1.weight.clone()
+    runner.train()
+    assert hasattr(runner.model.train_step, "_torchdynamo_orig_callable")
+    assert not torch.equal(before, runner.model.backbone.layer1[0].conv1.weight)
+    assert (tmp_path / "epoch_1.pth").exists()

@@ -1,0 +1,88 @@
+"""Timing: all cases in turn, round after round, so that a slow moment of the machine hits all."""
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+Run = Callable[[], object]
+
+
+class Times(NamedTuple):
+    """Milliseconds of one call: median, and the quartiles as its spread."""
+
+    median: float
+    low: float
+    high: float
+
+
+def once(run: Run) -> float:
+    """Milliseconds of one call."""
+    synchronize()
+    start = time.perf_counter()
+    run()
+    synchronize()
+    return 1000 * (time.perf_counter() - start)
+
+
+def interleaved(runs: Mapping[str, Run], rounds: int, calls: int = 1) -> dict[str, Times]:
+    """Time each of ``runs`` in ``rounds`` rounds.
+
+    Args:
+        runs: What to time, by name.
+        rounds: Each round takes every run in turn.
+        calls: Timed calls in each round, after one that is not timed and refills the caches.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            run()
+            samples[name] += [once(run) for _ in range(calls)]
+    return {name: summary(values) for name, values in samples.items()}
+
+
+def summary(values: list[float]) -> Times:
+    if len(values) == 1:
+        return Times(values[0], values[0], values[0])
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Times(median, low, high)
+
+
+def peak_memory(run: Run) -> float | None:
+    """MiB that one call takes above what is held before it, or None where that is unknown.
+
+    On a GPU it is what PyTorch's allocator counts, else the resident memory of the process, which
+    Linux tells.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # hand freed memory back, so that it is not reused
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # restarts the count of the peak
+    except (OSError, AttributeError):
+        return None
+    run()
+    return (resident("VmHWM") - before) / 1024
+
+
+def resident(key: str) -> int:
+    """A figure in KiB from Linux's account of the process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,152 @@
+"""The ways to run a network: each makes a function without arguments that runs it once.
+
+An inference mode gets a network that it may change and the images; a training mode does a whole
+step: forward, loss, backward, SGD with momentum.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmcv.cnn import fuse_conv_bn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmres_plugin.deploy import fold_norms
+from mmres_plugin.deploy.export import Exported, export_onnx
+
+Run = Callable[[], object]
+
+
+def eager(network: nn.Module, images: Tensor) -> Run:
+    @torch.inference_mode()
+    def run():
+        return network(images)
+
+    return run
+
+
+def channels_last(network: nn.Module, images: Tensor) -> Run:
+    layout = torch.channels_last
+    return eager(network.to(memory_format=layout), images.contiguous(memory_format=layout))
+
+
+def folded(network: nn.Module, images: Tensor) -> Run:
+    return channels_last(fold(network), images)
+
+
+def bf16(network: nn.Module, images: Tensor) -> Run:
+    return folded(network.bfloat16(), images.bfloat16())
+
+
+def compiled(network: nn.Module, images: Tensor, **options) -> Run:
+    layout = torch.channels_last
+    network = fold(network).to(memory_format=layout)
+    images = images.contiguous(memory_format=layout)
+    compiled_network = torch.compile(network, fullgraph=True, options=options)
+
+    @torch.no_grad()  # Inductor freezes weights only where no gradients are recorded
+    def run():
+        return compiled_network(images)
+
+    return run
+
+
+def frozen(network: nn.Module, images: Tensor) -> Run:
+    return compiled(network, images, freezing=True)
+
+
+def frozen_bf16(network: nn.Module, images: Tensor) -> Run:
+    return frozen(network.bfloat16(), images.bfloat16())
+
+
+def onnxruntime(network: nn.Module, images: Tensor) -> Run:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        path = onnx_file(network, images, folder)
+        session = ort.InferenceSession(path, options, providers=ort.get_available_providers())
+    array = images.cpu().numpy()
+    return lambda: session.run(None, {"images": array})
+
+
+def openvino(network: nn.Module, images: Tensor, precision: str = "f32") -> Run:
+    import openvino as ov
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = ov.Core().read_model(onnx_file(network, images, folder))
+        model.reshape(list(images.shape))
+        settings = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        compiled_model = ov.compile_model(model, "CPU", settings)
+    array = images.numpy()
+    return lambda: compiled_model(array)
+
+
+def openvino_bf16(network: nn.Module, images: Tensor) -> Run:
+    return openvino(network, images, "bf16")
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """Our own folding; for networks of other libraries, all of ResNet's order, MMCV's."""
+    if any(hasattr(module, "conv_norm_pairs") for module in network.modules()):
+        return fold_norms(network)
+    return fuse_conv_bn(network.eval())
+
+
+def onnx_file(network: nn.Module, images: Tensor, folder: str) -> str:
+    path = Path(folder) / "network.onnx"
+    export_onnx(Exported(fold(network.cpu())), path, tuple(images.shape[2:]))
+    return str(path)
+
+
+def train(network: nn.Module, images: Tensor, compile: bool = False, bf16: bool = False) -> Run:
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    forward = torch.compile(network, fullgraph=True) if compile else network
+
+    def run():
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(forward(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return run
+
+
+def train_last(network: nn.Module, images: Tensor, **kwargs) -> Run:
+    layout = torch.channels_last
+    images = images.contiguous(memory_format=layout)
+    return train(network.to(memory_format=layout), images, **kwargs)
+
+
+INFERENCE: dict[str, Callable[[nn.Module, Tensor], Run]] = {
+    "eager": eager,
+    "channels_last": channels_last,
+    "folded": folded,
+    "compiled": compiled,
+    "frozen": frozen,
+    "bf16": bf16,
+    "frozen_bf16": frozen_bf16,
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "openvino_bf16": openvino_bf16,
+}
+TRAINING: dict[str, Callable[[nn.Module, Tensor], Run]] = {
+    "eager": train,
+    "channels_last": train_last,
+    "compiled": lambda network, images: train_last(network, images, compile=True),
+    "bf16": lambda network, images: train_last(network, images, bf16=True),
+    "compiled_bf16": lambda network, images: train_last(network, images, compile=True, bf16=True),
+}
+TASKS = {"inference": INFERENCE, "training": TRAINING}
+PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino_bf16": "openvino"}
+CPU_ONLY = ("openvino", "openvino_bf16")

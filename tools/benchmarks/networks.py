@@ -1,0 +1,140 @@
+"""The networks that are compared: ours, and the same architectures of other libraries.
+
+Every network maps N×3×H×W images to N×1000 logits and has random weights.
+"""
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmpretrain.models.backbones import ResNet as MMResNet
+from mmpretrain.models.backbones import SEResNeXt as MMSEResNeXt
+from mmpretrain.models.backbones.resnet import ResLayer
+from torch import Tensor, nn
+
+from mmres_plugin import models
+from mmres_plugin.deploy import load_model
+from mmres_plugin.engine.errors import UserError, did_you_mean
+from mmres_plugin.models.shortcut import EncoderDecoder
+
+
+class Classifier(nn.Module):
+    """A backbone, global average pooling and a linear layer.
+
+    Args:
+        backbone: Returns a tuple of feature maps; the last one is classified.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.feat_dim, 1000)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """N×3×H×W to N×1000."""
+        return self.head(self.backbone(images)[-1].mean((2, 3)))
+
+
+class ProjectsTwice(EncoderDecoder):
+    """The encoder-decoder as the official code runs it: the projection is computed twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        p, again = self.projection(x), self.projection(x)
+        decoded = self.decoder_conv(self.encoder(again))[..., : p.shape[-2], : p.shape[-1]]
+        return p + self.decoder_norm(decoded)
+
+
+class RunsTwice(ResLayer):
+    """A stage of MMPretrain's own blocks, re-entered as in SReResNet."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        for block in list(self)[1:]:
+            x = block(x)
+        return x
+
+
+class MMRecursive(MMResNet):
+    """SReResNet made of MMPretrain's parts."""
+
+    def make_res_layer(self, **kwargs):
+        return RunsTwice(**kwargs)
+
+
+def ours(name: str, depth: int = 50, **kwargs) -> Callable[[], nn.Module]:
+    return lambda: Classifier(getattr(models, name)(depth, **kwargs))
+
+
+def torchvision(name: str) -> Callable[[], nn.Module]:
+    def build():
+        import torchvision
+
+        return getattr(torchvision.models, name)()
+
+    return build
+
+
+def timm(name: str) -> Callable[[], nn.Module]:
+    def build():
+        import timm
+
+        return timm.create_model(name)
+
+    return build
+
+
+def official_edresnet() -> nn.Module:
+    network = Classifier(models.EDResNet(50))
+    for module in network.modules():
+        if isinstance(module, EncoderDecoder):
+            module.__class__ = ProjectsTwice
+    return network
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "sreresnet50": ours("SReResNet"),
+    "iresnet50": ours("IResNet"),
+    "iresgroupfix50": ours("IResGroup", fixed_groups=True),
+    "edresnet50": ours("EDResNet"),
+    "edseresnext50": ours("EDSEResNeXt"),
+    "seresnet50": ours("SEResNet"),
+    "seresnext50": ours("SEResNeXt"),
+    "resnext50": ours("ResNeXt"),
+    "resnet50": ours("SReResNet", recursions=0),
+    "torchvision-resnet50": torchvision("resnet50"),
+    "torchvision-resnext50": torchvision("resnext50_32x4d"),
+    "timm-resnet50": timm("resnet50"),
+    "timm-seresnet50": timm("seresnet50"),
+    "timm-seresnext50": timm("seresnext50_32x4d"),
+    "mmpretrain-resnet50": lambda: Classifier(MMResNet(50)),
+    "mmpretrain-seresnext50": lambda: Classifier(MMSEResNeXt(50, groups=32, width_per_group=4)),
+    "mmpretrain-sreresnet50": lambda: Classifier(MMRecursive(50)),
+    "official-edresnet50": official_edresnet,
+}
+
+
+def build(name: str) -> nn.Module:
+    """The network ``name`` with random weights, the same at each call.
+
+    Args:
+        name: A key of :data:`NETWORKS`, the path of a config (of a detector the backbone is
+            taken), or ``file.py:function``, a function without arguments that returns a network.
+
+    Raises:
+        UserError: If it is none of these.
+    """
+    torch.manual_seed(0)
+    path, _, function = name.partition(":")
+    if name in NETWORKS:
+        return NETWORKS[name]()
+    if not Path(path).is_file():
+        raise UserError(
+            [
+                f"--networks: {name!r} is no config file and none of {', '.join(NETWORKS)}."
+                + did_you_mean(name, NETWORKS)
+            ]
+        )
+    if function:
+        return runpy.run_path(path)[function]()
+    return Classifier(load_model(path).backbone)

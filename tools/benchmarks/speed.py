@@ -1,0 +1,156 @@
+"""Speed of the backbones in every mode, beside other libraries' and beside the physical floor.
+
+    python tools/benchmarks/speed.py --networks iresnet50 timm-resnet50 --modes eager frozen
+    python tools/benchmarks/speed.py --networks configs/my_config.py --task training --floor
+
+All cases run in this one process, in turn, with the same threads. Printed are medians with
+quartiles; ``speed.csv``, ``speed.md`` and ``speed.png`` are left in the folder of ``--out``.
+"""
+
+import argparse
+import os
+import platform
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from floor import floor
+from measure import Run, Times, interleaved, peak_memory
+from modes import CPU_ONLY, PACKAGES, TASKS, fold
+from networks import NETWORKS, build
+from report import Row, plot, table, write_csv
+
+from mmres_plugin.engine.command_line import user_errors
+from mmres_plugin.engine.errors import UserError
+
+Case = tuple[str, str, str]  # task, network, mode
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the speed of backbones")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=list(NETWORKS),
+        help=f"{', '.join(NETWORKS)}; the path of a config; or file.py:function",
+    )
+    modes = sorted({mode for modes in TASKS.values() for mode in modes})
+    parser.add_argument("--modes", nargs="+", choices=modes, help="default: all that can run")
+    parser.add_argument("--task", nargs="+", choices=list(TASKS), default=["inference"])
+    parser.add_argument("--batch", type=int, default=8, help="images in a batch")
+    parser.add_argument("--size", type=int, default=224, help="height and width of the images")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds through all cases")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--floor", action="store_true", help="also time convolutions alone")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/speed"), help="folder")
+    parser.add_argument(
+        "--quick", action="store_true", help="small images and two rounds: does it run at all?"
+    )
+    args = parser.parse_args()
+    if args.quick:
+        args.batch, args.size, args.rounds = 2, 64, 2
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(["--device: there is no GPU that this PyTorch can use"])
+    return args
+
+
+def chosen_modes(task: str, args: argparse.Namespace) -> list[str]:
+    """The modes of ``task`` that were asked for and can run here."""
+    able = []
+    for mode in TASKS[task]:
+        missing = mode in PACKAGES and find_spec(PACKAGES[mode]) is None
+        impossible = args.device == "cuda" and mode in CPU_ONLY
+        if args.modes and mode not in args.modes:
+            continue
+        if missing or impossible:
+            print(f"left out: {mode} ({'not installed' if missing else 'CPU only'})")
+        else:
+            able.append(mode)
+    return able
+
+
+def prepare(args: argparse.Namespace, images: torch.Tensor) -> tuple[dict, dict]:
+    """A function for each case, run once, and the peak memory of a second run."""
+    runs: dict[Case, Run] = {}
+    peaks: dict[Case, float | None] = {}
+    for task in args.task:
+        for mode in chosen_modes(task, args):
+            for network in args.networks:
+                print(f"preparing {task} of {network}, {mode}", flush=True)
+                model = build(network).to(args.device).eval()
+                run = TASKS[task][mode](model, images)
+                run()
+                peaks[task, network, mode] = peak_memory(run)
+                runs[task, network, mode] = run
+    return runs, peaks
+
+
+def floors(args: argparse.Namespace, images: torch.Tensor) -> dict[tuple[str, bool], float]:
+    """The floor of each network, in float32 and in bfloat16."""
+    found = {}
+    for network in args.networks if args.floor and "inference" in args.task else ():
+        print(f"floor of {network}", flush=True)
+        model = fold(build(network).to(args.device).eval())
+        for half in (False, True):
+            dtype = torch.bfloat16 if half else torch.float32
+            found[network, half] = floor(model.to(dtype), images.to(dtype))
+    return found
+
+
+def rows(
+    times: dict[Case, Times], peaks: dict, floor_ms: dict[tuple[str, bool], float], batch: int
+) -> list[Row]:
+    found = []
+    for case, ms in sorted(times.items(), key=lambda item: (item[0][0], item[0][1])):
+        task, network, mode = case
+        eager = times.get((task, network, "eager"))
+        least = floor_ms.get((network, "bf16" in mode)) if task == "inference" else None
+        found.append(
+            Row(
+                *case,
+                batch * 1000 / ms.median,
+                *ms,
+                ms.median / eager.median if eager else None,
+                ms.median / least if least else None,
+                peaks[case],
+            )
+        )
+    for (network, half), ms in floor_ms.items():
+        eager = times.get(("inference", network, "eager"))
+        share = ms / eager.median if eager else None
+        name = "floor bf16" if half else "floor"
+        row = Row("inference", network, name, batch * 1000 / ms, ms, ms, ms, share, 1.0, None)
+        found.append(row)
+    return sorted(found, key=lambda row: (row.task, row.network))
+
+
+def machine(args: argparse.Namespace) -> str:
+    """The machine and the settings, in one line."""
+    if args.device == "cuda":
+        device = torch.cuda.get_device_name()
+    else:
+        device = f"{args.threads} threads of a {os.cpu_count()}-core {platform.machine()} CPU"
+    return f"{device}, batch {args.batch} at {args.size}×{args.size}, torch {torch.__version__}"
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
+    runs, peaks = prepare(args, images)
+    floor_ms = floors(args, images)
+    print(f"measuring {len(runs)} cases in {args.rounds} rounds", flush=True)
+    result = rows(interleaved(runs, args.rounds), peaks, floor_ms, args.batch)
+    text = f"{machine(args)}\n\n{table(result)}\n"
+    print(f"\n{text}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "speed.md").write_text(text)
+    write_csv(result, args.out / "speed.csv")
+    plot(result, args.out / "speed.png", machine(args))
+    print(f"written: {args.out}/speed.md, speed.csv and speed.png")
+
+
+if __name__ == "__main__":
+    with user_errors():
+        main()
