@@ -165,7 +165,7 @@ def set_up(env: Environment) -> None:
         ("build tools", lambda: env.install(*requirements(BUILD_TOOLS))),
         ("PyTorch", lambda: env.install(*requirements(TORCH))),
         (
-            f"{len(rest)} packages",
+            "the other packages",
             # Packages without wheels build with the tools that are already here.
             lambda: rest and env.install("--no-build-isolation", *requirements(TORCH), *rest),
         ),
@@ -226,6 +226,8 @@ def main() -> int:
         if not reason:
             reason = "{}. Its last lines:\n{}".format(error, "\n".join(error.lines[-15:]))
         print(f"\nset-up stopped: {reason}\nThe whole output: {env.log}", file=sys.stderr)
+    except OSError as error:
+        print(f"\nset-up stopped: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nset-up interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
