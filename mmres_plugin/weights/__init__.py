@@ -2,5 +2,14 @@
 
 from .convert import convert_checkpoint, convert_state_dict, recognise
 from .files import read_checkpoint
+from .pretrained import load_pretrained
+from .publish import publish_checkpoint
 
-__all__ = ["convert_checkpoint", "convert_state_dict", "read_checkpoint", "recognise"]
+__all__ = [
+    "convert_checkpoint",
+    "convert_state_dict",
+    "load_pretrained",
+    "publish_checkpoint",
+    "read_checkpoint",
+    "recognise",
+]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 
 import torch
 from mmengine.logging import HistoryBuffer
@@ -48,8 +49,7 @@ def read_checkpoint(path: str | Path) -> dict:
         ValueError: If it is no checkpoint, is damaged, or would have to be run to be read.
     """
     if "://" in str(path):
-        with _explain_errors(path), _forced_weights_only():
-            return CheckpointLoader.load_checkpoint(str(path), "cpu")
+        return _fetch(str(path))
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint file {path}")
@@ -139,6 +139,29 @@ def load_from_safetensors(filename: str, map_location=None) -> dict:
     return read_checkpoint(filename)
 
 
+def _fetch(address: str) -> dict:
+    """Have MMEngine fetch a checkpoint, but without its second try.
+
+    Where ``weights_only`` fails, MMEngine warns and opens the file unsafely; for downloads it does
+    not even ask for ``weights_only``. Torch has a switch to refuse both.
+    """
+    before = os.environ.get(FORCE_WEIGHTS_ONLY)
+    os.environ[FORCE_WEIGHTS_ONLY] = "1"
+    try:
+        with _explain_errors(address):
+            return CheckpointLoader.load_checkpoint(address, "cpu")
+    except (KeyError, URLError) as error:
+        raise ValueError(
+            f"{address} could not be fetched ({type(error).__name__}: {error}): there is no such "
+            "name or no connection"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ[FORCE_WEIGHTS_ONLY]
+        else:
+            os.environ[FORCE_WEIGHTS_ONLY] = before
+
+
 def _read_safetensors(path: Path) -> dict:
     with _safetensors().safe_open(path, framework="pt") as file:
         meta = json.loads((file.metadata() or {}).get("meta", "{}"))
@@ -173,40 +196,27 @@ def _history_buffer_method(owner: type, name: str):
 
 
 @contextmanager
-def _forced_weights_only() -> Iterator[None]:
-    """MMEngine tries again unsafely where ``weights_only`` fails; torch can be told to refuse."""
-    before = os.environ.get(FORCE_WEIGHTS_ONLY)
-    os.environ[FORCE_WEIGHTS_ONLY] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[FORCE_WEIGHTS_ONLY]
-        else:
-            os.environ[FORCE_WEIGHTS_ONLY] = before
-
-
-@contextmanager
 def _explain_errors(path: str | Path) -> Iterator[None]:
     """Turn the many errors of a file that cannot be read into sentences."""
     try:
         yield
-    except (FileNotFoundError, ImportError):
+    except (FileNotFoundError, ImportError, KeyError, URLError):
         raise
     except Exception as error:
-        text = " ".join(str(error).partition("Check the documentation")[0].split())
+        # Torch's message, without its advice to open the file unsafely.
+        text = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the doc")[0]
+        text = " ".join(text.split())
         needed = re.search(r"GLOBAL (\S+)", text)
         if needed:
-            raise ValueError(
-                f"{path} was refused: reading it would run code ({needed[1]}), and nothing of it "
-                "was run. Weights need no code: ask its authors for a state_dict or a safetensors "
-                "file"
-            ) from error
-        if "TorchScript" in text:
-            raise ValueError(
-                f"{path} is a TorchScript program, not a checkpoint: ask for a state_dict"
-            ) from error
-        raise ValueError(
-            f"{path} is not a checkpoint, or is damaged or not complete; nothing of it was run. "
-            f"Download it again and compare its size ({type(error).__name__}: {text[-150:]})"
-        ) from error
+            message = (
+                f"was refused: reading it would run code ({needed[1]}), and nothing of it was run. "
+                "Weights need no code: ask its authors for a state_dict or a safetensors file"
+            )
+        elif "TorchScript" in text:
+            message = "is a TorchScript program, not a checkpoint: ask for a state_dict"
+        else:
+            message = (
+                "is not a checkpoint, or is damaged or not complete; nothing of it was run. "
+                f"Download it again and compare its size ({type(error).__name__}: {text[:150]})"
+            )
+        raise ValueError(f"{path} {message}") from error

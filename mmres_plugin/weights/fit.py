@@ -1,5 +1,6 @@
 """Does a state dict fit a model, and if not, which model does it fit?"""
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -66,12 +67,11 @@ def fitting_models(theirs: Shapes) -> dict[str, str]:
         depth = re.match(r".*?(\d+)[-_]", name)[1]
         if depth in other_depths:
             continue
-        cfg = model_config(name)
-        ours = model_shapes(cfg)
+        network, ours = _shipped(name)
         if stage_blocks(ours) != blocks:
             other_depths.add(depth)
         elif not _differences(theirs, ours):
-            found[name] = _network(cfg)
+            found[name] = network
     return found
 
 
@@ -131,6 +131,13 @@ def _differences(theirs: Shapes, ours: Shapes) -> list[str]:
         for what, names in rows
         if names
     ]
+
+
+@functools.cache
+def _shipped(name: str) -> tuple[str, Shapes]:
+    """Class of the backbone, and names and shapes, of a shipped classifier."""
+    cfg = model_config(name)
+    return _network(cfg), model_shapes(cfg)
 
 
 def _network(cfg: Config) -> str:

@@ -4,6 +4,7 @@
 happens to have the right names, which may be nothing. Our backbones count.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from .files import find_state_dict, read_checkpoint
 from .fit import shapes
 
 ENOUGH = 0.5
+# Sources whose backbones have our names, up to a prefix.
+SAME_NAMES = ("torchvision", "mmpretrain", "mmdetection")
 
 
 def is_pretrained(cfg: Mapping) -> bool:
@@ -73,6 +76,7 @@ def load_pretrained(
         f"loaded {len(shapes(fitting))} of {len(shapes(ours))} tensors of the backbone from "
         f"{checkpoint}{_some('; initialised anew', missing)}{_some('; not used', unused)}",
         logger="current",
+        level=logging.WARNING if missing else logging.INFO,
     )
 
 
@@ -110,6 +114,22 @@ def _too_few(
         f"{checkpoint} with prefix={prefix or None!r}. The file has names such as "
         f"{', '.join(list(tensors)[:3])}; the backbone has {', '.join(list(ours)[:3])}."
     )
+    message += f" {_advice(checkpoint, tensors, ours)}"
+    return f"{message} To load what there is, set allow_partial=True in init_cfg."
+
+
+def _advice(checkpoint: str, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
+    """What would have worked."""
+    try:
+        source = recognise(tensors)
+    except ValueError:
+        source = None
+    if source not in (None, *SAME_NAMES):
+        return (
+            f"These are names of {source!r}: convert the file, with python "
+            f"tools/model_converters/convert_checkpoint.py {checkpoint} DST, and load that with "
+            "prefix='backbone.'."
+        )
     # Every way to split each name into a prefix and a rest that the backbone has.
     prefixes = Counter()
     for name, tensor in tensors.items():
@@ -117,20 +137,9 @@ def _too_few(
         for i in range(len(parts)):
             rest = ".".join(parts[i:])
             if rest in ours and ours[rest].shape == tensor.shape:
-                prefixes[".".join([*parts[:i], ""])] += tensor.numel()
+                prefixes["".join(f"{part}." for part in parts[:i])] += tensor.numel()
     best, count = max(prefixes.items(), key=lambda item: item[1], default=("", 0))
-    if count >= ENOUGH * sum(t.numel() for t in ours.values()):
-        message += f" prefix={best or None!r} would match {count / 1e6:.1f} M weights."
-    else:
-        try:
-            source = recognise(tensors)
-        except ValueError:
-            source = None
-        if source not in (None, "torchvision", "mmpretrain", "mmdetection"):
-            message += (
-                f" These are names of {source!r}: convert the file, with "
-                f"python tools/model_converters/convert_checkpoint.py {checkpoint} DST"
-            )
-        else:
-            message += " No prefix would match: the file is of another network or depth."
-    return f"{message} To load what there is, set allow_partial=True in init_cfg."
+    total = sum(t.numel() for t in ours.values())
+    if count < ENOUGH * total:
+        return "No other prefix would do: the file is of another network or depth."
+    return f"prefix={best or None!r} would match {count / total:.0%} of the backbone's weights."

@@ -1,0 +1,43 @@
+"""Make a file to give away of a checkpoint that a training has written."""
+
+import os
+from pathlib import Path
+
+from ..version import __version__
+from .files import checked_suffix, find_state_dict, read_checkpoint, sha256, write_checkpoint
+
+# Of the meta data these stay; the rest (the config, paths, the time, the machine) is the author's.
+KEPT_META = ("dataset_meta", "epoch", "iter", "mmengine_version", "model", "source")
+
+
+def publish_checkpoint(src: str | Path, dst: str | Path) -> Path:
+    """Write the weights of a checkpoint to a file that carries the hash of its content.
+
+    The optimizer's state, the schedules, the logs and the config are left out. With MMEngine's
+    ``EMAHook`` a checkpoint has two sets of weights; the averaged ones are published, which are
+    those that validation has measured.
+
+    Args:
+        src: A checkpoint of a training.
+        dst: Name of the file, ending with ``.pth`` or ``.safetensors``. Its first eight digits of
+            SHA-256 are added: ``iresnet50.pth`` becomes ``iresnet50-0123abcd.pth``.
+
+    Returns:
+        The path written.
+
+    Raises:
+        FileNotFoundError: If there is no ``src``.
+        ValueError: If ``src`` is no checkpoint, is damaged, would run code, or has NaN or
+            infinite weights; if ``dst`` ends otherwise.
+    """
+    dst = checked_suffix(dst)
+    checkpoint = read_checkpoint(src)
+    # While it is saved, EMAHook swaps the two: `state_dict` are the averaged weights.
+    state_dict = find_state_dict(checkpoint, src)
+    meta = checkpoint.get("meta") or {}
+    meta = {key: meta[key] for key in KEPT_META if key in meta}
+    meta["mmres_plugin_version"] = __version__
+    # Under a name of its own until the hash is known: `dst` may be a file, even `src`.
+    unnamed = dst.with_name(f".{dst.stem}.{os.getpid()}{dst.suffix}")
+    write_checkpoint({"meta": meta, "state_dict": state_dict}, unnamed)
+    return unnamed.rename(dst.with_stem(f"{dst.stem}-{sha256(unnamed)[:8]}"))

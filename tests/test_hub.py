@@ -1,0 +1,63 @@
+"""The plugin's models in MMPretrain's hub."""
+
+import numpy as np
+import pytest
+import torch
+from mmpretrain import get_model, inference_model, list_models
+from mmpretrain.apis.model import ModelHub
+from weight_files import randomise
+
+from mmres_plugin import hub
+from mmres_plugin.weights.files import write_checkpoint
+
+SHIPPED = sorted(path.stem for path in (hub.ROOT / "configs").glob("*/*_in1k.py"))
+
+
+def test_every_shipped_classifier_is_listed():
+    assert len(SHIPPED) > 40
+    assert set(SHIPPED) <= set(list_models())
+
+
+def test_names_of_mmpretrain_stay_theirs():
+    for name in ("seresnet50_8xb32_in1k", "resnext50-32x4d_8xb32_in1k", "resnet50_8xb32_in1k"):
+        assert ModelHub.get(name).weights.startswith("https://")
+
+
+def test_registering_twice_changes_nothing():
+    before = dict(ModelHub._models_dict)
+    hub.register_models()
+    assert ModelHub._models_dict == before
+
+
+@pytest.mark.parametrize("name", ["sreresnet18_8xb32_in1k", "iresnet18_8xb32_in1k"])
+def test_without_published_weights_it_says_how_to_get_them(name):
+    with pytest.raises(FileNotFoundError) as error:
+        get_model(name, pretrained=True)
+    message = str(error.value)
+    assert f"no published weights of {name}" in message
+    assert f"convert_checkpoint.py FILE checkpoints/{name}.pth --model {name}" in message
+    assert f"get_model('{name}', pretrained='checkpoints/{name}.pth')" in message
+
+
+def test_no_model_of_ours_returns_random_weights_for_pretrained():
+    """MMPretrain warns, and returns random weights, for a model without an address."""
+    assert not [name for name in SHIPPED if ModelHub._models_dict[name].weights is None]
+
+
+def test_own_weights(tmp_path):
+    name, path = "iresnet18_8xb32_in1k", str(tmp_path / "a.pth")
+    model = randomise(get_model(name))
+    meta = {"dataset_meta": {"classes": [f"class {i}" for i in range(1000)]}}
+    write_checkpoint({"state_dict": model.state_dict(), "meta": meta}, path)
+    loaded = get_model(name, pretrained=path)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), model(images))
+    result = inference_model(loaded, np.zeros((64, 64, 3), np.uint8))
+    assert result["pred_class"] == f"class {result['pred_label']}"
+
+
+def test_get_model_without_weights_and_with_arguments():
+    model = get_model("edresnet50_8xb32_in1k", backbone=dict(out_indices=(0, 3)))
+    features = model.extract_feat(torch.rand(1, 3, 64, 64), stage="backbone")
+    assert [f.shape[1] for f in features] == [256, 2048]

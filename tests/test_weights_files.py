@@ -1,0 +1,288 @@
+"""Opening, checking, converting and writing files: nothing foreign is run, nothing is half done."""
+
+import contextlib
+import functools
+import http.server
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import load_checkpoint
+from mmpretrain import get_model
+from safetensors.torch import save_file
+from weight_files import caffe_resnet50, hostile_files, maskrcnn_benchmark, resnet50
+
+import mmres_plugin
+from mmres_plugin.models import SReResNet
+from mmres_plugin.weights import convert_checkpoint, publish_checkpoint, read_checkpoint
+from mmres_plugin.weights.files import find_state_dict, sha256, write_checkpoint
+
+ROOT = Path(__file__).parents[1]
+CONVERT = ROOT / "tools/model_converters/convert_checkpoint.py"
+
+
+def start_from(path, **kwargs) -> SReResNet:
+    init_cfg = dict(type="Pretrained", checkpoint=str(path), **kwargs)
+    backbone = SReResNet(50, init_cfg=init_cfg)
+    backbone.init_weights()
+    return backbone
+
+
+def convert(*args) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(CONVERT), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_command_line(tmp_path):
+    src, dst = tmp_path / "theirs.pth", tmp_path / "new/ours.pth"
+    torch.save(maskrcnn_benchmark(), src)
+    done = convert(src, dst, "--model", "sreresnet50_8xb32_in1k")
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "unbelieboomboom/SReResNet (maskrcnn-benchmark)",
+        "matched 0\n",
+        "renamed 265\n",
+        "module.backbone.body.stem.conv1.weight -> backbone.conv1.weight",
+        "dropped 2\n",
+        "module.rpn.head.cls_logits.bias",
+        "no classifier",
+        "fits sreresnet50_8xb32_in1k",
+        "style='caffe'",
+    ):
+        assert line in done.stdout
+    meta = torch.load(dst, weights_only=True)["meta"]
+    assert meta["source_file"] == "theirs.pth"
+    assert meta["source_sha256"] == sha256(src)
+    assert meta["model"] == "sreresnet50_8xb32_in1k"
+    assert meta["mmres_plugin_version"] == mmres_plugin.__version__
+
+
+def test_command_line_says_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "no.pth"), str(tmp_path / "dst.pth")])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(CONVERT), run_name="__main__")
+    assert stopped.value.code == f"error: there is no checkpoint file {tmp_path}/no.pth"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_converted_file_is_a_checkpoint_of_mmpretrain(tmp_path, suffix):
+    src, dst = tmp_path / "resnet50.safetensors", tmp_path / f"ours{suffix}"
+    theirs = resnet50()
+    save_file(theirs, src)
+    convert_checkpoint(src, dst, model="sreresnet50_8xb32_in1k")
+    model = get_model("sreresnet50_8xb32_in1k", pretrained=str(dst))
+    assert torch.equal(model.head.fc.weight, theirs["fc.weight"])
+    for name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, theirs[name]), name
+    assert read_checkpoint(dst)["meta"]["source_sha256"] == sha256(src)
+
+
+def test_code_is_never_run(tmp_path):
+    mark = tmp_path / "mark"
+    for path in hostile_files(tmp_path, mark):
+        for use in (
+            lambda path: convert_checkpoint(path, tmp_path / "dst.pth"),
+            lambda path: publish_checkpoint(path, tmp_path / "dst.pth"),
+            start_from,
+        ):
+            with pytest.raises(ValueError, match=r"refused: reading it would run code \(posix.mkd"):
+                use(path)
+            assert not mark.exists()
+            assert not list(tmp_path.glob("*dst*"))
+        with contextlib.suppress(RuntimeError):  # the file is what it claims to be
+            torch.load(path, weights_only=False)
+        mark.rmdir()
+
+
+def test_torch_can_be_told_to_refuse_code_for_get_model(tmp_path, monkeypatch):
+    """MMPretrain opens the file there, in the end unsafely; we document this switch."""
+    mark = tmp_path / "mark"
+    path = hostile_files(tmp_path, mark)[0]
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(Exception, match=r"posix\.mkdir"):
+        get_model("sreresnet18_8xb32_in1k", pretrained=str(path))
+    assert not mark.exists()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A web server on a folder, and the folder."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "site"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", folder
+        server.shutdown()
+        thread.join()
+
+
+def test_downloads_are_not_run_either(site, tmp_path):
+    address, folder = site
+    mark = tmp_path / "mark"
+    hostile_files(folder, mark)
+    with pytest.raises(ValueError, match=r"zip.pth was refused: reading it would run code"):
+        start_from(f"{address}/zip.pth")
+    assert not mark.exists()
+    torch.save(resnet50(), folder / "good.pth")
+    start_from(f"{address}/good.pth")
+    with pytest.raises(ValueError, match=r"could not be fetched .*404"):
+        start_from(f"{address}/none.pth")
+    with pytest.raises(ValueError, match=r"could not be fetched .*no such name or no connection"):
+        start_from("torchvision://resnet51")
+
+
+def bad_files() -> dict[str, tuple]:
+    """How to write a bad file, and what is said of it."""
+
+    def cut(**kwargs):
+        def write(path):
+            torch.save(resnet50(), path, **kwargs)
+            content = path.read_bytes()
+            path.write_bytes(content[: len(content) // 2])
+
+        return write
+
+    def save(content):
+        return lambda path: torch.save(content, path)
+
+    def save_text(text):
+        return lambda path: path.write_text(text)
+
+    def script(path):
+        torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.ones(1)), path)
+
+    broken = "is not a checkpoint, or is damaged or not complete"
+    nan = {**resnet50(), "bn1.weight": torch.full((64,), torch.nan)}
+    return {
+        "cut short": (cut(), broken),
+        "cut short, old format": (cut(_use_new_zipfile_serialization=False), broken),
+        "empty": (save_text(""), broken),
+        "text": (save_text("not found"), broken),
+        "web page": (save_text("\n<!DOCTYPE html><html>"), "is a web page saved under the name"),
+        "git lfs": (save_text("version https://git-lfs.github.com/spec/v1\n"), "is a pointer of"),
+        "cut safetensors": (save_text("\x20\0\0\0\0\0\0\0{"), broken),
+        "whole model": (save(torch.nn.Linear(1, 1)), r"refused: .*torch.nn.modules.linear.Linear"),
+        "program": (script, "is a TorchScript program"),
+        "no tensors": (save({"state_dict": {"a": 1}, "epoch": 2}), r"no tensors .*\['a'\]"),
+        "a list": (save([1, 2]), "no tensors where a checkpoint has them, but <class 'list'>"),
+        "NaN": (save(nan), r"NaN or infinite weights in 1 of 320 tensors \(bn1.weight\)"),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of TorchScript and pickles
+@pytest.mark.parametrize("kind", bad_files())
+def test_bad_file(tmp_path, kind):
+    src, dst = tmp_path / "src.pth", tmp_path / "dst.pth"
+    write, message = bad_files()[kind]
+    write(src)
+    dst.write_bytes(b"before")
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(src, dst)
+    with pytest.raises(ValueError, match=message):
+        publish_checkpoint(src, dst)
+    assert sorted(tmp_path.iterdir()) == [dst, src]
+    assert dst.read_bytes() == b"before"
+
+
+def changed(**tensors) -> dict:
+    """torchvision's ResNet-50 with other tensors; None takes one out."""
+    content = {**resnet50(), **{name.replace("__", "."): t for name, t in tensors.items()}}
+    return {name: tensor for name, tensor in content.items() if tensor is not None}
+
+
+@pytest.mark.parametrize(
+    ("content", "model", "message"),
+    [
+        (resnet50, "sreresnet101_8xb32_in1k", "another depth or width and fit sreresnet50_8xb32"),
+        (resnet50, "iresnet50_8xb32_in1k", "another family and fit .*resnet50_8xb32_in1k"),
+        (
+            functools.partial(changed, fc__bias=None),
+            "sreresnet50_8xb32_in1k",
+            "No model that is shipped fits.\n  1 missing in the file: head.fc.bias",
+        ),
+        (
+            functools.partial(changed, layer1__0__extra__weight=torch.ones(1)),
+            "sreresnet50_8xb32_in1k",
+            "1 not in the model: backbone.layer1.0.extra.weight",
+        ),
+        (
+            functools.partial(changed, fc__weight=torch.ones(10, 2048), fc__bias=torch.ones(10)),
+            "sreresnet50_8xb32_in1k",
+            r"2 of another shape: head.fc.weight \(file \(10, 2048\), model \(1000, 2048\)\)",
+        ),
+        (resnet50, "sreresnet51", 'Failed to find model "sreresnet51"'),
+    ],
+    ids=["depth", "family", "missing", "extra", "shape", "no model"],
+)
+def test_does_not_fit(tmp_path, content, model, message):
+    torch.save(content(), tmp_path / "src.pth")
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(tmp_path / "src.pth", tmp_path / "dst.pth", model=model)
+    assert not (tmp_path / "dst.pth").exists()
+
+
+def test_fits_a_config_of_ones_own(tmp_path):
+    """A detector's config: its backbone is compared, and the file may lack counters."""
+    torch.save(caffe_resnet50(), tmp_path / "src.pth")
+    config = ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py"
+    convert_checkpoint(tmp_path / "src.pth", tmp_path / "dst.pth", model=str(config))
+    with pytest.raises(FileNotFoundError, match="no_such"):
+        convert_checkpoint(tmp_path / "src.pth", tmp_path / "2.pth", model="no_such.py")
+
+
+@pytest.mark.parametrize("name", ["dst.pt", "dst", "dst.pth.tar"])
+def test_unknown_ending(tmp_path, name):
+    torch.save(resnet50(), tmp_path / "src.pth")
+    with pytest.raises(ValueError, match=r"must end with \.pth or \.safetensors"):
+        convert_checkpoint(tmp_path / "src.pth", tmp_path / name)
+
+
+def test_killed_while_writing(tmp_path):
+    """The file of that name is the old one until the new one is whole."""
+    dst = tmp_path / "dst.pth"
+    write_checkpoint({"meta": {}, "state_dict": {"a": torch.ones(3)}}, dst)
+    code = (
+        "import sys, torch\n"
+        "from mmres_plugin.weights.files import write_checkpoint\n"
+        "tensors = {str(i): torch.zeros(2**20) for i in range(256)}\n"
+        "write_checkpoint({'meta': {}, 'state_dict': tensors}, sys.argv[1])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(dst)], cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size > 2**20 for path in tmp_path.glob(".dst*")):
+        assert process.poll() is None, "written before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.equal(read_checkpoint(dst)["state_dict"]["a"], torch.ones(3))
+
+
+def test_failed_writing_leaves_nothing(tmp_path):
+    with pytest.raises(AttributeError):
+        write_checkpoint({"meta": lambda: 0, "state_dict": {}}, tmp_path / "dst.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_mmengine_reads_what_we_write(tmp_path):
+    checkpoint = {"meta": {"epoch": 3}, "state_dict": SReResNet(18).state_dict()}
+    for name in ("a.pth", "a.safetensors"):
+        path = str(tmp_path / name)
+        write_checkpoint(checkpoint, path)
+        assert load_checkpoint(SReResNet(18), path, strict=True)["meta"] == {"epoch": 3}
+
+
+def test_state_dict_is_found_where_projects_put_it():
+    tensors = {"conv1.weight": torch.ones(1)}
+    for checkpoint in (tensors, {"state_dict": tensors}, {"model": tensors}):
+        assert find_state_dict(checkpoint, "a.pth") == tensors

@@ -1,0 +1,238 @@
+"""Backbones start from checkpoints, and say what they have loaded or why not."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model.weight_init import PretrainedInit
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import save_checkpoint
+from torch import nn
+from weight_files import caffe_resnet50, maskrcnn_benchmark, randomise, resnet50
+
+from mmres_plugin.models import (
+    EDResNet,
+    EDSEResNeXt,
+    IResGroup,
+    IResNet,
+    ResNeXt,
+    SEResNet,
+    SReResNet,
+    SReSEResNet,
+)
+from mmres_plugin.weights import convert_checkpoint, read_checkpoint
+from mmres_plugin.weights.files import write_checkpoint
+
+ROOT = Path(__file__).parents[1]
+SHALLOW = (2, 2, 2, 2)
+
+
+@pytest.fixture
+def log():
+    """What is logged at the level of the start-up messages, or above."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append((record.levelname, record.getMessage()))
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield lambda: [line for line in lines if "of the backbone from" in line[1]]
+    logger.removeHandler(handler)
+
+
+def start(cls, checkpoint, *, depth=50, **init_cfg) -> nn.Module:
+    init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint), **init_cfg)
+    backbone = cls(depth, init_cfg=init_cfg)
+    backbone.init_weights()
+    return backbone
+
+
+@pytest.mark.parametrize(
+    "content",
+    [resnet50, caffe_resnet50, lambda: randomise(timm.create_model("resnet50")).state_dict()],
+    ids=["torchvision", "detectron2 caffe", "timm"],
+)
+def test_sreresnet_starts_from_resnet(tmp_path, log, content):
+    path = tmp_path / "resnet50.pth"
+    theirs = content()
+    torch.save(theirs, path)
+    ours = start(SReResNet, path).state_dict()
+    for name, tensor in ours.items():
+        if name in theirs:
+            assert torch.equal(tensor, theirs[name]), name
+        else:
+            assert name.endswith("num_batches_tracked")
+    [(level, line)] = log()
+    assert level == "INFO"
+    assert line.startswith(f"loaded 265 of 265 tensors of the backbone from {path}")
+    assert ("not used: 2 (fc.weight, fc.bias)" in line) == ("fc.weight" in theirs)
+
+
+@pytest.mark.parametrize("prefix", ["backbone.", "backbone"])
+@pytest.mark.parametrize("kind", ["Pretrained", PretrainedInit])
+def test_prefix(tmp_path, log, prefix, kind):
+    path = tmp_path / "ours.safetensors"
+    torch.save(maskrcnn_benchmark(), tmp_path / "theirs.pth")
+    convert_checkpoint(tmp_path / "theirs.pth", path)
+    backbone = SReResNet(50, init_cfg=[dict(type=kind, checkpoint=str(path), prefix=prefix)])
+    backbone.init_weights()
+    assert torch.equal(backbone.conv1.weight, resnet50()["conv1.weight"])
+    assert log()[0][1] == f"loaded 265 of 265 tensors of the backbone from {path}"
+
+
+@pytest.mark.parametrize(
+    ("content", "cls", "init_cfg", "message"),
+    [
+        (
+            resnet50,
+            SReResNet,
+            dict(prefix="backbone."),
+            "only 0 of 265 tensors .* with prefix='backbone.'. The file has names such as "
+            "conv1.weight, .*; the backbone has conv1.weight, .* prefix=None would match 100%",
+        ),
+        (
+            lambda: {f"model.backbone.{name}": tensor for name, tensor in resnet50().items()},
+            SReResNet,
+            {},
+            "with prefix=None.* prefix='model.backbone.' would match 100%",
+        ),
+        (maskrcnn_benchmark, SReResNet, {}, "names of 'maskrcnn-benchmark': convert the file"),
+        (resnet50, IResGroup, {}, "No other prefix would do: the file is of another network"),
+    ],
+    ids=["none needed", "none given", "foreign", "other network"],
+)
+def test_next_to_nothing_is_an_error(tmp_path, content, cls, init_cfg, message, log):
+    torch.save(content(), tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=message):
+        start(cls, tmp_path / "a.pth", **init_cfg)
+    assert not log()
+
+
+def test_the_error_can_be_turned_off(tmp_path, log):
+    torch.save(resnet50(), tmp_path / "a.pth")
+    backbone = start(IResGroup, tmp_path / "a.pth", allow_partial=True)
+    assert torch.equal(backbone.conv1.weight, resnet50()["conv1.weight"])
+    [(level, line)] = log()
+    assert level == "WARNING"
+    assert line.startswith("loaded 5 of 265 tensors")
+
+
+def test_what_is_missing_is_a_warning(tmp_path, log):
+    torch.save(resnet50(), tmp_path / "a.pth")
+    start(SReSEResNet, tmp_path / "a.pth")
+    [(level, line)] = log()
+    assert level == "WARNING"
+    assert "loaded 265 of 329 tensors" in line
+    assert "initialised anew: 64 (layer1.0.se_layer.conv1.conv.weight, " in line
+
+
+def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as error:
+        start(IResNet, "checkpoints/iresnet50_8xb32_in1k.pth", prefix="backbone.")
+    for part in (
+        f"(looked for in {tmp_path})",
+        "tools/model_converters/convert_checkpoint.py FILE checkpoints/iresnet50_8xb32_in1k.pth "
+        "--model iresnet50_8xb32_in1k",
+        "tools/train.py configs/iresnet/iresnet50_8xb32_in1k.py",
+    ):
+        assert part in str(error.value)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint work_dirs/a.pth .*Train it first"):
+        start(IResNet, "work_dirs/a.pth")
+
+
+def test_loaded_norms_are_not_zeroed(tmp_path):
+    torch.save(resnet50(), tmp_path / "a.pth")
+    init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "a.pth"))
+    for cfg in (init_cfg, [dict(type="Kaiming", layer="Conv2d"), init_cfg]):
+        backbone = SReResNet(50, zero_init_residual=True, init_cfg=cfg)
+        backbone.init_weights()
+        assert torch.equal(backbone.layer1[0].bn3.weight, resnet50()["layer1.0.bn3.weight"])
+        assert backbone.init_cfg == cfg
+
+
+def test_a_second_initialisation_does_nothing(tmp_path, log):
+    torch.save(resnet50(), tmp_path / "a.pth")
+    backbone = start(SReResNet, tmp_path / "a.pth")
+    nn.init.zeros_(backbone.conv1.weight)
+    backbone.init_weights()
+    assert not backbone.conv1.weight.any()
+    assert len(log()) == 1
+
+
+FAMILIES = {
+    "SReResNet": SReResNet,
+    "IResNet": IResNet,
+    "IResGroup": IResGroup,
+    "EDResNet": EDResNet,
+    "EDSEResNeXt": EDSEResNeXt,
+    "SEResNet": SEResNet,
+    "ResNeXt": ResNeXt,
+}
+
+
+def classifier(name: str, **backbone) -> nn.Module:
+    backbone = dict(type=f"mmres_plugin.{name}", depth=SHALLOW, **backbone)
+    feat_dim = FAMILIES[name](SHALLOW).feat_dim
+    head = dict(type="LinearClsHead", num_classes=10, in_channels=feat_dim)
+    cfg = dict(
+        type="ImageClassifier",
+        backbone=backbone,
+        neck=dict(type="GlobalAveragePooling"),
+        head=head,
+    )
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        return MODELS.build(cfg)
+
+
+def detector(name: str, checkpoint: Path) -> nn.Module:
+    """The config of a user: that of the digits, with another backbone."""
+    cfg = Config.fromfile(ROOT / "configs/digits/fcos_sreresnet18_digits.py")
+    cfg.model.backbone.update(
+        type=f"mmres_plugin.{name}",
+        depth=SHALLOW,
+        init_cfg=dict(type="Pretrained", checkpoint=str(checkpoint), prefix="backbone."),
+    )
+    feat_dim = FAMILIES[name](SHALLOW).feat_dim
+    cfg.model.neck.in_channels = [feat_dim // 4, feat_dim // 2, feat_dim]
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        return MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_transfer_to_detection_and_back(tmp_path, name, log):
+    """The recipe of docs/weights.md: the same numbers in the classifier, the detector, and back."""
+    first, second, third = (tmp_path / f"{i}.pth" for i in range(3))
+    source = randomise(classifier(name))
+    save_checkpoint({"state_dict": source.state_dict(), "meta": {}}, str(first))
+
+    middle = detector(name, first)
+    middle.init_weights()
+    save_checkpoint({"state_dict": middle.state_dict(), "meta": {}}, str(second))
+
+    conversion = convert_checkpoint(second, third)
+    assert conversion.source == "mmdetection"
+    init_cfg = dict(type="Pretrained", checkpoint=str(third), prefix="backbone.")
+    target = classifier(name, init_cfg=init_cfg)
+    target.init_weights()
+
+    assert len(log()) == 2
+    for _, line in log():
+        loaded, total = line.split()[1:4:2]
+        assert loaded == total
+    expected = source.backbone.state_dict()
+    for backbone in (middle.backbone, target.backbone):
+        assert expected.keys() == backbone.state_dict().keys()
+        for key, tensor in backbone.state_dict().items():
+            assert torch.equal(tensor, expected[key]), key
+
+
+def test_wrapped_names(tmp_path):
+    """A checkpoint of a model in DataParallel."""
+    content = {f"module.backbone.{name}": tensor for name, tensor in resnet50().items()}
+    write_checkpoint({"meta": {}, "state_dict": content}, tmp_path / "a.pth")
+    start(SReResNet, tmp_path / "a.pth", prefix="backbone.")
+    assert len(read_checkpoint(tmp_path / "a.pth")["state_dict"]) == 320

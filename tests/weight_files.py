@@ -1,0 +1,68 @@
+"""Checkpoint files of every kind, for the tests of what opens them."""
+
+import os
+import pickle
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+
+
+def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights and statistics: fresh norms are nearly the identity and prove nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if name.endswith(("running_var", "weight")) and tensor.dim() == 1:
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        elif tensor.is_floating_point():
+            fan_in = tensor[0].numel() if tensor.dim() > 1 else 100
+            tensor.normal_(0, fan_in**-0.5, generator=generator)
+    model.eval()
+    return model
+
+
+def resnet50() -> dict[str, torch.Tensor]:
+    """A state dict with torchvision's names, as in the file behind torchvision://resnet50."""
+    return randomise(torchvision.models.resnet50(weights=None)).state_dict()
+
+
+def caffe_resnet50() -> dict[str, torch.Tensor]:
+    """The names of open-mmlab://detectron2/resnet50_caffe: no classifier, no counters."""
+    return {
+        name: tensor
+        for name, tensor in resnet50().items()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+
+
+def maskrcnn_benchmark() -> dict:
+    """A checkpoint of maskrcnn-benchmark: a whole detector, with frozen batch norms."""
+    tensors = {}
+    for name, tensor in caffe_resnet50().items():
+        stem = "stem." if name.startswith(("conv1", "bn1")) else ""
+        tensors[f"module.backbone.body.{stem}{name}"] = tensor
+    tensors["module.backbone.fpn.fpn_inner4.weight"] = torch.ones(256, 2048, 1, 1)
+    tensors["module.rpn.head.cls_logits.bias"] = torch.ones(80)
+    return {"model": tensors, "optimizer": {"state": {}}, "scheduler": {}, "iteration": 720000}
+
+
+class Hostile:
+    """An object whose unpickling leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def hostile_files(folder: Path, mark: Path) -> list[Path]:
+    """Files that would make ``mark`` if they were run, in every format that torch reads."""
+    paths = [folder / f"{name}.pth" for name in ("zip", "legacy", "pickle", "hidden")]
+    content = {"state_dict": {"conv1.weight": Hostile(mark)}}
+    torch.save(content, paths[0])
+    torch.save(content, paths[1], _use_new_zipfile_serialization=False)
+    paths[2].write_bytes(pickle.dumps(content, protocol=2))
+    torch.save({"state_dict": resnet50(), "meta": {"note": Hostile(mark)}}, paths[3])
+    return paths

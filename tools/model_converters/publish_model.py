@@ -1,0 +1,31 @@
+"""Make a file to give away of a checkpoint: the weights alone, with their hash in its name.
+
+python tools/model_converters/publish_model.py work_dirs/x/epoch_12.pth iresnet50.pth
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmres_plugin.weights import publish_checkpoint
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("src", help="a checkpoint of a training")
+    parser.add_argument("dst", help="the file to write, without the hash: .pth or .safetensors")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        path = publish_checkpoint(args.src, args.dst)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    sizes = [Path(name).stat().st_size / 1e6 for name in (args.src, path)]
+    print(f"wrote {path} ({sizes[1]:.1f} MB of {sizes[0]:.1f} MB)")
+
+
+if __name__ == "__main__":
+    main()
