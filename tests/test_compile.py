@@ -99,6 +99,8 @@ def test_compile_switch_of_the_runner(detector, tmp_path):
     write, make = (detector_config, make_coco) if detector else (classifier_config, make_imagenet)
     config = write(tmp_path / "config.py", make(tmp_path / "data"), "compile = True\n")
     cfg = Config.fromfile(config)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.persistent_workers = False
     cfg.work_dir = str(tmp_path)
     cfg.train_cfg.max_epochs = 1
     runner = Runner.from_cfg(cfg)

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import NamedTuple
 
 import torch
-from measure import Run, interleaved
+from measure import Clock, Run, interleaved
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -87,10 +87,10 @@ def candidates(shape: Shape, device: str, dtype: torch.dtype) -> dict[str, Run]:
 
 
 @torch.no_grad()
-def floor(network: nn.Module, images: Tensor) -> float:
+def floor(network: nn.Module, images: Tensor, clock: Clock) -> float:
     """Milliseconds of the floor of ``network`` at ``images``, in their type and on their device."""
     total = 0.0
     for shape, count in shapes(network, images).items():
         ways = candidates(shape, images.device.type, images.dtype)
-        total += count * min(times.median for times in interleaved(ways, ROUNDS).values())
+        total += count * min(times.median for times in interleaved(ways, ROUNDS, clock).values())
     return total

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import torch
 
 Run = Callable[[], object]
+Clock = Callable[[], float]
+
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Times(NamedTuple):
@@ -21,28 +24,30 @@ class Times(NamedTuple):
     high: float
 
 
-def once(run: Run) -> float:
+def once(run: Run, clock: Clock = time.perf_counter) -> float:
     """Milliseconds of one call."""
     synchronize()
-    start = time.perf_counter()
+    start = clock()
     run()
     synchronize()
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * (clock() - start)
 
 
-def interleaved(runs: Mapping[str, Run], rounds: int, calls: int = 1) -> dict[str, Times]:
-    """Time each of ``runs`` in ``rounds`` rounds.
+def interleaved(
+    runs: Mapping[str, Run], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, Times]:
+    """Time each of ``runs`` in ``rounds`` rounds, after a call that refills the caches.
 
     Args:
         runs: What to time, by name.
         rounds: Each round takes every run in turn.
-        calls: Timed calls in each round, after one that is not timed and refills the caches.
+        clock: Tells the time in seconds.
     """
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             run()
-            samples[name] += [once(run) for _ in range(calls)]
+            samples[name].append(once(run, clock))
     return {name: summary(values) for name, values in samples.items()}
 
 

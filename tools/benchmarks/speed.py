@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from floor import floor
-from measure import Run, Times, interleaved, peak_memory
+from measure import CLOCKS, Run, Times, interleaved, peak_memory
 from modes import CPU_ONLY, PACKAGES, TASKS, fold
 from networks import NETWORKS, build
 from report import Row, plot, table, write_csv
@@ -41,6 +41,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
     parser.add_argument("--rounds", type=int, default=7, help="rounds through all cases")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    parser.add_argument(
+        "--clock",
+        choices=list(CLOCKS),
+        default="wall",
+        help="cpu: processor time of one thread, which other programs on the machine disturb less",
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--floor", action="store_true", help="also time convolutions alone")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/speed"), help="folder")
@@ -50,6 +56,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick:
         args.batch, args.size, args.rounds = 2, 64, 2
+    if args.clock == "cpu":
+        args.threads = 1
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError(["--device: there is no GPU that this PyTorch can use"])
     return args
@@ -94,7 +102,7 @@ def floors(args: argparse.Namespace, images: torch.Tensor) -> dict[tuple[str, bo
         model = fold(build(network).to(args.device).eval())
         for half in (False, True):
             dtype = torch.bfloat16 if half else torch.float32
-            found[network, half] = floor(model.to(dtype), images.to(dtype))
+            found[network, half] = floor(model.to(dtype), images.to(dtype), CLOCKS[args.clock])
     return found
 
 
@@ -131,7 +139,8 @@ def machine(args: argparse.Namespace) -> str:
         device = torch.cuda.get_device_name()
     else:
         device = f"{args.threads} threads of a {os.cpu_count()}-core {platform.machine()} CPU"
-    return f"{device}, batch {args.batch} at {args.size}×{args.size}, torch {torch.__version__}"
+    images = f"batch {args.batch} at {args.size}×{args.size}"
+    return f"{device}, {args.clock} clock, {images}, torch {torch.__version__}"
 
 
 def main() -> None:
@@ -141,7 +150,8 @@ def main() -> None:
     runs, peaks = prepare(args, images)
     floor_ms = floors(args, images)
     print(f"measuring {len(runs)} cases in {args.rounds} rounds", flush=True)
-    result = rows(interleaved(runs, args.rounds), peaks, floor_ms, args.batch)
+    times = interleaved(runs, args.rounds, CLOCKS[args.clock])
+    result = rows(times, peaks, floor_ms, args.batch)
     text = f"{machine(args)}\n\n{table(result)}\n"
     print(f"\n{text}")
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,59 @@
+"""The benchmark command, at its smallest."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmres_plugin.engine.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+TOOL = ROOT / "tools/benchmarks/speed.py"
+
+
+def run(*args) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(TOOL), "--quick", "--threads", "1", *map(str, args)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def read(path: Path) -> dict[tuple[str, str, str], dict]:
+    with path.open() as file:
+        return {(row["task"], row["network"], row["mode"]): row for row in csv.DictReader(file)}
+
+
+def test_table_csv_and_plot(tmp_path):
+    config = ROOT / "configs/digits/sreresnet18_digits.py"
+    args = ("--networks", config, "timm-resnet50", "--modes", "eager", "folded", "--floor")
+    done = run(*args, "--task", "inference", "training", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = read(tmp_path / "speed.csv")
+    inference = [("inference", "timm-resnet50", mode) for mode in ("eager", "folded", "floor")]
+    for case in [*inference, ("training", str(config), "eager")]:
+        assert float(rows[case]["ms"]) > 0
+    floor = float(rows["inference", "timm-resnet50", "floor"]["ms"])
+    assert floor < float(rows["inference", "timm-resnet50", "eager"]["ms"])
+    assert float(rows["inference", str(config), "eager"]["of_eager"]) == 1
+    assert "| inference | timm-resnet50 | folded |" in (tmp_path / "speed.md").read_text()
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_unknown_network(monkeypatch):
+    monkeypatch.syspath_prepend(TOOL.parent)
+    from networks import build
+
+    with pytest.raises(UserError, match="Did you mean 'iresnet50'"):
+        build("iresnet5O")
+
+
+@pytest.mark.slow
+def test_every_mode(tmp_path):
+    done = run("--networks", "edresnet50", "--task", "inference", "training", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    modes = {(task, mode) for task, _, mode in read(tmp_path / "speed.csv")}
+    expected = {"eager", "channels_last", "compiled", "bf16"}
+    assert {("training", mode) for mode in {*expected, "compiled_bf16"}} <= modes
+    assert {("inference", mode) for mode in {*expected, "folded", "frozen", "frozen_bf16"}} <= modes
