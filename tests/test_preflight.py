@@ -282,14 +282,14 @@ def spoil(kind: str, good: Path, path: Path) -> Path:
     ("kind", "answer"),
     [
         ("empty", "is empty"),
-        ("web page", "is a web page, not a checkpoint"),
-        ("cut short", "is cut short"),
-        ("noise", "is no checkpoint, or is damaged"),
-        ("hostile", "asks for pathlib.Path: opening it would run code that came with it"),
-        ("hostile method", "is no checkpoint, or is damaged"),
-        ("hostile pickle", "is no checkpoint, or is damaged"),
-        ("no weights", "holds no weights"),
-        ("not a dict", "holds no weights"),
+        ("web page", "is a web page saved under the name of a checkpoint"),
+        ("cut short", "is not a checkpoint, or is damaged or not complete"),
+        ("noise", "is not a checkpoint, or is damaged"),
+        ("hostile", "was refused: reading it would run code (pathlib.Path)"),
+        ("hostile method", "was refused: reading it would run code"),
+        ("hostile pickle", "is not a checkpoint, or is damaged"),
+        ("no weights", "has no tensors where a checkpoint has them"),
+        ("not a dict", "has no tensors where a checkpoint has them"),
     ],
 )
 def test_no_checkpoint(home, tmp_path, kind, answer):
@@ -346,8 +346,8 @@ def test_old_files_and_wrapped_names_fit(home, tmp_path):
     [
         ("backbone.", None),
         ("backbone", None),
-        ("bakbone.", "no name in {} starts with the prefix 'bakbone.'. They start with: backbone"),
-        (None, "does not fit model.backbone. 0 of the model's 100 tensors"),
+        ("bakbone.", "are in {} with prefix='bakbone.'"),
+        (None, "are in {} with prefix=None"),
     ],
 )
 def test_pretrained_backbone(home, prefix, answer):
@@ -355,8 +355,9 @@ def test_pretrained_backbone(home, prefix, answer):
     start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix=prefix)
     said = problems(home / "det.py", model__backbone__init_cfg=start)
     assert answer.format(home / "cls.pth") in said if answer else said == ""
-    if prefix is None:
-        assert "found with init_cfg.prefix='backbone.'" in said
+    if answer:
+        assert "model.backbone.init_cfg.checkpoint: only 0 of 100 tensors" in said
+        assert "prefix='backbone.' would match 100%" in said
     start["checkpoint"] = "torchvision://resnet18"  # fetched by name: not looked at
     assert problems(home / "det.py", model__backbone__init_cfg=start) == ""
 
@@ -364,7 +365,7 @@ def test_pretrained_backbone(home, prefix, answer):
 def test_missing_pretrained_file_names_who_makes_it(home):
     start = dict(type="Pretrained", checkpoint="work_dirs/sreresnet18_digits/epoch_4.pth")
     said = problems(home / "det.py", model__backbone__init_cfg=start)
-    assert "sreresnet18_digits/epoch_4.pth does not exist" in said
+    assert "there is no checkpoint work_dirs/sreresnet18_digits/epoch_4.pth" in said
     assert "python tools/train.py " in said
     assert "configs/digits/sreresnet18_digits.py" in said
     assert "--cfg-options model.backbone.init_cfg=None" in said

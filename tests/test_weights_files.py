@@ -166,7 +166,7 @@ def bad_files() -> dict[str, tuple]:
     return {
         "cut short": (cut(), broken),
         "cut short, old format": (cut(_use_new_zipfile_serialization=False), broken),
-        "empty": (save_text(""), broken),
+        "empty": (save_text(""), "src.pth is empty"),
         "text": (save_text("not found"), broken),
         "web page": (save_text("\n<!DOCTYPE html><html>"), "is a web page saved under the name"),
         "git lfs": (save_text("version https://git-lfs.github.com/spec/v1\n"), "is a pointer of"),

@@ -1,15 +1,12 @@
 """Is a checkpoint there, whole, safe to open, and does it fit the model?"""
 
-import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ..weights import files
 from .errors import UserError
 
 EXAMPLES = 5  # names shown per kind of mismatch
@@ -28,50 +25,16 @@ def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
         what: How the user named it (``--resume``, ``load_from`` …), for the message.
 
     Raises:
-        UserError: the file is missing, empty, cut short, no checkpoint, or needs code to be run.
+        UserError: the file is missing, empty, damaged, no checkpoint, or needs code to be run.
     """
-    problem = file_problem(path)
-    if problem:
-        raise UserError([f"{what}: {path.absolute()} {problem}"])
-    try:
-        with torch.serialization.safe_globals(safe_globals()):
-            content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        refused = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
-        problem = "is no checkpoint, or is damaged."
-        if refused:
-            problem = (
-                f"asks for {refused[1]}: opening it would run code that came with it, so it is "
-                "refused. Have its weights saved alone: "
-                "torch.save({'state_dict': model.state_dict()}, path)."
-            )
-        raise UserError([f"{what}: {path.absolute()} {problem}"]) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
-    if not any(isinstance(value, Tensor) for value in dict(state).values()):
-        raise UserError([f"{what}: {path.absolute()} holds no weights."])
-    return dict(content)
-
-
-def file_problem(path: Path) -> str | None:
-    """What can be said against the file ``path`` by its first bytes, or None."""
     if not path.exists():
-        return "does not exist." + beside(path)
-    if not path.is_file():
-        return "is a folder, not a checkpoint." + beside(path / "*")
-    with path.open("rb") as file:
-        start = file.read(64)
-    if not start:
-        return "is empty."
-    if start.lstrip().startswith(b"<"):
-        return "is a web page, not a checkpoint: the download gave an error page. Download again."
-    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
-        return (
-            f"is cut short ({path.stat().st_size} bytes): the copy, the download or the writing "
-            "was interrupted. Fetch it again, or use an earlier checkpoint."
-        )
-    return None
+        raise UserError([f"{what}: {path.absolute()} does not exist.{beside(path)}"])
+    try:
+        content = files.read_checkpoint(path.absolute())
+        files.find_state_dict(content, path.absolute())
+    except (ValueError, ImportError) as error:
+        raise UserError([f"{what}: {error}"]) from error
+    return dict(content)
 
 
 def beside(path: Path) -> str:
@@ -79,15 +42,6 @@ def beside(path: Path) -> str:
     files = sorted(path.parent.glob("*.pth"), key=lambda file: file.stat().st_mtime)
     names = ", ".join(file.name for file in files[-EXAMPLES:])
     return f" {path.parent} holds: {names}." if names else ""
-
-
-def safe_globals() -> list:
-    """What mmengine's own checkpoints hold beside tensors (its log buffers, NumPy numbers)."""
-    try:
-        from mmengine.runner.checkpoint import get_torch_safe_globals
-    except ImportError:  # the original mmengine has no such list
-        return []
-    return get_torch_safe_globals()
 
 
 def fit_problem(

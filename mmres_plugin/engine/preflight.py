@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
+from ..weights.pretrained import fitting_tensors
 from .checkpoint_check import fit_problem, local_path, pretrained_modules, read_checkpoint
 from .config_check import known_configs
 from .data_check import missing_data
@@ -112,34 +113,13 @@ def pretrained_problems(place: str, module: nn.Module, setting: Mapping) -> list
     path = local_path(source)
     if path is None:
         return []  # a URL: fetched by the runner
-    what = f"{place}.init_cfg.checkpoint"
+    known = {key: setting[key] for key in ("prefix", "allow_partial") if key in setting}
     try:
-        content = read_checkpoint(path, what)
-    except UserError as error:
+        fitting_tensors(module, str(path), **known)
+    except (FileNotFoundError, ValueError) as error:
         without = f"To start without it: --cfg-options {place}.init_cfg=None"
-        return [*error.problems, without + writer(path)]
-    state = content.get("state_dict", content)
-    prefix = setting.get("prefix")
-    if prefix:
-        prefix = prefix.rstrip(".") + "."
-        inner = {
-            name.removeprefix(prefix): value
-            for name, value in state.items()
-            if name.startswith(prefix)
-        }
-        if not inner:
-            starts = sorted({name.partition(".")[0] for name in state})
-            return [
-                f"{what}: no name in {path} starts with the prefix '{prefix}'. "
-                f"They start with: {', '.join(starts)}."
-            ]
-        state = inner
-    problem, remark = fit_problem(deepcopy(module), state, LEAST_SHARE)
-    if remark:
-        print_log(f"{what}: {path} fills {place} in part. {remark}", logger="current")
-    if problem and not prefix and any(name.startswith("backbone.") for name in state):
-        problem += "\nIts backbone is found with init_cfg.prefix='backbone.'"
-    return [f"{what}: {path} does not fit {place}. {problem}"] if problem else []
+        return [f"{place}.init_cfg.checkpoint: {error}\n{without}{writer(path)}"]
+    return []
 
 
 def writer(path: Path) -> str:

@@ -17,7 +17,6 @@ from urllib.error import URLError
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor
 
 # What a file that is no checkpoint starts with, and what it is.
@@ -51,10 +50,14 @@ def read_checkpoint(path: str | Path) -> dict:
     if "://" in str(path):
         return _fetch(str(path))
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a checkpoint")
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint file {path}")
     with path.open("rb") as file:
         head = file.read(64)
+    if not head:
+        raise ValueError(f"{path} is empty")
     for start, kind in IMPOSTORS:
         if head.lstrip().startswith(start):
             raise ValueError(f"{path} is {kind}")
@@ -185,6 +188,10 @@ def _allowed_globals() -> list:
     A ``HistoryBuffer`` comes with references to its methods, pickled as calls of ``getattr``;
     these are resolved for it alone.
     """
+    try:
+        from mmengine.runner.checkpoint import get_torch_safe_globals
+    except ImportError:  # the original MMEngine has no such list
+        return []
     allowed = [item for item in get_torch_safe_globals() if item is not getattr]
     return [*allowed, (_history_buffer_method, "builtins.getattr")]
 

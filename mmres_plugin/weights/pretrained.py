@@ -54,19 +54,8 @@ def load_pretrained(
             :func:`~mmres_plugin.weights.files.read_checkpoint`), or if less than half of the
             backbone's weights are in it under these names.
     """
-    if "://" not in checkpoint and not Path(checkpoint).expanduser().is_file():
-        raise FileNotFoundError(_missing(checkpoint))
-    tensors = find_state_dict(read_checkpoint(checkpoint), checkpoint)
-    tensors = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
-    prefix = prefix or ""
-    if prefix and not prefix.endswith("."):
-        prefix += "."
-    named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    fitting, named = fitting_tensors(module, checkpoint, prefix, allow_partial)
     ours = module.state_dict()
-    fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
-
-    if not allow_partial and _share(fitting, ours) < ENOUGH:
-        raise ValueError(_too_few(checkpoint, prefix, tensors, fitting, ours))
     module.load_state_dict(fitting, strict=False)
     if hasattr(module, "_params_init_info"):  # MMEngine's record of where each weight is from
         update_init_info(module, init_info=f"loaded from {checkpoint}")
@@ -78,6 +67,28 @@ def load_pretrained(
         logger="current",
         level=logging.WARNING if missing else logging.INFO,
     )
+
+
+def fitting_tensors(
+    module: nn.Module, checkpoint: str, prefix: str | None = None, allow_partial: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of ``checkpoint`` that fit ``module``, and all that have the prefix.
+
+    Arguments and errors are those of :func:`load_pretrained`; nothing is loaded.
+    """
+    if "://" not in checkpoint and not Path(checkpoint).expanduser().is_file():
+        raise FileNotFoundError(_missing(checkpoint))
+    tensors = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    tensors = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    prefix = prefix or ""
+    if prefix and not prefix.endswith("."):
+        prefix += "."
+    named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    ours = module.state_dict()
+    fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
+    if not allow_partial and _share(fitting, ours) < ENOUGH:
+        raise ValueError(_too_few(checkpoint, prefix, tensors, fitting, ours))
+    return fitting, named
 
 
 def _share(fitting: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> float:
