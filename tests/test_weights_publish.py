@@ -1,6 +1,7 @@
 """Publishing: what a training has written predicts the same in a fresh process."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from mmpretrain import get_model
 
@@ -24,12 +26,13 @@ import torch
 from mmpretrain import get_model
 import mmres_plugin
 
-weights, images, predictions = sys.argv[1:]
 torch.set_num_threads(1)
-model = get_model('sreresnet18_8xb32_in1k', pretrained=weights, head=dict(num_classes=10))
-assert list(model._dataset_meta['classes']) == [str(digit) for digit in range(10)]
-with torch.no_grad():
-    np.save(predictions, model(torch.from_numpy(np.load(images))).numpy())
+images, *files = sys.argv[1:]
+for weights in files:
+    model = get_model('sreresnet18_8xb32_in1k', pretrained=weights, head=dict(num_classes=10))
+    assert list(model._dataset_meta['classes']) == [str(digit) for digit in range(10)]
+    with torch.no_grad():
+        np.save(weights + '.npy', model(torch.from_numpy(np.load(images))).numpy())
 """
 
 
@@ -53,34 +56,46 @@ def training(tmp_path_factory) -> tuple[Runner, Path]:
     return runner, folder / "run/epoch_1.pth"
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_round_trip(tmp_path, training, suffix):
-    runner, checkpoint = training
-    command = [sys.executable, str(PUBLISH), str(checkpoint), str(tmp_path / f"digits{suffix}")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+def test_command_line(tmp_path, training, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["", str(training[1]), str(tmp_path / "digits.pth")])
+    runpy.run_path(str(PUBLISH), run_name="__main__")
     [path] = tmp_path.iterdir()
-    assert f"wrote {path}" in done.stdout
-    assert re.fullmatch(rf"digits-[0-9a-f]{{8}}{suffix}", path.name)
+    assert f"wrote {path}" in capsys.readouterr().out
+    assert re.fullmatch(r"digits-[0-9a-f]{8}\.pth", path.name)
     assert path.stem[-8:] == sha256(path)[:8]
-    assert path.stat().st_size < 0.4 * checkpoint.stat().st_size
-
+    assert path.stat().st_size < 0.4 * training[1].stat().st_size
     content = read_checkpoint(path)
     assert content.keys() == {"meta", "state_dict"}
-    assert "cfg" not in content["meta"]
+    assert content["meta"].keys() == {
+        "dataset_meta",
+        "epoch",
+        "iter",
+        "mmengine_version",
+        "mmres_plugin_version",
+    }
 
-    # What validation would have measured: the averaged weights.
-    averaged = next(hook for hook in runner.hooks if type(hook).__name__ == "EMAHook")
+
+def test_round_trip(tmp_path, training):
+    """The same predictions, bit for bit, in a fresh process."""
+    runner, checkpoint = training
+    files = [publish_checkpoint(checkpoint, tmp_path / f"a{s}") for s in (".pth", ".safetensors")]
     images = np.random.default_rng(0).normal(size=(4, 3, 48, 48)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-c", PREDICT, str(tmp_path / "images.npy"), *map(str, files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    # What validation would have measured: the averaged weights.
+    averaged = next(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums depend on it
     with torch.no_grad():
-        model = averaged.ema_model.module.eval()
-        expected = model(torch.from_numpy(images)).numpy()
+        expected = averaged.module.eval()(torch.from_numpy(images)).numpy()
         plain = runner.model.eval()(torch.from_numpy(images)).numpy()
+    torch.set_num_threads(threads)
     assert not np.array_equal(expected, plain)
-    files = [str(path), str(tmp_path / "images.npy"), str(tmp_path / "predictions.npy")]
-    subprocess.run([sys.executable, "-c", PREDICT, *files], check=True, cwd=ROOT)
-    np.testing.assert_array_equal(np.load(files[2]), expected)
+    for path in files:
+        np.testing.assert_array_equal(np.load(f"{path}.npy"), expected)
 
 
 def test_published_over_itself(tmp_path, training):
