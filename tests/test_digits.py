@@ -93,7 +93,7 @@ def test_classification_set_has_a_folder_per_class(digits):
         dataset = CustomDataset(data_root=root, data_prefix=split)
         assert len(dataset) == count
         assert list(dataset.CLASSES) == [str(digit) for digit in range(10)]
-        assert cv2.imread(dataset[0]["img_path"]).shape == (48, 48, 3)
+        assert cv2.imread(dataset[0]["img_path"]).shape == (40, 40, 3)
 
 
 def test_train_and_val_share_neither_sample_nor_photo(digits):

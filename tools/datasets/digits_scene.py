@@ -38,8 +38,8 @@ PHOTOS = {
 VAL_SHARE = 0.2  # of the digit samples of each class
 MIN_SIDE = 16  # pixels, longer side of the smallest digit
 MIN_VISIBLE = 0.75  # of a digit's ink, once later digits have covered it
-MIN_CONTRAST = 80  # grey levels of 255 between the ink and the mean of what it covers
-BACKGROUND_CONTRAST = (0.4, 0.9)  # factors by which the contrast of a photo is changed
+MIN_CONTRAST = 90  # grey levels of 255 between the ink and the mean of what it covers
+BACKGROUND_CONTRAST = (0.3, 0.8)  # factors by which the contrast of a photo is changed
 NOISE = 6  # grey levels, largest standard deviation of the noise on an image
 INK = 0.5  # opacity from which a pixel counts as ink
 
@@ -173,8 +173,8 @@ def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
     canvas = cv2.resize(
         np.pad(glyph / 16, 3).astype(np.float32), (168, 168), interpolation=cv2.INTER_CUBIC
     )
-    shear = rng.uniform(-0.2, 0.2)
-    turn = cv2.getRotationMatrix2D((84, 84), rng.uniform(-30, 30), 1)
+    shear = rng.uniform(-0.15, 0.15)
+    turn = cv2.getRotationMatrix2D((84, 84), rng.uniform(-20, 20), 1)
     turn[:, 1] += shear * turn[:, 0]
     turn[:, 2] -= 84 * shear * turn[:, 0]  # keep the centre where it is
     canvas = cv2.warpAffine(canvas, turn, (168, 168), flags=cv2.INTER_LINEAR)
@@ -219,7 +219,7 @@ def _paint(rng, patch: np.ndarray, alpha: np.ndarray) -> None:
     ink = rng.uniform(0, 255, 3)
     while abs(ink @ to_grey - background) < MIN_CONTRAST:
         ink = rng.uniform(0, 255, 3)
-    opacity = (alpha * rng.uniform(0.75, 1))[..., None]
+    opacity = (alpha * rng.uniform(0.85, 1))[..., None]
     patch[:] = patch * (1 - opacity) + ink * opacity
 
 
