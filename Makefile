@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_ARGS ?=
+# Tests run in JOBS processes of one thread each, which beats one process of many threads.
+JOBS ?= 2
 PYTEST_ARGS ?=
 RUN = $(VENV)/bin/python
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS)
 
 .PHONY: help setup demo test test-slow lint clean
 .DEFAULT_GOAL := help
@@ -23,10 +26,10 @@ demo: setup
 	$(RUN) tools/demo.py $(DEMO_ARGS)
 
 test: lint
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: setup
-	$(RUN) -m pytest -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: setup
 	$(RUN) -m ruff check .
