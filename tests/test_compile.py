@@ -1,5 +1,7 @@
 """torch.compile: whole graphs, one compilation for all batch sizes, and training by the runner.
 
+Channels last, the other switch for speed, is tested here too.
+
 The quick tests compile with ``aot_eager``, which captures graphs and gradients as Inductor does
 but generates no code; what Inductor makes of them is tested among the slow ones.
 """
@@ -12,6 +14,7 @@ from tiny_configs import classifier_config, detector_config
 from tiny_data import make_coco, make_imagenet
 from torch._dynamo.testing import CompileCounterWithBackend
 
+import mmres_plugin.engine.channels_last  # noqa: F401  registers its hook
 import mmres_plugin.models as families
 from mmres_plugin.deploy import fold_norms
 
@@ -109,3 +112,22 @@ def test_compile_switch_of_the_runner(detector, tmp_path):
     assert hasattr(runner.model.train_step, "_torchdynamo_orig_callable")
     assert not torch.equal(before, runner.model.backbone.layer1[0].conv1.weight)
     assert (tmp_path / "epoch_1.pth").exists()
+
+
+def test_channels_last_switch_of_the_runner(tmp_path):
+    data = make_imagenet(tmp_path / "data")
+    extra = "custom_hooks = [dict(type='ChannelsLastHook')]\n"
+    cfg = Config.fromfile(classifier_config(tmp_path / "config.py", data, extra))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.persistent_workers = False
+    cfg.work_dir = str(tmp_path)
+    cfg.train_cfg.max_epochs = 1
+    runner = Runner.from_cfg(cfg)
+    formats = []
+    runner.model.backbone.layer2.register_forward_hook(
+        lambda module, inputs, output: formats.append(
+            output.is_contiguous(memory_format=torch.channels_last)
+        )
+    )
+    runner.train()
+    assert formats and all(formats)
