@@ -260,7 +260,9 @@ class BasicBlock(ResidualBlock):
 
     expansion = 1
 
-    def conv_rows(self, in_channels, mid, out_channels, stride, dilation, groups):
+    def conv_rows(
+        self, in_channels: int, mid: int, out_channels: int, stride: int, dilation: int, groups: int
+    ) -> list[ConvRow]:
         if groups != 1:
             raise ValueError(
                 f"groups={groups} needs a bottleneck block: use a depth of 50 or more, or groups=1"
@@ -268,10 +270,10 @@ class BasicBlock(ResidualBlock):
         return [ConvRow(in_channels, mid, 3, stride, dilation), ConvRow(mid, out_channels, 3)]
 
     @staticmethod
-    def stride_first(rows):
+    def stride_first(rows: list[ConvRow]) -> list[ConvRow]:
         return rows  # it strides in the first convolution anyway
 
-    def _build_conv(self, row, conv_cfg, dcn):
+    def _build_conv(self, row: ConvRow, conv_cfg: dict | None, dcn: dict | None) -> nn.Module:
         if dcn is not None:
             raise ValueError("dcn needs a bottleneck block: use a depth of 50 or more, or dcn=None")
         return super()._build_conv(row, conv_cfg, dcn)
@@ -282,7 +284,9 @@ class Bottleneck(ResidualBlock):
 
     expansion = 4
 
-    def conv_rows(self, in_channels, mid, out_channels, stride, dilation, groups):
+    def conv_rows(
+        self, in_channels: int, mid: int, out_channels: int, stride: int, dilation: int, groups: int
+    ) -> list[ConvRow]:
         return [
             ConvRow(in_channels, mid, 1),
             ConvRow(mid, mid, 3, stride, dilation, groups),

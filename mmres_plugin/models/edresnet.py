@@ -12,6 +12,7 @@ The lightweight models take from the branch what the path costs. ResNets scale i
 to the costs that the paper publishes.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ..registry import register_backbone
@@ -36,7 +37,13 @@ class EncoderDecoderPath:
 
     path: ClassVar[dict]
 
-    def __init__(self, depth, encoder_decoder=None, zero_init_residual=False, **kwargs):
+    def __init__(
+        self,
+        depth: int | Sequence[int],
+        encoder_decoder: dict | None = None,
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
         super().__init__(
             depth,
             encoder_decoder=self.path if encoder_decoder is None else encoder_decoder,

@@ -9,6 +9,8 @@ Three changes to ResNet, each an argument here:
 - :class:`IResGroup` has wide grouped 3×3 convolutions between narrow stage outputs (section 3.3).
 """
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from ..registry import register_backbone
@@ -41,29 +43,29 @@ class IResNet(ResNet):
 
     def __init__(
         self,
-        depth,
-        staged_blocks=True,
-        max_pool_shortcut=True,
-        strides=None,
-        zero_init_residual=False,
+        depth: int | Sequence[int],
+        staged_blocks: bool = True,
+        max_pool_shortcut: bool = True,
+        strides: Sequence[int] | None = None,
+        zero_init_residual: bool = False,
         **kwargs,
-    ):
+    ) -> None:
         self.staged_blocks = staged_blocks
         self.max_pool_shortcut = max_pool_shortcut
         if strides is None:
             strides = (2 if max_pool_shortcut else 1, 2, 2, 2)[: kwargs.get("num_stages", 4)]
         super().__init__(depth, strides=strides, zero_init_residual=zero_init_residual, **kwargs)
 
-    def _make_stem_layer(self, in_channels, stem_channels):
+    def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
         super()._make_stem_layer(in_channels, stem_channels)
         if self.max_pool_shortcut:
             self.maxpool = nn.Identity()
 
     @property
-    def shortcut_pool(self):
+    def shortcut_pool(self) -> str | None:
         return "max" if self.max_pool_shortcut else super().shortcut_pool
 
-    def block_args(self, stage, index):
+    def block_args(self, stage: int, index: int) -> dict:
         order = self.norm_order(index, self.stage_blocks[stage])
         return {**super().block_args(stage, index), "norm_order": order}
 
@@ -92,11 +94,11 @@ class IResGroup(IResNet):
             paper's ResGroup.
     """
 
-    def __init__(self, depth, fixed_groups=False, **kwargs):
+    def __init__(self, depth: int | Sequence[int], fixed_groups: bool = False, **kwargs) -> None:
         self.fixed_groups = fixed_groups
         super().__init__(depth, groups=64, width_per_group=4, expansion=2, **kwargs)
 
-    def block_args(self, stage, index):
+    def block_args(self, stage: int, index: int) -> dict:
         args = super().block_args(stage, index)
         if not self.fixed_groups:
             args["groups"] = self.groups >> (3 - stage)

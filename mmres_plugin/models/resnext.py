@@ -5,6 +5,8 @@ those of MMPretrain's class; this one also has SE, recursion, DCN and plugins, a
 convolution once.
 """
 
+from collections.abc import Sequence
+
 from ..registry import register_backbone
 from .resnet import ResNet
 
@@ -20,5 +22,7 @@ class ResNeXt(ResNet):
         **kwargs: As in :class:`~mmres_plugin.models.resnet.ResNet`.
     """
 
-    def __init__(self, depth, groups=32, width_per_group=4, **kwargs):
+    def __init__(
+        self, depth: int | Sequence[int], groups: int = 32, width_per_group: int = 4, **kwargs
+    ) -> None:
         super().__init__(depth, groups=groups, width_per_group=width_per_group, **kwargs)

@@ -5,6 +5,8 @@ means. Arguments and state-dict keys are those of MMPretrain's classes; here ``s
 SE-ResNeXt, ``drop_path_rate`` drops, and DCN, plugins and recursion are to be had.
 """
 
+from collections.abc import Sequence
+
 from ..registry import register_backbone
 from .resnet import ResNet
 from .resnext import ResNeXt
@@ -19,7 +21,7 @@ class SqueezeExcitation:
         **kwargs: As in the network it is mixed into.
     """
 
-    def __init__(self, depth, se_ratio=16, **kwargs):
+    def __init__(self, depth: int | Sequence[int], se_ratio: int = 16, **kwargs) -> None:
         super().__init__(depth, se_ratio=se_ratio, **kwargs)
 
 

@@ -8,6 +8,8 @@ In training the batch norms that are shared by both passes see two batches a ste
 statistics move twice a step. That is the published behaviour.
 """
 
+from collections.abc import Sequence
+
 from ..registry import register_backbone
 from .resnet import ResNet
 from .resnext import ResNeXt
@@ -24,7 +26,9 @@ class StageRecursion:
         **kwargs: As in the network it is mixed into.
     """
 
-    def __init__(self, depth, recursions=1, **kwargs):
+    def __init__(
+        self, depth: int | Sequence[int], recursions: int | Sequence[int] = 1, **kwargs
+    ) -> None:
         super().__init__(depth, recursions=recursions, **kwargs)
 
 
@@ -37,7 +41,7 @@ class SReResNet(StageRecursion, ResNet):
 class SReResNetV1d(SReResNet):
     """SReResNet with the stem and the down-sampling of ResNet-D (arXiv 1812.01187)."""
 
-    def __init__(self, depth, **kwargs):
+    def __init__(self, depth: int | Sequence[int], **kwargs) -> None:
         super().__init__(depth, deep_stem=True, avg_down=True, **kwargs)
 
 
