@@ -132,9 +132,17 @@ def test_boxes_are_tight(monkeypatch):
             painter.draw(np.random.default_rng(seed), 128, samples, (17, 60))
             for samples in ([sample], [])
         ]
-        changed = np.abs(scenes[0].image.astype(int) - scenes[1].image).max(2) > 20
-        fits.append(iou(cv2.boundingRect(changed.astype(np.uint8)), scenes[0].digits[0].box))
-    assert min(fits) > 0.75 and np.mean(fits) > 0.9
+        changed = np.abs(scenes[0].image.astype(int) - scenes[1].image).max(2) > 40
+        seen, box = cv2.boundingRect(changed.astype(np.uint8)), scenes[0].digits[0].box
+        # The ink fades out over a pixel or two, so sides may differ by that much.
+        assert np.abs(np.subtract(corners(seen), corners(box))).max() <= 2
+        fits.append(iou(seen, box))
+    assert np.mean(fits) > 0.9
+
+
+def corners(box) -> tuple[int, int, int, int]:
+    x, y, width, height = box
+    return x, y, x + width, y + height
 
 
 def test_scenes_are_varied():
@@ -150,6 +158,17 @@ def test_scenes_are_varied():
     assert 16 <= min(sides) < 20 and 90 < max(sides) <= 102 + 2
     assert sum(overlap > 0.1 for overlap in overlaps) > 10
     assert photos == set(digits_scene.PHOTOS["train"])
+
+
+@pytest.mark.parametrize("size", [32, 40, 200])
+def test_every_crop_shows_its_digit(size):
+    """A crop's folder is its label: no crop may stay empty because its digit found no place."""
+    painter = digits_scene.DigitPainter("val", 0)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        sample = int(painter.samples[seed])
+        scene = painter.draw(rng, size, [sample], (max(17, 0.6 * size), 0.9 * size))
+        assert [digit.sample for digit in scene.digits] == [sample]
 
 
 def test_covered_digits_stay_mostly_visible():

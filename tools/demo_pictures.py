@@ -39,7 +39,7 @@ def draw_predictions(root: Path, predictions: Path, picture: Path) -> None:
     found = {entry["img_id"]: entry["pred_instances"] for entry in _unpickle(predictions)}
     first = {image["photo"]: image for image in reversed(truth["images"])}
     chosen = sorted(first.values(), key=lambda image: image["id"])[:COLUMNS]
-    figure, axes = plt.subplots(2, len(chosen), figsize=(2.6 * len(chosen), 5.6), squeeze=False)
+    figure, axes = plt.subplots(2, len(chosen), figsize=(2.6 * len(chosen), 5.3), squeeze=False)
     for column, entry in enumerate(chosen):
         image = cv2.imread(str(root / "val2017" / entry["file_name"]))[..., ::-1]
         digits = [

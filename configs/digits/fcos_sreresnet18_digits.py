@@ -21,7 +21,7 @@ model = dict(
         frozen_stages=1,
         init_cfg=dict(
             type="Pretrained",
-            checkpoint="work_dirs/sreresnet18_digits/epoch_3.pth",
+            checkpoint="work_dirs/sreresnet18_digits/epoch_2.pth",
             prefix="backbone.",
         ),
     ),

@@ -173,8 +173,8 @@ def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
     canvas = cv2.resize(
         np.pad(glyph / 16, 3).astype(np.float32), (168, 168), interpolation=cv2.INTER_CUBIC
     )
-    shear = rng.uniform(-0.15, 0.15)
-    turn = cv2.getRotationMatrix2D((84, 84), rng.uniform(-20, 20), 1)
+    shear = rng.uniform(-0.1, 0.1)
+    turn = cv2.getRotationMatrix2D((84, 84), rng.uniform(-15, 15), 1)
     turn[:, 1] += shear * turn[:, 0]
     turn[:, 2] -= 84 * shear * turn[:, 0]  # keep the centre where it is
     canvas = cv2.warpAffine(canvas, turn, (168, 168), flags=cv2.INTER_LINEAR)

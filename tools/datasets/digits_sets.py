@@ -71,7 +71,7 @@ def draw_classification(args: argparse.Namespace, folder: Path) -> None:
             rng = np.random.default_rng([args.seed, number, index])
             samples = of_class[index % 10]  # each class in turn: no folder stays empty
             sample = int(samples[index // 10 % len(samples)])
-            side = (max(MIN_SIDE + 1, 0.5 * args.crop_size), 0.85 * args.crop_size)
+            side = (max(MIN_SIDE + 1, 0.6 * args.crop_size), 0.9 * args.crop_size)
             scene = painter.draw(rng, args.crop_size, [sample], side)
             label = str(painter.labels[sample])
             write_image(folder / split / label / f"{index:06d}_sample{sample:04d}.jpg", scene.image)
