@@ -76,7 +76,7 @@ def plot(rows: Sequence[Row], path: Path, title: str) -> None:
         axis.invert_yaxis()
         axis.set_xlabel(f"images per second, {task}")
         axis.legend(fontsize="small")
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize="small")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
