@@ -178,6 +178,7 @@ def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
     turn[:, 1] += shear * turn[:, 0]
     turn[:, 2] -= 84 * shear * turn[:, 0]  # keep the centre where it is
     canvas = cv2.warpAffine(canvas, turn, (168, 168), flags=cv2.INTER_LINEAR)
+    canvas -= 0.12  # thinner strokes, which keep the holes of 6, 8 and 9 open
     x, y, width, height = _box(canvas > INK)
     margin = 4
     canvas = canvas[
