@@ -11,6 +11,7 @@ check_dependencies()
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 
 from . import models  # noqa: E402
+from .engine import channels_last  # noqa: E402, F401  registers its hook
 from .hub import register_models  # noqa: E402
 from .version import __version__  # noqa: E402
 

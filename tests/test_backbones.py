@@ -20,7 +20,7 @@ BLOCKS = (2, 3, 2, 2)  # bottlenecks: a start, a middle and an end block in stag
 
 def build(name, **kwargs):
     kwargs = {"depth": BLOCKS, "base_channels": 32, "out_indices": (0, 1, 2, 3), **kwargs}
-    return MODELS.build({"type": name, **kwargs})
+    return MODELS.build({"type": f"mmres_plugin.{name}", **kwargs})
 
 
 def randomise_norms(model):
@@ -223,7 +223,11 @@ def test_other_norms(name, norm_cfg):
         {"recursions": 1},
         {"se_ratio": 16},
         {"encoder_decoder": {"ratio": 0.5}},
-        {"recursions": (0, 0, 1, 2), "se_ratio": 8, "encoder_decoder": {"ratio": 0.25}},
+        {
+            "recursions": (0, 0, 1, 2),
+            "se_ratio": 8,
+            "encoder_decoder": {"ratio": 0.25, "groups": 8},
+        },
     ],
 )
 def test_ideas_combine(name, arguments):
