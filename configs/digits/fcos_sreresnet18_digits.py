@@ -93,7 +93,7 @@ test_cfg = dict(type="TestLoop")
 
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=6e-4, weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=6e-4, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=35, norm_type=2),
 )
 param_scheduler = [

@@ -53,7 +53,7 @@ train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 
-optim_wrapper = dict(optimizer=dict(type="AdamW", lr=7e-4, weight_decay=0.05))
+optim_wrapper = dict(optimizer=dict(type="AdamW", lr=7e-4, weight_decay=0.05, fused=True))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
     dict(type="CosineAnnealingLR", begin=0, end=2, by_epoch=True, convert_to_iter_based=True),

@@ -48,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--train-images", type=int, default=480, help="detection, training images")
     parser.add_argument("--val-images", type=int, default=100, help="detection, validation images")
     parser.add_argument("--size", type=int, default=256, help="side of a detection image, pixels")
-    parser.add_argument("--train-crops", type=int, default=17600, help="classification, training")
+    parser.add_argument("--train-crops", type=int, default=24000, help="classification, training")
     parser.add_argument("--val-crops", type=int, default=1000, help="classification, validation")
     parser.add_argument("--crop-size", type=int, default=40, help="side of a crop, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
