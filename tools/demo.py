@@ -101,6 +101,8 @@ class Demo:
             root = self.data / "detection"
             annotations = root / "annotations/instances_val2017.json"
             options += ["train_cfg.max_epochs=2", *data_roots(root)]
+            # So few steps may leave no score above the threshold, and then nothing to evaluate.
+            options += ["model.test_cfg.score_thr=0.0"]
             options += [f"{e}.ann_file={annotations}" for e in ("val_evaluator", "test_evaluator")]
         return options
 
