@@ -14,6 +14,7 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 COLUMNS = 4
 MIN_SCORE = 0.3
@@ -88,10 +89,11 @@ def draw_curves(classifier: list[dict], detector: list[dict], picture: Path) -> 
             axis.plot([e["step"] for e in entries], [e[key] for e in entries], style, label=label)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step" if "loss" in curves else "epoch", fontsize=9)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 100 if "accuracy/top1" in curves else None)
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axis.grid(alpha=0.3)
         if len(curves) > 1:
-            axis.legend()
+            axis.legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(picture, dpi=100)
     plt.close(figure)
