@@ -6,7 +6,7 @@ _base_ = [
 ]
 
 model = dict(
-    # Branches that start at zero would cost a third of these few steps.
+    # With branches that start at zero, learning started later in these few steps.
     backbone=dict(type="mmres_plugin.SReResNet", zero_init_residual=False),
     head=dict(num_classes=10, topk=(1,)),
 )
