@@ -19,7 +19,7 @@ def run(code: str) -> str:
 
 def test_the_families_are_registered():
     assert set(NAMES) == {
-        *("SReResNet", "SReResNetV1d", "SReResNeXt", "SReSEResNet"),
+        *("SReResNet", "SReResNetV1d", "SReResNeXt", "SReSEResNet", "SReSEResNeXt"),
         *("IResNet", "IResGroup"),
         *("EDResNet", "EDResNeXt", "EDSEResNet", "EDSEResNeXt"),
         *("SEResNet", "SEResNeXt", "ResNeXt"),

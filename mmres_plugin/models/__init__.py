@@ -4,7 +4,7 @@ from .edresnet import EDResNet, EDResNeXt, EDSEResNet, EDSEResNeXt
 from .iresnet import IResGroup, IResNet
 from .resnext import ResNeXt
 from .seresnet import SEResNet, SEResNeXt
-from .sreresnet import SReResNet, SReResNetV1d, SReResNeXt, SReSEResNet
+from .sreresnet import SReResNet, SReResNetV1d, SReResNeXt, SReSEResNet, SReSEResNeXt
 
 __all__ = [
     "EDResNeXt",
@@ -19,5 +19,6 @@ __all__ = [
     "SReResNeXt",
     "SReResNet",
     "SReResNetV1d",
+    "SReSEResNeXt",
     "SReSEResNet",
 ]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ..registry import register_backbone
 from .resnet import ResNet
 from .resnext import ResNeXt
-from .seresnet import SEResNet
+from .seresnet import SEResNet, SEResNeXt
 
 
 class StageRecursion:
@@ -53,3 +53,8 @@ class SReResNeXt(StageRecursion, ResNeXt):
 @register_backbone
 class SReSEResNet(StageRecursion, SEResNet):
     """Stage recursive SE-ResNet; arguments of :class:`StageRecursion` and SEResNet."""
+
+
+@register_backbone
+class SReSEResNeXt(StageRecursion, SEResNeXt):
+    """Stage recursive SE-ResNeXt; arguments of :class:`StageRecursion` and SEResNeXt."""

@@ -1,0 +1,3 @@
+_base_ = "../_base_/in1k.py"
+
+model = dict(backbone=dict(type="mmres_plugin.SReSEResNeXt"))
