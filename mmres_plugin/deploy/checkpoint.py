@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ..engine.checkpoint_check import fit_problem, read_checkpoint
 from ..engine.config_check import load_config
 from ..engine.errors import UserError
+from ..engine.preflight import build_model
 from .fold import FoldedNorm, fold_norms
 
 MARK = "mmres_plugin_folded"
@@ -25,7 +25,7 @@ def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.M
     Raises:
         UserError: If a file cannot be read, or the checkpoint does not fit the model.
     """
-    model = build(load_config(str(config)))
+    model = build_model(load_config(str(config))).eval()
     if checkpoint is not None:
         content = read_checkpoint(Path(checkpoint), "checkpoint")
         if MARK in content.get("meta", {}):
@@ -76,18 +76,10 @@ def load_folded(path: str | Path) -> nn.Module:
             ],
             "",
         )
-    model = fold_norms(build(Config.fromstring(content["meta"]["cfg"], ".py")))
+    cfg = Config.fromstring(content["meta"]["cfg"], ".py")
+    model = fold_norms(build_model(cfg))
     fill(model, content, path)
     return model
-
-
-def build(cfg: Config) -> nn.Module:
-    """The model of ``cfg`` as a runner builds it, with random weights, in evaluation mode."""
-    init_default_scope(cfg.get("default_scope", "mmpretrain"))
-    settings = dict(cfg.model)
-    if "data_preprocessor" in cfg:
-        settings.setdefault("data_preprocessor", cfg.data_preprocessor)
-    return MODELS.build(settings).eval()
 
 
 def fill(model: nn.Module, content: dict, path: str | Path) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..weights import files
+from ..weights.shapes import EXAMPLES, differences, shapes
 from .errors import UserError
-
-EXAMPLES = 5  # names shown per kind of mismatch
 
 
 def local_path(source: str) -> Path | None:
@@ -64,42 +63,18 @@ def fit_problem(
         return None, None
     except RuntimeError:
         pass
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items() if counts(name)}
-    given = {
-        name: tuple(value.shape)
-        for name, value in state.items()
-        if counts(name) and isinstance(value, Tensor)
-    }
-    fitting = sum(given.get(name) == shape for name, shape in own.items())
-    missing = [name for name in own if name not in given]
-    unknown = [name for name in given if name not in own]
-    shapes = [
-        f"{name} (file {given[name]}, model {own[name]})"
-        for name in own
-        if name in given and given[name] != own[name]
-    ]
-    if not (missing or unknown or shapes):
+    own, given = shapes(model.state_dict()), shapes(state)
+    found = differences(given, own)
+    if not found:
         return None, None
-    parts = [f"{fitting} of the model's {len(own)} tensors are in the file with the same shape."]
-    for title, names in (
-        ("only in the model", missing),
-        ("only in the file", unknown),
-        ("of another shape", shapes),
-    ):
-        if names:
-            parts.append(f"{len(names)} {title}: {shortened(names)}")
-    text = "\n".join(parts)
+    fitting = sum(given.get(name) == shape for name, shape in own.items())
+    text = "\n".join(
+        [
+            f"{fitting} of the model's {len(own)} tensors are in the file with the same shape.",
+            *found,
+        ]
+    )
     return (None, text) if share < 1 and fitting >= share * len(own) else (text, None)
-
-
-def counts(name: str) -> bool:
-    """Batch counters are not compared: files converted from elsewhere have none."""
-    return not name.endswith("num_batches_tracked")
-
-
-def shortened(names: list[str]) -> str:
-    """The first few of ``names``."""
-    return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
 
 
 def pretrained_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..hub import ROOT
-
-Shapes = dict[str, tuple[int, ...]]
+from .shapes import Shapes, differences, shapes
 
 
 def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
@@ -34,8 +33,8 @@ def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
     cfg = model_config(model)
     theirs = shapes(state_dict)
     ours = model_shapes(cfg)
-    differences = _differences(theirs, ours)
-    if not differences:
+    found = _differences(theirs, ours)
+    if not found:
         return
     message = [f"the weights do not fit {model}."]
     fits = fitting_models(theirs)
@@ -51,7 +50,7 @@ def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
         )
     else:
         message.append("No model that is shipped fits.")
-    raise ValueError("\n  ".join([" ".join(message), *differences]))
+    raise ValueError("\n  ".join([" ".join(message), *found]))
 
 
 def fitting_models(theirs: Shapes) -> dict[str, str]:
@@ -94,15 +93,6 @@ def model_shapes(cfg: Config) -> Shapes:
         return shapes(MODELS.build(cfg.model).state_dict())
 
 
-def shapes(state_dict: Mapping[str, Tensor]) -> Shapes:
-    """Names and shapes of all tensors but the counters of batch norms, which nothing depends on."""
-    return {
-        name: tuple(tensor.shape)
-        for name, tensor in state_dict.items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
 def stage_blocks(names: Mapping[str, object]) -> list[int]:
     """Number of blocks of each stage that the names of a backbone speak of."""
     blocks: dict[str, int] = {}
@@ -113,24 +103,10 @@ def stage_blocks(names: Mapping[str, object]) -> list[int]:
     return [blocks[stage] for stage in sorted(blocks)]
 
 
-def _differences(theirs: Shapes, ours: Shapes) -> list[str]:
-    parts = {name.split(".")[0] for name in theirs} | {"backbone"}
-    ours = {name: shape for name, shape in ours.items() if name.split(".")[0] in parts}
-    reshaped = [
-        f"{name} (file {theirs[name]}, model {ours[name]})"
-        for name in ours
-        if name in theirs and theirs[name] != ours[name]
-    ]
-    rows = (
-        ("missing in the file", [name for name in ours if name not in theirs]),
-        ("not in the model", [name for name in theirs if name not in ours]),
-        ("of another shape", reshaped),
-    )
-    return [
-        f"{len(names)} {what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
-        for what, names in rows
-        if names
-    ]
+def _differences(file: Shapes, model: Shapes) -> list[str]:
+    """Differences in the parts of the model that the file is about; the backbone always is."""
+    parts = {name.split(".")[0] for name in file} | {"backbone"}
+    return differences(file, {name: model[name] for name in model if name.split(".")[0] in parts})
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..hub import how_to_get, is_model
 from .convert import WRAPPERS, recognise
 from .files import find_state_dict, read_checkpoint
-from .fit import shapes
+from .shapes import shapes
 
 ENOUGH = 0.5
 # Sources whose backbones have our names, up to a prefix.
