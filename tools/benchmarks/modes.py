@@ -6,6 +6,7 @@ step: forward, loss, backward, SGD with momentum.
 
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -150,3 +151,15 @@ TRAINING: dict[str, Callable[[nn.Module, Tensor], Run]] = {
 TASKS = {"inference": INFERENCE, "training": TRAINING}
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino_bf16": "openvino"}
 CPU_ONLY = ("openvino", "openvino_bf16")
+
+
+def impossible(mode: str, device: str) -> str | None:
+    """Why ``mode`` cannot be measured on ``device``, ``'cpu'`` or ``'cuda'``; None if it can."""
+    if mode in PACKAGES and find_spec(PACKAGES[mode]) is None:
+        return "not installed"
+    if device == "cuda":
+        return "CPU only" if mode in CPU_ONLY else None
+    # PyTorch would emulate it, ten times slower than float32, and Inductor would refuse.
+    if "bf16" in mode and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "this CPU has no instructions for bfloat16"
+    return None

@@ -10,13 +10,13 @@ quartiles; ``speed.csv``, ``speed.md`` and ``speed.png`` are left in the folder 
 import argparse
 import os
 import platform
-from importlib.util import find_spec
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from floor import floor
 from measure import CLOCKS, Run, Times, interleaved, peak_memory
-from modes import CPU_ONLY, PACKAGES, TASKS, fold
+from modes import TASKS, fold, impossible
 from networks import NETWORKS, build
 from report import Row, plot, table, write_csv
 
@@ -67,14 +67,13 @@ def chosen_modes(task: str, args: argparse.Namespace) -> list[str]:
     """The modes of ``task`` that were asked for and can run here."""
     able = []
     for mode in TASKS[task]:
-        missing = mode in PACKAGES and find_spec(PACKAGES[mode]) is None
-        impossible = args.device == "cuda" and mode in CPU_ONLY
         if args.modes and mode not in args.modes:
             continue
-        if missing or impossible:
-            print(f"left out: {mode} ({'not installed' if missing else 'CPU only'})")
-        else:
+        reason = impossible(mode, args.device)
+        if reason is None:
             able.append(mode)
+        else:
+            print(f"left out: {task}, {mode} ({reason})")
     return able
 
 
@@ -94,13 +93,16 @@ def prepare(args: argparse.Namespace, images: torch.Tensor) -> tuple[dict, dict]
     return runs, peaks
 
 
-def floors(args: argparse.Namespace, images: torch.Tensor) -> dict[tuple[str, bool], float]:
-    """The floor of each network, in float32 and in bfloat16."""
+def floors(
+    args: argparse.Namespace, images: torch.Tensor, cases: Iterable[Case]
+) -> dict[tuple[str, bool], float]:
+    """The floor of each network, in the number formats of its inference among ``cases``."""
     found = {}
-    for network in args.networks if args.floor and "inference" in args.task else ():
+    halves = {"bf16" in mode for task, _, mode in cases if task == "inference"}
+    for network in args.networks if args.floor and halves else ():
         print(f"floor of {network}", flush=True)
         model = fold(build(network).to(args.device).eval())
-        for half in (False, True):
+        for half in sorted(halves):
             dtype = torch.bfloat16 if half else torch.float32
             found[network, half] = floor(model.to(dtype), images.to(dtype), CLOCKS[args.clock])
     return found
@@ -148,7 +150,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
     runs, peaks = prepare(args, images)
-    floor_ms = floors(args, images)
+    floor_ms = floors(args, images, runs)
     print(f"measuring {len(runs)} cases in {args.rounds} rounds", flush=True)
     times = interleaved(runs, args.rounds, CLOCKS[args.clock])
     result = rows(times, peaks, floor_ms, args.batch)
