@@ -17,16 +17,19 @@ model = dict(
     backbone=dict(
         type="mmres_plugin.SReResNet",
         depth=18,
+        stem_channels=32,
+        base_channels=32,
         out_indices=(1, 2, 3),
         frozen_stages=1,
+        norm_eval=True,
         init_cfg=dict(
             type="Pretrained",
-            checkpoint="work_dirs/sreresnet18_digits/epoch_2.pth",
+            checkpoint="work_dirs/sreresnet18_digits/epoch_3.pth",
             prefix="backbone.",
         ),
     ),
     # No digit is larger than 0.4 of an image's side, so three levels, narrow and shallow, do.
-    neck=dict(type="FPN", in_channels=[128, 256, 512], out_channels=128, num_outs=3),
+    neck=dict(type="FPN", in_channels=[64, 128, 256], out_channels=128, num_outs=3),
     bbox_head=dict(
         type="FCOSHead",
         num_classes=10,
@@ -68,8 +71,9 @@ test_pipeline = [
         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
     ),
 ]
+# Small batches: in so few epochs the number of steps counts.
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=1,
     dataset=dict(
         data_root=data_root,
@@ -93,14 +97,14 @@ test_cfg = dict(type="TestLoop")
 
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=6e-4, weight_decay=0.05, fused=True),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=35, norm_type=2),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=60),
     dict(type="CosineAnnealingLR", begin=0, end=3, by_epoch=True, convert_to_iter_based=True),
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=4)
+auto_scale_lr = dict(enable=False, base_batch_size=2)
 
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)
