@@ -192,7 +192,7 @@ def test_folded_model_is_still_differentiable():
 
 CONFIG = """
 _base_ = '{root}/configs/digits/sreresnet18_digits.py'
-model = dict(backbone=dict(depth={depth}), head=dict(in_channels=2048))
+model = dict(backbone=dict(depth={depth}), head=dict(in_channels=1024))
 """
 
 

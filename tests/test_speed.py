@@ -42,6 +42,21 @@ def test_table_csv_and_plot(tmp_path):
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_construction():
+    """A share of the peer's time for a network of ours, by name or by path."""
+    config = ROOT / "configs/digits/sreresnet18_digits.py"
+    tool = ROOT / "tools/benchmarks/construction.py"
+    command = [sys.executable, tool, "--rounds", "1", "--networks", "sreresnet50", config]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines()[-3:]]
+    assert [row[0].strip("| ") for row in rows] == [
+        *("mmpretrain-resnet50", "sreresnet50", str(config))
+    ]
+    shares = [float(row[2].strip("| ")) for row in rows]
+    assert shares[0] == 1 and min(shares) > 0
+
+
 def test_unknown_network(monkeypatch):
     monkeypatch.syspath_prepend(TOOL.parent)
     from networks import build

@@ -194,6 +194,8 @@ def detector(name: str, checkpoint: Path) -> nn.Module:
     cfg.model.backbone.update(
         type=f"mmres_plugin.{name}",
         depth=SHALLOW,
+        stem_channels=64,
+        base_channels=64,
         init_cfg=dict(type="Pretrained", checkpoint=str(checkpoint), prefix="backbone."),
     )
     feat_dim = FAMILIES[name](SHALLOW).feat_dim

@@ -19,7 +19,11 @@ from mmres_plugin.weights.files import sha256
 
 ROOT = Path(__file__).parents[1]
 PUBLISH = ROOT / "tools/model_converters/publish_model.py"
-PREDICT = """
+# The network of configs/digits, as changes of a model of the hub.
+NETWORK = dict(
+    backbone=dict(stem_channels=32, base_channels=32), head=dict(num_classes=10, in_channels=256)
+)
+PREDICT = f"""
 import sys
 import numpy as np
 import torch
@@ -29,7 +33,7 @@ import mmres_plugin
 torch.set_num_threads(1)
 images, *files = sys.argv[1:]
 for weights in files:
-    model = get_model('sreresnet18_8xb32_in1k', pretrained=weights, head=dict(num_classes=10))
+    model = get_model('sreresnet18_8xb32_in1k', pretrained=weights, **{NETWORK})
     assert list(model._dataset_meta['classes']) == [str(digit) for digit in range(10)]
     with torch.no_grad():
         np.save(weights + '.npy', model(torch.from_numpy(np.load(images))).numpy())
@@ -107,4 +111,4 @@ def test_published_over_itself(tmp_path, training):
     assert path.parent == tmp_path
     assert sorted(tmp_path.iterdir()) == sorted([source, path])
     assert publish_checkpoint(source, source) == path  # the same content, the same hash
-    get_model("sreresnet18_8xb32_in1k", pretrained=str(path), head=dict(num_classes=10))
+    get_model("sreresnet18_8xb32_in1k", pretrained=str(path), **NETWORK)

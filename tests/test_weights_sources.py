@@ -92,7 +92,7 @@ def test_detector_keeps_the_backbone():
     conversion = convert_names(detector.state_dict())
     assert conversion.source == "mmdetection"
     assert {name.split(".")[0] for name in conversion.dropped} == {"neck", "bbox_head"}
-    load(SReResNet(18), conversion.state_dict)
+    load(SReResNet(18, stem_channels=32, base_channels=32), conversion.state_dict)
 
 
 @torch.no_grad()
