@@ -15,6 +15,7 @@ from torch import nn
 
 import mmres_plugin.models as families
 from mmres_plugin.deploy import fold_norms, load_folded
+from mmres_plugin.models.shortcut import EncoderDecoder
 
 ROOT = Path(__file__).parents[1]
 DEPTH = (4, 2, 2, 3)  # every position of a block in its stage occurs
@@ -188,6 +189,16 @@ def test_folded_model_is_still_differentiable():
     folded(x)[-1].square().mean().backward()
     assert x.grad.abs().sum() > 0
     assert all(p.grad is not None for p in folded.layer1.parameters())
+
+
+def test_transposed_convolutions_get_no_bias():
+    """With one, oneDNN computes grouped ones by its slow reference code."""
+    folded = fold_norms(backbone("EDResNet"))
+    decoders = [m for m in folded.modules() if isinstance(m, EncoderDecoder)]
+    assert len(decoders) == sum(DEPTH)
+    for module in decoders:
+        assert module.decoder_conv.bias is None
+        assert module.decoder_norm.offset.abs().sum() > 0
 
 
 CONFIG = """
