@@ -71,6 +71,8 @@ class Repository:
             [sys.executable, "-c", START.format(free=free)],
             cwd=self.path,
             env=dict(self.env, **env),
+            # Tests that a script runs in the background have inherited an ignored SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

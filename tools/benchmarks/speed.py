@@ -140,7 +140,9 @@ def machine(args: argparse.Namespace) -> str:
     if args.device == "cuda":
         device = torch.cuda.get_device_name()
     else:
-        device = f"{args.threads} threads of a {os.cpu_count()}-core {platform.machine()} CPU"
+        capability = torch.backends.cpu.get_cpu_capability()
+        cores = f"{os.cpu_count()}-core {platform.machine()} CPU ({capability})"
+        device = f"{args.threads} threads of a {cores}"
     images = f"batch {args.batch} at {args.size}×{args.size}"
     return f"{device}, {args.clock} clock, {images}, torch {torch.__version__}"
 
