@@ -1,6 +1,6 @@
 """Names and shapes of the tensors of a file, and how they differ from those of a model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -35,7 +35,6 @@ def differences(file: Shapes, model: Shapes) -> list[str]:
     return [f"{len(names)} {kind}: {shortened(names)}" for kind, names in kinds if names]
 
 
-def shortened(names: Iterable[str]) -> str:
+def shortened(names: list[str]) -> str:
     """The first few of ``names``."""
-    names = list(names)
     return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
