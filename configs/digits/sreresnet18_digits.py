@@ -6,7 +6,7 @@ _base_ = [
 ]
 
 model = dict(
-    # Half of the usual width learns these digits as well, in a quarter of the time.
+    # With half of the usual width a step takes a quarter of the time.
     backbone=dict(
         type="mmres_plugin.SReResNet",
         stem_channels=32,
