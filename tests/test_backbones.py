@@ -209,6 +209,22 @@ def test_initialisation_is_deterministic(name):
     assert all(t.equal(states[1][n]) for n, t in states[0].items())
 
 
+def test_weights_are_drawn_once(name, monkeypatch):
+    """Building is nearly all random numbers, so none is drawn to be thrown away."""
+    drawn = []
+    for method in ("uniform_", "normal_"):
+        draw = getattr(torch.Tensor, method)
+        monkeypatch.setattr(
+            torch.Tensor,
+            method,
+            lambda self, *args, draw=draw, **kw: drawn.append(self) or draw(self, *args, **kw),
+        )
+    model = build(name)
+    stages = [getattr(model, stage) for stage in model.res_layers]
+    weights = [p for stage in stages for p in stage.parameters() if p.dim() == 4]
+    assert [sum(t is p for t in drawn) for p in weights] == [1] * len(weights)
+
+
 @pytest.mark.parametrize("norm_cfg", [{"type": "GN", "num_groups": 8}, {"type": "SyncBN"}])
 def test_other_norms(name, norm_cfg):
     model = build(name, norm_cfg=norm_cfg).eval()

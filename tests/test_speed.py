@@ -79,3 +79,21 @@ def test_every_mode(tmp_path):
     else:
         assert "left out: training, bf16 (this CPU has no instructions for bfloat16)" in done.stdout
     assert expected <= modes
+
+
+@pytest.mark.slow
+def test_network_of_a_file_compiles(tmp_path):
+    """torch.compile looks up the names of a network's module, so the file has to be one."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torchvision\nfrom torch import nn\n\n"
+        "class Mine(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.net = torchvision.models.resnet18()\n"
+        "    def forward(self, x):\n"
+        "        return nn.functional.relu(self.net(x))\n"
+    )
+    done = run("--networks", f"{file}:Mine", "--modes", "eager", "compiled", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert ("inference", f"{file}:Mine", "compiled") in read(tmp_path / "speed.csv")

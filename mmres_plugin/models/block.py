@@ -24,10 +24,10 @@ from mmcv.cnn import (
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import constant_init
-from mmpretrain.models.utils import SELayer
 from torch import Tensor, nn
 
 from .checkpoint import checkpoint
+from .squeeze_excitation import SELayer
 
 
 class NormOrder(NamedTuple):
@@ -137,7 +137,7 @@ class ResidualBlock(BaseModule):
                 self.norm_names.append(None)
         self.relu = build_activation_layer(act_cfg)
         self.downsample = downsample
-        self.se_layer = None if se_ratio is None else SELayer(out_channels, ratio=se_ratio)
+        self.se_layer = None if se_ratio is None else SELayer(out_channels, se_ratio)
         self.plugin_names = self._build_plugins(plugins or [], rows)
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
         self.after = self._norms_and_acts(norm_order.after, out_channels)

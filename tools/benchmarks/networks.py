@@ -3,9 +3,11 @@
 Every network maps N×3×H×W images to N×1000 logits and has random weights.
 """
 
-import runpy
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from mmpretrain.models.backbones import ResNet as MMResNet
@@ -114,6 +116,15 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def import_file(path: str) -> ModuleType:
+    """The Python file as a module that others can import, as torch.compile does."""
+    spec = importlib.util.spec_from_file_location(f"networks_of_{Path(path).stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def build(name: str) -> nn.Module:
     """The network ``name`` with random weights, the same at each call.
 
@@ -136,5 +147,5 @@ def build(name: str) -> nn.Module:
             ]
         )
     if function:
-        return runpy.run_path(path)[function]()
+        return getattr(import_file(path), function)()
     return Classifier(load_model(path).backbone)
