@@ -61,7 +61,7 @@ SMALL = {name: build(name).eval() for name in BACKBONES}
 
 
 @settings(max_examples=4, deadline=None)
-@given(height=st.integers(32, 75), width=st.integers(32, 75))
+@given(height=st.integers(1, 75), width=st.integers(1, 75))
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_any_image_size(backbone, height, width):
     model = SMALL[backbone]
@@ -150,6 +150,19 @@ def test_checkpointed_equals_plain(name, with_cp):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-10, atol=1e-12, msg=n)
     for (n, p), q in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
         assert p.equal(q), n
+
+
+@pytest.mark.parametrize(
+    "norm_cfg", [{"type": "SyncBN"}, {"type": "IN", "affine": True, "track_running_stats": True}]
+)
+def test_checkpointed_statistics_of_other_norms(norm_cfg):
+    states = []
+    for with_cp in (False, True):
+        set_random_seed(0)
+        model = build("EDResNet", norm_cfg=norm_cfg, with_cp=with_cp)
+        loss_of(model.train()(torch.rand(2, 3, 96, 96))).backward()
+        states.append(model.state_dict())
+    assert all(t.equal(states[1][n]) for n, t in states[0].items())
 
 
 def test_drop_path_drops(name):

@@ -189,7 +189,6 @@ def test_stale_numbers_are_found_and_renewed(recorded, tmp_path, monkeypatch):
         ([], "give models to count"),
         (["no_such_model"], "Failed to find model"),
         (["configs/no_such.py"], "No such file"),
-        (["sreresnet18_8xb32_in1k", "--size", "16", "16"], "smaller than the stride"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, message, monkeypatch, capsys):

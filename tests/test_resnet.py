@@ -1,4 +1,4 @@
-"""The shell: equality with the upstream networks, its arguments, and the input it refuses."""
+"""The shell: equality with the upstream networks, its arguments, and what it refuses."""
 
 import copy
 import inspect
@@ -13,7 +13,15 @@ from mmengine.runner import set_random_seed
 from test_backbones import BACKBONES, build, randomise_norms
 from torch import nn
 
-from mmres_plugin.models import ResNeXt, SEResNet, SEResNeXt, SReResNet, SReResNetV1d
+from mmres_plugin.models import (
+    EDResNeXt,
+    IResNet,
+    ResNeXt,
+    SEResNet,
+    SEResNeXt,
+    SReResNet,
+    SReResNetV1d,
+)
 from mmres_plugin.models.block import BasicBlock, ResidualBlock
 from mmres_plugin.models.layer_decay import layer_depth
 from mmres_plugin.models.resnet import DEPTHS
@@ -40,6 +48,7 @@ def step(model, x):
         (SReResNetV1d, upstream.ResNetV1d, 50, {}),
         (ResNeXt, upstream.ResNeXt, 50, {}),
         (ResNeXt, upstream.ResNeXt, 50, {"groups": 8, "width_per_group": 8}),
+        (ResNeXt, upstream.ResNeXt, 50, {"groups": 1}),
         (SEResNet, upstream.SEResNet, 50, {}),
         (SEResNeXt, upstream.SEResNeXt, 50, {}),
     ],
@@ -121,27 +130,40 @@ def test_nothing_to_repeat_is_an_error():
     ("arguments", "message"),
     [
         ({"depth": 51}, r"depth must be one of \[18, 34, .*got 51"),
-        ({"depth": (3, 4)}, "depth must be 4 numbers of blocks"),
-        ({"depth": (3, 4, 0, 3)}, "depth must be 4 numbers"),
-        ({"out_indices": (0, 4)}, r"out_indices must be stages from 0 to 3, got \(0, 4\)"),
+        ({"depth": (3, 4)}, "depth must be a number, or 4 numbers of blocks"),
+        ({"depth": "50"}, "depth must be .*got '50'"),
+        ({"depth": None}, "depth must be .*got None"),
+        ({"depth": (3, 4, 0, 3)}, "depth must be a whole number from 1"),
+        ({"out_indices": (0, 4)}, r"out_indices must be .*\[0, 1, 2, 3\], got \(0, 4\)"),
+        ({"out_indices": 3}, "out_indices must be a tuple of stages"),
         ({"out_indices": (-1,)}, "out_indices"),
         ({"out_indices": ()}, "out_indices"),
         ({"recursions": (1, 1)}, r"recursions must be one value, or 4.*got \(1, 1\)"),
-        ({"recursions": -1}, "recursions must be no number below 0, got -1"),
+        ({"recursions": -1}, "recursions must be a whole number from 0, got -1"),
+        ({"recursions": 1.5}, "recursions must be a whole number from 0, got 1.5"),
         ({"style": "tensorflow"}, "style must be 'pytorch' or 'caffe', got 'tensorflow'"),
         ({"frozen_stages": 5}, "frozen_stages must be a number from -1 to 4, got 5"),
-        ({"num_stages": 5}, "num_stages must be a number from 1 to 4, got 5"),
-        ({"num_stages": 3, "out_indices": (2,)}, "strides must be one value, or 3"),
+        ({"num_stages": 5}, "num_stages must be 1, 2, 3 or 4, got 5"),
+        ({"strides": (1, 2, 2)}, "strides must be one value, or 4"),
         ({"dilations": (1, 1)}, "dilations"),
-        ({"groups": 0}, "groups must be a number from 1, got 0"),
+        ({"dilations": 0}, "dilations must be a whole number from 1, got 0"),
+        ({"groups": 0}, "groups must be a whole number from 1, got 0"),
+        ({"groups": 3}, "groups must divide the 64 channels .*got 3"),
+        ({"width_per_group": 0}, "width_per_group must be a whole number from 1, got 0"),
+        ({"se_ratio": 1 / 16}, "se_ratio must be a whole number from 1, got 0.0625"),
+        ({"drop_path_rate": 1.0}, "drop_path_rate must be from 0 to below 1, got 1.0"),
+        ({"plugins": {"cfg": {"type": "ContextBlock"}}}, "plugins must be a list of dicts"),
+        ({"plugins": [{"position": "after_conv3"}]}, "a plugin must be dict"),
         ({"depth": 18, "groups": 32}, "groups=32 needs a bottleneck"),
         ({"depth": 18, "dcn": {"type": "DCNv2"}, "stage_with_dcn": True}, "dcn needs a bottleneck"),
         ({"encoder_decoder": {"ratio": 0.3}}, "encoder_decoder: .*ratio=0.3"),
+        ({"encoder_decoder": {"groups": 0}}, "encoder_decoder: groups must divide 64.*groups=0"),
         (
             {"plugins": [{"cfg": {"type": "ContextBlock", "ratio": 0.25}, "position": "end"}]},
             "position must be one of .*'after_conv3'.*got 'end'",
         ),
         ({"stage_with_dcn": (True,)}, "stage_with_dcn"),
+        ({"dcn": {"type": "DCNv2"}}, "stage_with_dcn must be true for a stage at least"),
     ],
 )
 def test_wrong_argument(arguments, message):
@@ -154,13 +176,36 @@ def test_misspelt_argument():
         SReResNet(50, recursion=1)
 
 
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [((1, 1, 64, 64), "have 1 channels.*in_channels=3"), ((1, 3, 31, 64), "31×64 pixels.*32")],
-)
-def test_wrong_images(shape, message):
-    with pytest.raises(ValueError, match=message):
-        SReResNet(18)(torch.rand(shape))
+def test_one_pool_a_shortcut():
+    with pytest.raises(ValueError, match="avg_down=True needs max_pool_shortcut=False"):
+        IResNet(50, avg_down=True)
+    IResNet(50, avg_down=True, max_pool_shortcut=False)
+
+
+def test_images_of_other_channels():
+    with pytest.raises(ValueError, match=r"have 1 channels.*in_channels=3"):
+        SReResNet(18)(torch.rand(1, 1, 64, 64))
+
+
+@pytest.mark.parametrize("network", [SReResNet, IResNet])
+def test_fewer_stages(network):
+    model = network(18, num_stages=3, out_indices=(2,))
+    assert model(torch.rand(1, 3, 64, 64))[0].shape == (1, 256, 4, 4)
+
+
+def test_part_of_the_path_can_be_changed():
+    """The rest of ``encoder_decoder`` is the network's own."""
+    block = EDResNeXt(50, encoder_decoder={"groups": 16}).layer1[0]
+    assert block.downsample.encoder[0].out_channels == 128
+    assert block.downsample.encoder[0].groups == 16
+
+
+def test_plugin_in_no_stage():
+    plugin = {"cfg": {"type": "ContextBlock", "ratio": 0.25}, "position": "after_conv3"}
+    plain, without = (
+        SReResNet(50, plugins=plugins) for plugins in (None, [{**plugin, "stages": False}])
+    )
+    assert list(without.state_dict()) == list(plain.state_dict())
 
 
 def test_dcn_as_in_mmdet():
@@ -181,9 +226,10 @@ def test_dcn_as_in_mmdet():
     assert not ours.layer2[0].conv2.conv_offset.weight.any()
 
 
-def test_dcn_falls_back_where_a_block_strides():
+@pytest.mark.parametrize("style", ["pytorch", "caffe"])
+def test_dcn_falls_back_where_a_block_strides(style):
     dcn = {"type": "DCNv2", "fallback_on_stride": True}
-    model = SReResNet(50, dcn=dcn, stage_with_dcn=(False, True, True, True))
+    model = SReResNet(50, style=style, dcn=dcn, stage_with_dcn=(False, True, True, True))
     kinds = [type(block.conv2).__name__ for block in model.layer2]
     assert kinds == ["Conv2d", *["ModulatedDeformConv2dPack"] * 3]
 
@@ -285,7 +331,7 @@ def test_upstream_still_has_what_we_build_on():
         assert named <= passed
         assert passed - named == {"dilation", "style", "conv_cfg", "norm_cfg"}
     for method in ("_make_stem_layer", "_freeze_stages", "init_weights", "train", "forward"):
-        assert callable(getattr(upstream.ResNet, method))
+        assert method in vars(upstream.ResNet)
 
 
 def test_seeded_networks_differ_between_seeds():

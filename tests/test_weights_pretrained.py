@@ -101,8 +101,11 @@ def test_prefix(tmp_path, log, prefix, kind):
         ),
         (maskrcnn_benchmark, SReResNet, {}, "names of 'maskrcnn-benchmark': convert the file"),
         (resnet50, IResGroup, {}, "No other prefix would do: the file is of another network"),
+        # Most of the tensors fit these two.
+        (resnet50, IResNet, {}, r"another network.*: \d+ \(.*downsample.*allow_partial=True"),
+        (lambda: SReResNet(101).state_dict(), SReResNet, {}, r"or depth.*\(layer3.6.conv1.weight"),
     ],
-    ids=["none needed", "none given", "foreign", "other network"],
+    ids=["none needed", "none given", "foreign", "other network", "other family", "other depth"],
 )
 def test_next_to_nothing_is_an_error(tmp_path, content, cls, init_cfg, message, log):
     torch.save(content(), tmp_path / "a.pth")
@@ -120,13 +123,22 @@ def test_the_error_can_be_turned_off(tmp_path, log):
     assert line.startswith("loaded 5 of 265 tensors")
 
 
+def test_fewer_stages_than_the_file(tmp_path, log):
+    torch.save(resnet50(), tmp_path / "a.pth")
+    init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "a.pth"))
+    backbone = SReResNet(50, num_stages=3, out_indices=(2,), init_cfg=init_cfg)
+    backbone.init_weights()
+    assert torch.equal(backbone.layer3[5].conv1.weight, resnet50()["layer3.5.conv1.weight"])
+    assert log()[0][0] == "INFO"
+
+
 def test_what_is_missing_is_a_warning(tmp_path, log):
     torch.save(resnet50(), tmp_path / "a.pth")
     start(SReSEResNet, tmp_path / "a.pth")
     [(level, line)] = log()
     assert level == "WARNING"
     assert "loaded 265 of 329 tensors" in line
-    assert "initialised anew: 64 (layer1.0.se_layer.conv1.conv.weight, " in line
+    assert "not in the file: 64 (layer1.0.se_layer.conv1.conv.weight, " in line
 
 
 def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):

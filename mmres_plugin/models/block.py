@@ -80,13 +80,15 @@ class ResidualBlock(BaseModule):
         norm_cfg: MMCV config of the norms.
         act_cfg: MMCV config of the activations.
         dcn: MMCV config of a deformable convolution in place of the 3×3, as in MMDetection.
-            With ``fallback_on_stride=True`` a block that strides keeps its plain convolution.
+            With ``fallback_on_stride=True`` every block that strides keeps its plain convolution
+            (MMDetection applies it to the first block of the network alone).
         plugins: ``dict(cfg=…, position='after_convK')``, built by MMCV, as in MMDetection.
         init_cfg: MMEngine initialisation config.
 
     Raises:
-        ValueError: For ``groups`` or ``dcn`` on a block that has no place for them, and for a
-            plugin position that does not exist.
+        ValueError: For ``groups`` or ``dcn`` on a block that has no place for them, for groups
+            that do not divide ``mid_channels``, and for a plugin without a ``cfg`` or at a
+            position that does not exist.
     """
 
     expansion: ClassVar[int]
@@ -206,7 +208,7 @@ class ResidualBlock(BaseModule):
         if dcn is not None and row.kernel_size > 1:
             dcn = dict(dcn)  # the config stays as it was passed
             fallback = dcn.pop("fallback_on_stride", False)
-            if not (fallback and row.stride > 1):
+            if not (fallback and self.stride > 1):
                 conv_cfg = dcn
         return build_conv_layer(
             conv_cfg,
@@ -228,6 +230,8 @@ class ResidualBlock(BaseModule):
                 raise ValueError(
                     f"plugin position must be one of {list(positions)}, got {position!r}"
                 )
+            if "cfg" not in plugin:
+                raise ValueError(f"a plugin must be dict(cfg=…, position=…), got {plugin!r}")
             cfg = dict(plugin["cfg"])  # the config stays as it was passed
             channels = rows[int(position[-1]) - 1].out_channels
             name, layer = build_plugin_layer(
@@ -287,6 +291,10 @@ class Bottleneck(ResidualBlock):
     def conv_rows(
         self, in_channels: int, mid: int, out_channels: int, stride: int, dilation: int, groups: int
     ) -> list[ConvRow]:
+        if mid % groups:
+            raise ValueError(
+                f"groups must divide the {mid} channels of the 3×3 convolutions, got {groups}"
+            )
         return [
             ConvRow(in_channels, mid, 1),
             ConvRow(mid, mid, 3, stride, dilation, groups),

@@ -25,8 +25,9 @@ class EncoderDecoderPath:
     """Puts an encoder-decoder on every shortcut of the network it is mixed into.
 
     Args:
-        depth: As in :class:`~mmres_plugin.models.resnet.ResNet`.
-        encoder_decoder: ``ratio`` and ``groups`` of
+        depth: As in :class:`~mmres_plugin.models.resnet.ResNet`. Published from 50; the stages
+            of 18 and 34 are too narrow for 32 groups and want ``encoder_decoder=dict(groups=16)``.
+        encoder_decoder: ``ratio`` or ``groups``, or both, of
             :class:`~mmres_plugin.models.shortcut.EncoderDecoder`. By default the code has as many
             channels as the inner width of the plain network: 1/4 of the block's in ResNets, 1/2
             in ResNeXts.
@@ -46,7 +47,7 @@ class EncoderDecoderPath:
     ) -> None:
         super().__init__(
             depth,
-            encoder_decoder=self.path if encoder_decoder is None else encoder_decoder,
+            encoder_decoder={**self.path, **(encoder_decoder or {})},
             zero_init_residual=zero_init_residual,
             **kwargs,
         )

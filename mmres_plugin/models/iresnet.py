@@ -34,11 +34,14 @@ class IResNet(ResNet):
         staged_blocks: Start, middle and end blocks; off, all blocks are ResNet's.
         max_pool_shortcut: Max-pool projections and no pool in the stem; off, ResNet's shortcuts
             and stem. With ``staged_blocks`` alone the network is the paper's ResStage.
-        strides: Stride of each stage. None is (2, 2, 2, 2), or (1, 2, 2, 2) without
+        strides: Stride of each stage. None is 2 for all, or ResNet's without
             ``max_pool_shortcut``.
         zero_init_residual: Off, as in the authors' code. If on, it holds for start blocks: the
             branches of the others have no last norm.
         **kwargs: As in :class:`~mmres_plugin.models.resnet.ResNet`.
+
+    Raises:
+        ValueError: For ``avg_down`` with ``max_pool_shortcut``, and as ResNet does.
     """
 
     def __init__(
@@ -46,14 +49,16 @@ class IResNet(ResNet):
         depth: int | Sequence[int],
         staged_blocks: bool = True,
         max_pool_shortcut: bool = True,
-        strides: Sequence[int] | None = None,
+        strides: int | Sequence[int] | None = None,
         zero_init_residual: bool = False,
         **kwargs,
     ) -> None:
         self.staged_blocks = staged_blocks
         self.max_pool_shortcut = max_pool_shortcut
-        if strides is None:
-            strides = (2 if max_pool_shortcut else 1, 2, 2, 2)[: kwargs.get("num_stages", 4)]
+        if max_pool_shortcut and strides is None:
+            strides = 2
+        if max_pool_shortcut and kwargs.get("avg_down"):
+            raise ValueError("avg_down=True needs max_pool_shortcut=False: a shortcut has one pool")
         super().__init__(depth, strides=strides, zero_init_residual=zero_init_residual, **kwargs)
 
     def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:

@@ -15,6 +15,7 @@ from mmpretrain.models.backbones import ResNet as _ResNet
 from torch import Tensor, nn
 
 from ..weights.pretrained import is_pretrained, load_pretrained
+from .arguments import check, check_number, depth_per_stage, per_stage
 from .block import BasicBlock, Bottleneck, ResidualBlock
 from .layer_decay import layer_depth
 from .shortcut import EncoderDecoder, projection
@@ -42,7 +43,7 @@ class ResNet(_ResNet):
     """ResNet whose stages, branches and shortcuts can be varied independently.
 
     Arguments not listed here are those of :class:`mmpretrain.models.ResNet` (``in_channels``,
-    ``stem_channels``, ``deep_stem``, ``avg_down``, ``conv_cfg``, ``drop_path_rate`` …), and so
+    ``stem_channels``, ``deep_stem``, ``avg_down``, ``conv_cfg`` …), and so
     are the state-dict keys.
 
     Args:
@@ -56,7 +57,7 @@ class ResNet(_ResNet):
             :class:`~mmres_plugin.models.shortcut.EncoderDecoder` on every shortcut; None for none.
         recursions: How often each stage is re-entered (SReResNet): one number, or one a stage.
         num_stages: Stages to build, 1 to 4.
-        strides: Stride of each stage.
+        strides: Stride of each stage; None is 1 for the first and 2 for the others.
         dilations: Dilation of the 3×3 convolutions: one number, or one a stage.
         out_indices: Stages whose outputs are returned, counted from 0. MMPretrain's default, the
             last stage; detectors want ``(0, 1, 2, 3)``.
@@ -68,8 +69,10 @@ class ResNet(_ResNet):
         with_cp: Checkpoint activations: one switch, or one a stage. Values, gradients and
             running statistics are those of a network without.
         dcn: MMCV config of deformable convolutions in place of the 3×3.
-        stage_with_dcn: Which stages have them.
+        stage_with_dcn: Which stages have them; at least one if there is ``dcn``.
         plugins: As in MMDetection's ResNet: ``dict(cfg=…, position='after_convK', stages=…)``.
+        drop_path_rate: Probability of dropping the last branch in training; it grows from 0 at
+            the first one.
         zero_init_residual: Start with the last norm of each branch at zero, unless pretrained
             weights are loaded.
         init_cfg: MMEngine initialisation config; by default Kaiming for all convolutions.
@@ -77,6 +80,8 @@ class ResNet(_ResNet):
     Raises:
         ValueError: For an argument outside of what is described above; the message names it.
     """
+
+    arch_settings = DEPTHS  # the table in which the parent class looks up ``depth``
 
     def __init__(
         self,
@@ -90,7 +95,7 @@ class ResNet(_ResNet):
         in_channels: int = 3,
         base_channels: int = 64,
         num_stages: int = 4,
-        strides: Sequence[int] = (1, 2, 2, 2),
+        strides: int | Sequence[int] | None = None,
         dilations: int | Sequence[int] = 1,
         out_indices: Sequence[int] = (3,),
         style: str = "pytorch",
@@ -100,65 +105,63 @@ class ResNet(_ResNet):
         dcn: dict | None = None,
         stage_with_dcn: bool | Sequence[bool] = False,
         plugins: list[dict] | None = None,
+        drop_path_rate: float = 0.0,
         init_cfg: dict | list[dict] | None = None,
         **kwargs,
     ) -> None:
-        if not isinstance(depth, int):
-            depth = tuple(depth)
-        self.arch_settings = self._depth_table(depth, num_stages)
+        check("num_stages", num_stages, num_stages in (1, 2, 3, 4), "1, 2, 3 or 4")
+        depth = depth_per_stage(depth, num_stages)
+        if isinstance(depth, tuple):
+            self.arch_settings = {depth: (Bottleneck, depth)}
+        check("depth", depth, depth in self.arch_settings, f"one of {list(DEPTHS)}, or a tuple")
+        if strides is None:
+            strides = (1, 2, 2, 2)[:num_stages]
+        stages = range(num_stages)
+        fits = isinstance(out_indices, (tuple, list)) and len(out_indices) > 0
+        fits = fits and all(i in stages for i in out_indices)
+        check("out_indices", out_indices, fits, f"a tuple of stages from {list(stages)}")
+        check("style", style, style in ("pytorch", "caffe"), "'pytorch' or 'caffe'")
+        fits = frozen_stages in range(-1, num_stages + 1)
+        check("frozen_stages", frozen_stages, fits, f"a number from -1 to {num_stages}")
+        check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "from 0 to below 1")
+        check_number("groups", groups, 1)
+        check_number("strides", strides, 1)
+        check_number("dilations", dilations, 1)
+        check_number("recursions", recursions, 0)
+        if width_per_group is not None:
+            check_number("width_per_group", width_per_group, 1)
+        if se_ratio is not None:
+            check_number("se_ratio", se_ratio, 1)
+        fits = plugins is None or isinstance(plugins, (tuple, list))
+        check("plugins", plugins, fits, "a list of dicts")
         self.in_channels = in_channels
         self.groups = groups
         self.width_per_group = width_per_group
         self.se_ratio = se_ratio
         self.encoder_decoder = encoder_decoder
-        self.recursions = _per_stage("recursions", recursions, num_stages)
-        self.stage_with_cp = _per_stage("with_cp", with_cp, num_stages)
+        self.recursions = per_stage("recursions", recursions, num_stages)
+        self.stage_with_cp = per_stage("with_cp", with_cp, num_stages)
         self.dcn = dcn
-        self.stage_with_dcn = _per_stage("stage_with_dcn", stage_with_dcn, num_stages)
+        self.stage_with_dcn = per_stage("stage_with_dcn", stage_with_dcn, num_stages)
+        fits = dcn is None or any(self.stage_with_dcn)
+        check("stage_with_dcn", stage_with_dcn, fits, "true for a stage at least, as dcn is set")
         self.plugins = plugins or []
-        strides = _per_stage("strides", strides, num_stages)
-        dilations = _per_stage("dilations", dilations, num_stages)
-        _check("recursions", recursions, min(self.recursions) >= 0, "no number below 0")
-        _check("style", style, style in ("pytorch", "caffe"), "'pytorch' or 'caffe'")
-        _check(
-            "out_indices",
-            out_indices,
-            len(out_indices) > 0 and all(0 <= i < num_stages for i in out_indices),
-            f"stages from 0 to {num_stages - 1}",
-        )
-        _check(
-            "frozen_stages",
-            frozen_stages,
-            -1 <= frozen_stages <= num_stages,
-            f"a number from -1 to {num_stages}",
-        )
-        _check("groups", groups, groups >= 1, "a number from 1")
         super().__init__(
             depth,
             in_channels=in_channels,
             base_channels=base_channels,
             num_stages=num_stages,
-            strides=strides,
-            dilations=dilations,
+            strides=per_stage("strides", strides, num_stages),
+            dilations=per_stage("dilations", dilations, num_stages),
             out_indices=out_indices,
             style=style,
             frozen_stages=frozen_stages,
             norm_cfg=norm_cfg,
             with_cp=any(self.stage_with_cp),
+            drop_path_rate=drop_path_rate,
             init_cfg=INIT_CFG if init_cfg is None else init_cfg,
             **kwargs,
         )
-
-    @staticmethod
-    def _depth_table(depth: int | tuple[int, ...], num_stages: int) -> dict:
-        """The table in which the parent class looks up ``depth``."""
-        _check("num_stages", num_stages, 1 <= num_stages <= 4, "a number from 1 to 4")
-        if isinstance(depth, tuple):
-            fits = len(depth) == num_stages and all(n >= 1 for n in depth)
-            _check("depth", depth, fits, f"{num_stages} numbers of blocks (num_stages)")
-            return {depth: (Bottleneck, depth)}
-        _check("depth", depth, depth in DEPTHS, f"one of {list(DEPTHS)}, or blocks per stage")
-        return DEPTHS
 
     def make_res_layer(
         self,
@@ -234,7 +237,9 @@ class ResNet(_ResNet):
         """The plugins that ``stage`` has; a plugin without ``stages`` stands in all of them."""
         chosen = []
         for plugin in self.plugins:
-            stages = _per_stage("plugin stages", plugin.get("stages") or True, self.num_stages)
+            wanted = plugin.get("stages")
+            wanted = True if wanted is None else wanted
+            stages = per_stage("plugin stages", wanted, self.num_stages)
             if stages[stage]:
                 chosen.append(plugin)
         return chosen
@@ -267,13 +272,16 @@ class ResNet(_ResNet):
         """Features of the stages in ``out_indices``.
 
         Args:
-            x: Images, N×in_channels×H×W, H and W not below the stride of the last stage.
+            x: Images, N×in_channels×H×W.
 
         Raises:
-            ValueError: If x has other channels or is too small.
+            ValueError: If x has other channels.
         """
-        if not torch.jit.is_tracing():
-            self._check_images(x)
+        if not torch.jit.is_tracing() and x.shape[-3] != self.in_channels:
+            raise ValueError(
+                f"the images have {x.shape[-3]} channels (input of shape {tuple(x.shape)}), but "
+                f"the backbone was built with in_channels={self.in_channels}"
+            )
         return super().forward(x)
 
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
@@ -282,19 +290,6 @@ class ResNet(_ResNet):
         A deep stem is made of MMCV's ``ConvModule``, which knows its own.
         """
         return [] if self.deep_stem else [("conv1", self.norm1_name)]
-
-    def _check_images(self, x: Tensor) -> None:
-        channels, height, width = x.shape[-3:]
-        if channels != self.in_channels:
-            raise ValueError(
-                f"the images have {channels} channels (input of shape {tuple(x.shape)}), but the "
-                f"backbone was built with in_channels={self.in_channels}"
-            )
-        if min(height, width) < self.total_stride:
-            raise ValueError(
-                f"images of {height}×{width} pixels are smaller than the stride of the last stage, "
-                f"{self.total_stride}: enlarge or pad them, or build fewer or smaller strides"
-            )
 
     @property
     def total_stride(self) -> int:
@@ -315,16 +310,3 @@ class ResNet(_ResNet):
             prefix: What stands before the backbone's own names, such as ``'backbone.'``.
         """
         return layer_depth(param_name, self.stage_blocks, prefix)
-
-
-def _check(name: str, value: object, fits: bool, allowed: str) -> None:
-    if not fits:
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
-
-
-def _per_stage(name: str, value: object, num_stages: int) -> tuple:
-    """One value a stage: ``value`` for each if it is a single one."""
-    if not isinstance(value, (tuple, list)):
-        return (value,) * num_stages
-    _check(name, value, len(value) == num_stages, f"one value, or {num_stages} (num_stages)")
-    return tuple(value)

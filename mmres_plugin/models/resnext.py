@@ -17,12 +17,14 @@ class ResNeXt(ResNet):
 
     Args:
         depth: As in :class:`~mmres_plugin.models.resnet.ResNet`, from 50.
-        groups: Groups of the 3×3 convolutions.
-        width_per_group: Channels of each group in stage 1; later stages double it.
+        groups: Groups of the 3×3 convolutions; 1 is the plain ResNet, as in MMPretrain.
+        width_per_group: Channels of each group in stage 1; later stages double it. Not looked at
+            with one group.
         **kwargs: As in :class:`~mmres_plugin.models.resnet.ResNet`.
     """
 
     def __init__(
         self, depth: int | Sequence[int], groups: int = 32, width_per_group: int = 4, **kwargs
     ) -> None:
-        super().__init__(depth, groups=groups, width_per_group=width_per_group, **kwargs)
+        width = None if groups == 1 else width_per_group
+        super().__init__(depth, groups=groups, width_per_group=width, **kwargs)

@@ -9,6 +9,8 @@ Networks, TNNLS, section III). It is a function of the projected shortcut alone,
 ResNet keeps its projection, and no block needs to know of it.
 """
 
+import math
+
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -98,10 +100,11 @@ class EncoderDecoder(BaseModule):
     ) -> None:
         super().__init__()
         code = int(channels * ratio)
-        if code < 1 or code % groups or channels % groups:
+        most = math.gcd(channels, code)
+        if code < 1 or groups < 1 or most % groups:
             raise ValueError(
-                f"encoder_decoder: {channels} channels and a code of {code} (ratio={ratio}) must "
-                f"both be multiples of groups={groups}"
+                f"encoder_decoder: groups must divide {most}, the greatest common divisor of "
+                f"{channels} channels and a code of {code} (ratio={ratio}), got groups={groups}"
             )
         self.projection = nn.Identity() if shortcut is None else shortcut
         self.encoder = nn.Sequential(

@@ -32,7 +32,8 @@ class Stage(Sequential):
         if recursions and self.reentry == len(blocks):
             raise ValueError(
                 f"recursions={recursions} asked of a stage whose only block changes the shape of "
-                "its input: there is no block to run again; use 0 for this stage"
+                f"its input ({blocks[0].in_channels} to {blocks[0].out_channels} channels, stride "
+                f"{blocks[0].stride}): there is no block to run again; use 0 for this stage"
             )
 
     def forward(self, x: Tensor) -> Tensor:

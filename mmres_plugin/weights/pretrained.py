@@ -5,6 +5,7 @@ happens to have the right names, which may be nothing. Our backbones count.
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from .files import find_state_dict, read_checkpoint
 from .shapes import shapes
 
 ENOUGH = 0.5
+ALLOW_PARTIAL = "To load what there is, set allow_partial=True in init_cfg."
 # Sources whose backbones have our names, up to a prefix.
 SAME_NAMES = ("torchvision", "mmpretrain", "mmdetection")
 
@@ -44,15 +46,17 @@ def load_pretrained(
         checkpoint: A ``.pth`` or ``.safetensors`` file, or an address that MMEngine knows.
         prefix: What stands before the names of the backbone in the checkpoint, such as
             ``'backbone.'``; None if nothing does.
-        allow_partial: Load even if next to nothing fits.
+        allow_partial: Load even if next to nothing fits, or if the file is of another network.
         map_location: Accepted for MMEngine's sake; tensors are read on the CPU and copied to
             where the module is.
 
     Raises:
         FileNotFoundError: If there is no such file; the message says how to make it.
         ValueError: If the file is no checkpoint (see
-            :func:`~mmres_plugin.weights.files.read_checkpoint`), or if less than half of the
-            backbone's weights are in it under these names.
+            :func:`~mmres_plugin.weights.files.read_checkpoint`), if less than half of the
+            backbone's weights are in it under these names, or if the backbone has no place for a
+            tensor of one of its stages, as when the file is of another family or depth. A stage
+            that the backbone does not have at all may be in the file.
     """
     fitting, named = fitting_tensors(module, checkpoint, prefix, allow_partial)
     ours = module.state_dict()
@@ -63,7 +67,7 @@ def load_pretrained(
     unused = [name for name in shapes(named) if name not in fitting]
     print_log(
         f"loaded {len(shapes(fitting))} of {len(shapes(ours))} tensors of the backbone from "
-        f"{checkpoint}{_some('; initialised anew', missing)}{_some('; not used', unused)}",
+        f"{checkpoint}{_some('; not in the file', missing)}{_some('; not used', unused)}",
         logger="current",
         level=logging.WARNING if missing else logging.INFO,
     )
@@ -88,7 +92,20 @@ def fitting_tensors(
     fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
     if not allow_partial and _share(fitting, ours) < ENOUGH:
         raise ValueError(_too_few(checkpoint, prefix, tensors, fitting, ours))
+    stages = {_stage(name) for name in ours} - {None}
+    strange = [n for n in shapes(named) if n not in fitting and _stage(n) in stages]
+    if not allow_partial and strange:
+        raise ValueError(
+            f"{checkpoint} is of another network or depth: the backbone has no place for tensors "
+            f"of the file's stages{_some('', strange)}. {ALLOW_PARTIAL}"
+        )
     return fitting, named
+
+
+def _stage(name: str) -> str | None:
+    """``layer2`` of ``layer2.0.conv1.weight``; None for what is in no stage."""
+    found = re.match(r"layer\d+(?=\.)", name)
+    return found and found[0]
 
 
 def _share(fitting: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> float:
@@ -126,7 +143,7 @@ def _too_few(
         f"{', '.join(list(tensors)[:3])}; the backbone has {', '.join(list(ours)[:3])}."
     )
     message += f" {_advice(checkpoint, tensors, ours)}"
-    return f"{message} To load what there is, set allow_partial=True in init_cfg."
+    return f"{message} {ALLOW_PARTIAL}"
 
 
 def _advice(checkpoint: str, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
