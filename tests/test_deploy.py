@@ -15,6 +15,7 @@ from torch import nn
 
 import mmres_plugin.models as families
 from mmres_plugin.deploy import fold_norms, load_folded
+from mmres_plugin.engine import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
 
 ROOT = Path(__file__).parents[1]
@@ -229,6 +230,15 @@ def test_fold_checkpoint(tmp_path):
     x = images(2, 3, 64, 64).float()
     with torch.no_grad():
         torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+
+    # The config in the file is data. As the text of a config file it would be run.
+    content = torch.load(tmp_path / "folded.pth")
+    (mark,) = content["meta"]
+    content["meta"][mark] = f"import os; os.mkdir({str(tmp_path / 'ran')!r}); model = None"
+    torch.save(content, tmp_path / "hostile.pth")
+    with pytest.raises(UserError, match="is not folded"):
+        load_folded(tmp_path / "hostile.pth")
+    assert not (tmp_path / "ran").exists()
 
     run = fold_checkpoint(config, tmp_path / "folded.pth", tmp_path / "again.pth")
     assert run.returncode != 0

@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ import mmres_plugin  # noqa: F401
 from mmres_plugin.engine import UserError, check
 from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
 from mmres_plugin.engine.checkpoint_check import read_checkpoint
-from mmres_plugin.engine.command_line import user_errors
+from mmres_plugin.engine.command_line import RANKS, user_errors
 from mmres_plugin.engine.config_check import load_config
 from mmres_plugin.engine.errors import UnreadableImage, close_name
 from mmres_plugin.engine.preflight import build_model
@@ -159,11 +162,63 @@ def test_all_unknown_types_are_named(home):
         assert f"Did you mean '{meant}'?" in line
 
 
+def test_arguments_that_no_class_has(home, tmp_path):
+    """CheckpointHook would take ``max_keep_ckpt`` and fail when the first epoch is over."""
+    (tmp_path / "slips.py").write_text(
+        f"_base_ = {str(home / 'det.py')!r}\n"
+        "default_hooks = dict(\n"
+        "    checkpoint=dict(max_keep_ckpt=3, priority='LOW'),  # one slip, one taken out before\n"
+        "    logger=dict(intervall=3),\n"
+        ")\n"
+        "optim_wrapper = dict(optimizer=dict(momentun=0.9), paramwise_cfg=dict())\n"
+        "train_dataloader = dict(batch_sise=3)\n"
+        "val_evaluator = dict(anfile='x')\n"
+    )
+    said = problems(tmp_path / "slips.py")
+    assert said.count("has no argument") == 5
+    for line in (
+        "default_hooks.checkpoint.max_keep_ckpt: CheckpointHook has no argument",
+        "default_hooks.logger.intervall: LoggerHook has no argument 'intervall'. "
+        "Did you mean 'interval'?",
+        "optim_wrapper.optimizer.momentun: SGD has no argument 'momentun'. "
+        "Did you mean 'momentum'?",
+        "train_dataloader.batch_sise: DataLoader has no argument 'batch_sise'. "
+        "Did you mean 'batch_size'?",
+        "val_evaluator.0.anfile: CocoMetric has no argument 'anfile'.",
+    ):
+        assert line in said
+
+
+def test_argument_that_the_model_has_not(home, tmp_path):
+    (tmp_path / "slip.py").write_text(
+        f"_base_ = {str(home / 'det.py')!r}\nmodel = dict(backbone=dict(dpeth=50))\n"
+    )
+    said = problems(tmp_path / "slip.py")
+    assert "model.backbone.dpeth: SReResNet has no argument 'dpeth'. Did you mean 'depth'?" in said
+
+
+def test_mmcv_without_operators(home, tmp_path):
+    """MMCV built without a look at torch can be imported, and fails only within MMDetection."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mmcv._ext'] = None\n")
+    tool = Path(__file__).parents[1] / "tools/train.py"
+    done = subprocess.run(
+        [sys.executable, tool, home / "det.py"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "detectors need mmcv's compiled operators" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "answer"),
     [
         ({"model__backbone__depth": 19}, "depth must be one of"),
-        ({"model__backbone__speed": 9}, "unexpected keyword argument 'speed"),
+        ({"model__neck__in_channels": 9}, "AssertionError"),
         ({"model__type": "NoSuchThing"}, "NoSuchThing is not in the"),
     ],
 )
@@ -362,6 +417,37 @@ def test_pretrained_backbone(home, prefix, answer):
     assert problems(home / "det.py", model__backbone__init_cfg=start) == ""
 
 
+def test_pretrained_without_a_file(home):
+    said = problems(home / "det.py", model__backbone__init_cfg=dict(type="Pretrained"))
+    assert "model.backbone.init_cfg: type='Pretrained' needs a checkpoint" in said
+    said = problems(home / "det.py", model__backbone__init_cfg="x.pth")
+    assert "init_cfg must be a dict, or a list of dicts, got 'x.pth'" in said
+
+
+@pytest.mark.parametrize("content", [None, ""], ids=["lost", "empty"])
+def test_resume_never_starts_anew_beside_checkpoints(home, tmp_path, content):
+    """As after a power cut; the runner would begin at the first epoch and write over them."""
+    options = dict(work_dir=str(tmp_path / "run"), resume=True)
+    assert problems(home / "cls.py", **options) == ""  # nothing there yet: a first start
+    (tmp_path / "run").mkdir()
+    for epoch in (1, 2):
+        (tmp_path / f"run/epoch_{epoch}.pth").write_bytes(b"")
+    if content is not None:
+        (tmp_path / "run/last_checkpoint").write_text(content)
+    said = problems(home / "cls.py", **options)
+    assert f"{tmp_path}/run holds: epoch_1.pth, epoch_2.pth." in said
+    assert f"--resume {tmp_path}/run/NAME.pth" in said
+
+
+def test_damaged_newest_checkpoint_lists_the_others(home, tmp_path):
+    (tmp_path / "epoch_1.pth").write_bytes((home / "cls.pth").read_bytes())
+    (tmp_path / "epoch_2.pth").write_bytes((home / "cls.pth").read_bytes()[:-1000])
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
+    said = problems(home / "cls.py", work_dir=str(tmp_path), resume=True)
+    assert "epoch_2.pth is not a checkpoint, or is damaged" in said
+    assert f"{tmp_path} holds: epoch_1.pth." in said
+
+
 def test_missing_pretrained_file_names_who_makes_it(home):
     start = dict(type="Pretrained", checkpoint="work_dirs/sreresnet18_digits/epoch_4.pth")
     said = problems(home / "det.py", model__backbone__init_cfg=start)
@@ -399,3 +485,35 @@ def test_unreadable_image_ends_a_real_run(tmp_path, capsys):
         runner.train()
     assert end.value.code == 2
     assert f"Stopped: the image {broken} cannot be read" in capsys.readouterr().err
+
+
+# Several processes
+
+
+@pytest.mark.parametrize(
+    ("numbers", "patient"),
+    [
+        ({}, False),
+        ({"RANK": "8", "LOCAL_RANK": "0"}, False),  # the first of the second machine
+        ({"RANK": "1", "LOCAL_RANK": "1"}, True),
+        ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "LOCAL_RANK": "0"}, True),
+        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_LOCAL_RANK": "3"}, True),
+    ],
+)
+def test_no_error_is_lost_among_processes(numbers, patient, monkeypatch, capsys):
+    """The first process of a machine speaks; another waits for it, and speaks if still alive."""
+    for names in RANKS:
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    for name, value in numbers.items():
+        monkeypatch.setenv(name, value)
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    for error, waits in ((UserError(["slip"]), patient), (UnreadableImage("a.jpg"), False)):
+        waited.clear()
+        with pytest.raises(SystemExit) as end, user_errors():
+            raise error
+        assert end.value.code == 2
+        assert str(error) in capsys.readouterr().err
+        assert bool(waited) == waits

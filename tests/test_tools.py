@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENV = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
+    "PYTHONFAULTHANDLER": "1",  # an abort says where
     "PYTHON": sys.executable,
     "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
 }
@@ -178,3 +179,8 @@ def test_two_processes(tmp_path, coco):
     assert "coco/bbox_mAP_50" in log
     log = run("dist_train.sh", tmp_path / "dett.py", 2, cwd=tmp_path, code=1)
     assert log.count("Did you mean") == 1  # the first process speaks for all
+
+    broken = sorted((coco / "val2017").glob("*.jpg"))[-1]  # the share of the second process
+    broken.write_bytes(b"")
+    log = run("dist_test.sh", config, "work_dirs/det/epoch_1.pth", 2, cwd=tmp_path, code=1)
+    assert f"Stopped: the image {broken} cannot be read" in log

@@ -7,7 +7,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
 
 import mmres_plugin  # noqa: F401  the names of the plugin, before a config is read
-from mmres_plugin.engine.command_line import Parser, build_runner, read_config, user_errors
+from mmres_plugin.engine.command_line import (
+    Parser,
+    build_runner,
+    leave_process_group,
+    read_config,
+    user_errors,
+)
 from mmres_plugin.engine.errors import UserError
 from mmres_plugin.engine.preflight import check
 
@@ -98,6 +104,7 @@ def main() -> None:
         metrics = runner.test()
         if args.out and args.out_item == "metrics":
             mmengine.dump(metrics, args.out)
+        leave_process_group()
 
 
 if __name__ == "__main__":

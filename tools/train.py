@@ -4,7 +4,13 @@ import torch
 from mmengine.config import Config
 
 import mmres_plugin  # noqa: F401  the names of the plugin, before a config is read
-from mmres_plugin.engine.command_line import Parser, build_runner, read_config, user_errors
+from mmres_plugin.engine.command_line import (
+    Parser,
+    build_runner,
+    leave_process_group,
+    read_config,
+    user_errors,
+)
 from mmres_plugin.engine.preflight import check
 
 
@@ -52,6 +58,7 @@ def main() -> None:
         merge_options(cfg, args)
         check(cfg, "train")
         build_runner(cfg).train()
+        leave_process_group()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from ..engine.preflight import build_model
 from .fold import FoldedNorm, fold_norms
 
 MARK = "mmres_plugin_folded"
+# What of a config its model is built from.
+NEEDED = ("default_scope", "data_preprocessor", "model")
 
 
 def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.Module:
@@ -51,10 +53,10 @@ def save_folded(config: str | Path, checkpoint: str | Path, out: str | Path) -> 
         UserError: As in :func:`load_model`.
     """
     folded = fold_norms(load_model(config, checkpoint))
-    cfg = load_config(str(config))
-    torch.save(
-        {"meta": {MARK: True, "cfg": cfg.pretty_text}, "state_dict": folded.state_dict()}, out
-    )
+    cfg = load_config(str(config)).to_dict()
+    # Containers of names and numbers, which open without running code, as a config file does not.
+    cfg = {key: cfg[key] for key in NEEDED if key in cfg}
+    torch.save({"meta": {MARK: cfg}, "state_dict": folded.state_dict()}, out)
     return folded
 
 
@@ -68,7 +70,8 @@ def load_folded(path: str | Path) -> nn.Module:
         UserError: If the file cannot be read or is none of these.
     """
     content = read_checkpoint(Path(path), "checkpoint")
-    if MARK not in content.get("meta", {}):
+    cfg = content.get("meta", {}).get(MARK)
+    if not isinstance(cfg, dict):
         raise UserError(
             [
                 f"checkpoint: {path} is not folded: make it with tools/model_converters/"
@@ -76,8 +79,7 @@ def load_folded(path: str | Path) -> nn.Module:
             ],
             "",
         )
-    cfg = Config.fromstring(content["meta"]["cfg"], ".py")
-    model = fold_norms(build_model(cfg))
+    model = fold_norms(build_model(Config(cfg)))
     fill(model, content, path)
     return model
 

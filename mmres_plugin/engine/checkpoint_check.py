@@ -32,15 +32,17 @@ def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
         content = files.read_checkpoint(path.absolute())
         files.find_state_dict(content, path.absolute())
     except (ValueError, ImportError) as error:
-        raise UserError([f"{what}: {error}"]) from error
+        raise UserError([f"{what}: {error}{beside(path)}"]) from error
     return dict(content)
 
 
 def beside(path: Path) -> str:
-    """The checkpoints in the folder of ``path``, newest last, as a hint."""
-    files = sorted(path.parent.glob("*.pth"), key=lambda file: file.stat().st_mtime)
+    """The other checkpoints in the folder of ``path``, newest last, as a hint."""
+    folder = path.absolute().parent
+    files = [file for file in folder.glob("*.pth") if file.name != path.name]
+    files.sort(key=lambda file: file.stat().st_mtime)
     names = ", ".join(file.name for file in files[-EXAMPLES:])
-    return f" {path.parent} holds: {names}." if names else ""
+    return f" {folder} holds: {names}." if names else ""
 
 
 def fit_problem(

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,13 @@ from .config_check import load_config
 from .errors import UnreadableImage, UserError, did_you_mean
 
 EXIT_CODE = 2  # as argparse, for errors that are the user's to mend
+PATIENCE = 20  # seconds that a process leaves to the first one to say what is wrong
+# How launchers number processes, in all and on each machine: torchrun, Slurm, Open MPI.
+RANKS = (
+    ("RANK", "LOCAL_RANK"),
+    ("SLURM_PROCID", "SLURM_LOCALID"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,6 +139,17 @@ def use_cpus(cfg: Config) -> None:
         )
 
 
+def leave_process_group() -> None:
+    """Wait for the other processes and part from them, at the end of a run.
+
+    A process that ends while the others still evaluate may be aborted by its own threads of the
+    group, and the launcher then stops all.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """End the program with a message and exit code 2, no traceback, when the user can mend it."""
@@ -138,16 +157,22 @@ def user_errors() -> Iterator[None]:
         yield
     except UserError as error:
         message = str(error)
+        # Most errors are found by all processes. A launcher ends the others as soon as one has
+        # ended, so the first of each machine has the word; who still lives then is the only one
+        # that has found this error.
+        if not is_first_on_its_machine():
+            time.sleep(PATIENCE)
     except UnreadableImage as error:  # from a worker process the text starts with its traceback
         message = "Stopped: " + str(error).rpartition("UnreadableImage: ")[2].strip()
     else:
         return
-    if is_first_process():
-        print(f"\n{message}", file=sys.stderr)
+    print(f"\n{message}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_CODE)
 
 
-def is_first_process() -> bool:
-    """Whether this is the only process, or the first of those that a launcher started."""
-    ranks = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
-    return int(next((os.environ[name] for name in ranks if name in os.environ), 0)) == 0
+def is_first_on_its_machine() -> bool:
+    """Whether this is the only process, or the first that a launcher started on this machine."""
+    for rank, local_rank in RANKS:
+        if rank in os.environ:
+            return int(os.environ.get(local_rank, os.environ[rank])) == 0
+    return True

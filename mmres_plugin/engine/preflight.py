@@ -12,12 +12,19 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
+from ..dependencies import check_compiled_ops
 from ..weights.pretrained import fitting_tensors
-from .checkpoint_check import fit_problem, local_path, pretrained_modules, read_checkpoint
+from .checkpoint_check import (
+    beside,
+    fit_problem,
+    local_path,
+    pretrained_modules,
+    read_checkpoint,
+)
 from .config_check import known_configs
 from .data_check import missing_data
 from .errors import UserError
-from .type_check import unknown_model_types, unknown_types
+from .type_check import refused_argument, unknown_arguments, unknown_model_types, unknown_types
 
 LOOPS = {"train": ("train", "val"), "test": ("test",)}
 NEEDED = {
@@ -32,8 +39,9 @@ LEAST_SHARE = 0.5
 def check(cfg: Config, task: str) -> None:
     """Raise one :class:`UserError` with everything that would make the run fail.
 
-    Looked at: the registered names, the data sets, the model, and the checkpoints that it starts
-    or continues from. Only what the task needs is looked at: testing needs no training data.
+    Looked at: the registered names and their arguments, the data sets, the model, and the
+    checkpoints that it starts or continues from. Only what the task needs is looked at: testing
+    needs no training data.
 
     Args:
         cfg: The config as the runner will get it, ``load_from`` and ``resume`` included.
@@ -45,8 +53,14 @@ def check(cfg: Config, task: str) -> None:
     """
     if task not in LOOPS:
         raise ValueError(f"task is {task!r}, must be one of {', '.join(map(repr, LOOPS))}")
+    need_operators(cfg)
     loops = tuple(loop for loop in LOOPS[task] if cfg.get(f"{loop}_dataloader") is not None)
-    problems = [*incomplete(cfg, task), *unknown_types(cfg, loops), *missing_data(cfg, loops)]
+    problems = [
+        *incomplete(cfg, task),
+        *unknown_types(cfg, loops),
+        *unknown_arguments(cfg, loops),
+        *missing_data(cfg, loops),
+    ]
     model = None
     with collecting(problems):
         model = build_model(cfg)
@@ -85,6 +99,15 @@ def incomplete(cfg: Config, task: str) -> Iterator[str]:
         )
 
 
+def need_operators(cfg: Config) -> None:
+    """Raise UserError if ``cfg`` is MMDetection's and MMCV has no operators to import it with."""
+    if cfg.get("default_scope") == "mmdet":
+        try:
+            check_compiled_ops()
+        except ImportError as error:
+            raise UserError([str(error)]) from error
+
+
 def build_model(cfg: Config) -> nn.Module | None:
     """The model of ``cfg``, without weights; None if the config has none.
 
@@ -93,23 +116,33 @@ def build_model(cfg: Config) -> nn.Module | None:
     """
     if cfg.get("model") is None:
         return None
+    need_operators(cfg)
+    scope = cfg.get("default_scope")
     settings = deepcopy(cfg.model)
     if cfg.get("data_preprocessor") is not None:  # as the runner does
         settings.setdefault("data_preprocessor", deepcopy(cfg.data_preprocessor))
     try:
-        with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+        with DefaultScope.overwrite_default_scope(scope):
             return MODELS.build(settings)
     except Exception as error:  # constructors raise whatever they like
-        slips = list(unknown_model_types(cfg.model, cfg.get("default_scope")))
+        slips = [
+            *unknown_model_types(cfg.model, scope),
+            *refused_argument(cfg.model, scope, str(error)),
+        ]
         last = traceback.extract_tb(error.__traceback__)[-1]
-        reason = str(error).strip("'\"") or type(error).__name__
+        # The text of a KeyError is the representation of what it was given.
+        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
+        reason = str(reason) or type(error).__name__
         where = f"(raised in {last.filename}, line {last.lineno})"
         raise UserError(slips or [f"model: cannot be built. {reason}\n{where}"]) from error
 
 
 def pretrained_problems(place: str, module: nn.Module, setting: Mapping) -> list[str]:
     """What keeps the part of the model at ``place`` from starting from its ``init_cfg`` file."""
-    source = setting.get("checkpoint") or ""
+    source = setting.get("checkpoint")
+    without = f"To start without it: --cfg-options {place}.init_cfg=None"
+    if not source:
+        return [f"{place}.init_cfg: type='Pretrained' needs a checkpoint, the file.\n{without}"]
     path = local_path(source)
     if path is None:
         return []  # a URL: fetched by the runner
@@ -117,7 +150,6 @@ def pretrained_problems(place: str, module: nn.Module, setting: Mapping) -> list
     try:
         fitting_tensors(module, str(path), **known)
     except (FileNotFoundError, ValueError) as error:
-        without = f"To start without it: --cfg-options {place}.init_cfg=None"
         return [f"{place}.init_cfg.checkpoint: {error}\n{without}{writer(path)}"]
     return []
 
@@ -128,13 +160,32 @@ def writer(path: Path) -> str:
     return f"\nTo train it: python tools/train.py {config}" if config else ""
 
 
+def latest_checkpoint(work_dir: Path) -> str | None:
+    """The checkpoint that the runner will continue from; None if there is none yet.
+
+    Raises:
+        UserError: there are checkpoints, but the file that names the newest is lost or empty, as
+            after a power cut. The runner would start anew and write over them.
+    """
+    latest = find_latest_checkpoint(work_dir) if work_dir.is_dir() else None
+    if not latest and any(work_dir.glob("*.pth")):
+        raise UserError(
+            [
+                f"--resume: {work_dir / 'last_checkpoint'} does not say which checkpoint is the "
+                f"newest.{beside(work_dir / 'last_checkpoint')} Name one: --resume "
+                f"{work_dir}/NAME.pth. To start anew, choose another --work-dir."
+            ]
+        )
+    return latest or None
+
+
 def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> list[str]:
     """What keeps the run from its ``load_from`` checkpoint (``--resume``, the one to test …)."""
     resume = task == "train" and cfg.get("resume")
     source = cfg.get("load_from")
     what = "--resume" if resume else "load_from" if task == "train" else "checkpoint"
-    if resume and source is None and Path(cfg.work_dir).is_dir():
-        source = find_latest_checkpoint(cfg.work_dir)
+    if resume and source is None:
+        source = latest_checkpoint(Path(cfg.work_dir))
     path = local_path(source) if source else None
     if path is None:
         return []

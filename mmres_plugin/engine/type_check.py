@@ -1,13 +1,24 @@
-"""Finding the ``type`` names in a config that no registry knows."""
+"""Finding the ``type`` names in a config that no registry knows, and what no class takes."""
 
-from collections.abc import Iterator
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mmengine import registry
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import DefaultScope, Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from .errors import close_name, did_you_mean
+
+# Keys beside ``type`` that the runner takes out before it calls the class.
+TAKEN_BEFORE = (
+    *("type", "_scope_", "priority", "constructor", "paramwise_cfg"),
+    *("convert_to_iter_based", "by_epoch"),
+)
 
 
 def unknown_types(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
@@ -26,6 +37,80 @@ def unknown_types(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
                 f"{place}.type: there is no {where.name} named '{node['type']}'."
                 f"{did_you_mean(node['type'], known)}"
             )
+
+
+def unknown_arguments(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
+    """A problem for each argument outside the model that the class named beside it does not have.
+
+    Classes that take any keyword are not judged, but for the hook of checkpoints: it hands the
+    rest to the runner, which would notice a slip only at the end of the first epoch.
+    """
+    for loop in loops:
+        loader = cfg.get(f"{loop}_dataloader") or {}
+        known = {*parameters(DataLoader), "num_batch_per_epoch"}
+        yield from not_in(known, loader, f"{loop}_dataloader", "DataLoader")
+    for place, node, where in typed_places(cfg, loops):
+        cls = class_of(node, where, cfg.get("default_scope"))
+        if cls is None:
+            continue
+        known = parameters(cls)
+        if issubclass(cls, CheckpointHook):
+            known = {*known, *parameters(Runner.save_checkpoint)} - {"kwargs"}
+        elif any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            continue
+        yield from not_in({*known, *TAKEN_BEFORE}, node, place, cls.__name__)
+
+
+def refused_argument(model: Any, scope: str | None, error: str) -> Iterator[str]:
+    """A problem for each place in the model that has the argument which a constructor refused.
+
+    Args:
+        model: The config of the model.
+        scope: The default scope.
+        error: The text of the constructor's TypeError.
+    """
+    found = re.search(r"unexpected keyword argument '(\w+)'", error)
+    for place, node in dicts(model, "model") if found else ():
+        cls = class_of(node, registry.MODELS, scope)
+        if cls is not None and found[1] in node:
+            known = {name for base in cls.__mro__ for name in parameters(base)}
+            yield from not_in(known, {found[1]: None}, place, cls.__name__)
+
+
+def not_in(known: Iterable[str], node: dict, place: str, owner: str) -> Iterator[str]:
+    """A problem for each key of ``node`` that is not one of ``known``."""
+    for key in node:
+        if key not in known:
+            yield f"{place}.{key}: {owner} has no argument '{key}'.{did_you_mean(key, known)}"
+
+
+def parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a function or of a class's constructor."""
+    return inspect.signature(function).parameters
+
+
+def class_of(node: Any, where: Registry, scope: str | None) -> type | None:
+    """The class that ``node`` names by ``type``; None if it names none that is known."""
+    kind = node.get("type") if isinstance(node, dict) else None
+    if isinstance(kind, str):
+        with (
+            DefaultScope.overwrite_default_scope(scope),
+            where.switch_scope_and_registry(None) as r,
+        ):
+            try:
+                kind = r.get(kind)
+            except RuntimeError:  # a dotted name that cannot be imported
+                return None
+    return kind if isinstance(kind, type) else None
+
+
+def dicts(node: Any, place: str) -> Iterator[tuple[str, dict]]:
+    """All dicts within ``node``, with their places."""
+    if isinstance(node, dict):
+        yield place, node
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(child, dict | list | tuple):
+            yield from dicts(child, f"{place}.{key}")
 
 
 def typed_places(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any, Registry]]:
@@ -62,21 +147,16 @@ def datasets(node: Any, place: str) -> Iterator[tuple[str, dict]]:
         yield from datasets(inner, f"{place}.datasets.{index}")
 
 
-def unknown_model_types(model: Any, scope: str | None, place: str = "model") -> Iterator[str]:
+def unknown_model_types(model: Any, scope: str | None) -> Iterator[str]:
     """A problem for each ``type`` within the model that looks like a slip of a registered name."""
-    if isinstance(model, dict):
-        name = model.get("type")
-        if isinstance(name, str):
-            tables = [
-                names_in(where, scope, name) for where in (registry.MODELS, registry.TASK_UTILS)
-            ]
-            close = None if None in tables else close_name(name, set().union(*tables))
-            if close:
-                yield f"{place}.type: nothing is registered as '{name}'. Did you mean '{close}'?"
-    children = model.items() if isinstance(model, dict) else enumerate(model)
-    for key, child in children:
-        if isinstance(child, dict | list):
-            yield from unknown_model_types(child, scope, f"{place}.{key}")
+    for place, node in dicts(model, "model"):
+        name = node.get("type")
+        if not isinstance(name, str):
+            continue
+        tables = [names_in(where, scope, name) for where in (registry.MODELS, registry.TASK_UTILS)]
+        close = None if None in tables else close_name(name, set().union(*tables))
+        if close:
+            yield f"{place}.type: nothing is registered as '{name}'. Did you mean '{close}'?"
 
 
 def names_in(where: Registry, scope: str | None, name: str) -> set[str] | None:

@@ -132,6 +132,8 @@ class ResNet(_ResNet):
             check_number("width_per_group", width_per_group, 1)
         if se_ratio is not None:
             check_number("se_ratio", se_ratio, 1)
+        fits = init_cfg is None or isinstance(init_cfg, (dict, list, tuple))
+        check("init_cfg", init_cfg, fits, "a dict, or a list of dicts")
         fits = plugins is None or isinstance(plugins, (tuple, list))
         check("plugins", plugins, fits, "a list of dicts")
         self.in_channels = in_channels

@@ -27,7 +27,7 @@ SAME_NAMES = ("torchvision", "mmpretrain", "mmdetection")
 
 def is_pretrained(cfg: Mapping) -> bool:
     """Whether an initialisation config is one of type ``Pretrained``."""
-    return cfg["type"] in ("Pretrained", PretrainedInit)
+    return cfg.get("type") in ("Pretrained", PretrainedInit)
 
 
 def load_pretrained(
