@@ -37,6 +37,17 @@ def test_commands_name_files_that_exist(page):
         assert (ROOT / path).exists(), f"{page.name} speaks of {path}"
 
 
+def test_messages_of_the_page_are_those_of_the_code():
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "mmres_plugin").rglob("*.py"))
+    code = re.sub(r'"\s*f?"', "", code)  # texts that go over several lines
+    table = (ROOT / "docs/troubleshooting.md").read_text("utf-8").partition("|---|---|")[2]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert len(rows) > 10
+    for message in re.findall(r"`(.*?)`", " ".join(rows)):
+        for part in message.split("…"):
+            assert part.strip(" :") in code, f"no message has {part!r}"
+
+
 @pytest.mark.parametrize("snippet", BACKBONES)
 def test_backbones_of_the_config_guide_build(snippet):
     config = Config.fromstring(snippet, ".py")

@@ -9,15 +9,16 @@ class UserError(Exception):
 
     Args:
         problems: One text per problem; all of them are shown, not only the first.
-        headline: The line above them.
+        headline: The line above them; none if empty.
     """
 
     def __init__(self, problems: Iterable[str], headline: str = "Nothing was started:") -> None:
         self.problems = list(problems)
-        lines = [headline]
-        for problem in self.problems:
-            lines.append("  - " + problem.replace("\n", "\n    "))
-        super().__init__("\n".join(lines))
+        if headline:
+            bullets = ["  - " + problem.replace("\n", "\n    ") for problem in self.problems]
+            super().__init__("\n".join([headline, *bullets]))
+        else:
+            super().__init__("\n".join(self.problems))
 
 
 class UnreadableImage(RuntimeError):
