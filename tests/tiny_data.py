@@ -4,6 +4,7 @@ The same arguments always give the same pictures.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,12 @@ def draw(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, l
 
 
 def make_coco(
-    root: str | Path, train: int = 4, val: int = 2, size: tuple[int, int] = (64, 80), seed: int = 0
+    root: str | Path,
+    train: int = 4,
+    val: int = 2,
+    size: tuple[int, int] = (64, 80),
+    names: Sequence[str] = CocoDataset.METAINFO["classes"],
+    seed: int = 0,
 ) -> Path:
     """Write ``annotations/instances_{train,val}2017.json`` and ``{train,val}2017/*.jpg``.
 
@@ -31,6 +37,7 @@ def make_coco(
         train: Number of training images, each with one object.
         val: Number of validation images.
         size: Height and width of the images in pixels.
+        names: Names of the categories.
         seed: For other pictures.
 
     Returns:
@@ -38,7 +45,6 @@ def make_coco(
     """
     root, rng = Path(root), np.random.default_rng(seed)
     (root / "annotations").mkdir(parents=True, exist_ok=True)
-    names = CocoDataset.METAINFO["classes"]
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
     for split, count in (("train2017", train), ("val2017", val)):
         (root / split).mkdir(exist_ok=True)

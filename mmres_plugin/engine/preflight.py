@@ -14,6 +14,7 @@ from torch import nn
 
 from ..weights.pretrained import fitting_tensors
 from .checkpoint_check import fit_problem, local_path, pretrained_modules, read_checkpoint
+from .class_check import wrong_classes
 from .config_check import known_configs
 from .data_check import missing_data
 from .errors import UserError
@@ -47,6 +48,7 @@ def check(cfg: Config, task: str) -> None:
         raise ValueError(f"task is {task!r}, must be one of {', '.join(map(repr, LOOPS))}")
     loops = tuple(loop for loop in LOOPS[task] if cfg.get(f"{loop}_dataloader") is not None)
     problems = [*incomplete(cfg, task), *unknown_types(cfg, loops), *missing_data(cfg, loops)]
+    problems += wrong_classes(cfg, loops)
     model = None
     with collecting(problems):
         model = build_model(cfg)
