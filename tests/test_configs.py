@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from tiny_configs import shrink
 from tiny_data import make_coco, make_imagenet
 
 import mmres_plugin
@@ -69,27 +70,23 @@ def test_says_what_it_is(config):
             assert checkpoint == f"checkpoints/{plain}_8xb32_in1k.pth"
 
 
+@pytest.mark.parametrize("config", ["iresnet/iresnet18_8xb32_in1k", "iresnet/fcos_iresnet50_1x"])
+def test_inherits_from_anywhere(config, tmp_path):
+    """`mmres_plugin::` makes our scope that of each name in the file; the packages' are no part."""
+    (tmp_path / "own.py").write_text(f"_base_ = 'mmres_plugin::{config}.py'")
+    cfg = Config.fromfile(tmp_path / "own.py")
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    assert isinstance(mmres_plugin.registry.MODELS.build(cfg.model).backbone, ResNet)
+
+
 def tiny(config: str, data: dict, work_dir: Path) -> Config:
     """The config on tiny data, one step an epoch, one epoch, on whatever device is there."""
-    cfg = Config.fromfile(ROOT / config)
+    cfg = shrink(Config.fromfile(ROOT / config), work_dir)
     root = str(data[cfg.default_scope])
-    cfg.work_dir = str(work_dir)
-    cfg.model.backbone.init_cfg = None  # no downloads
-    cfg.train_cfg.max_epochs = 1
-    cfg.optim_wrapper.optimizer.lr = 1e-4
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.data_root = root
-        for transform in loader.dataset.pipeline:
-            if transform.type == "Resize":
-                transform.scale = (80, 64)
-            elif transform.type in ("RandomResizedCrop", "ResizeEdge"):
-                transform.scale = 64
-            elif transform.type == "CenterCrop":
-                transform.crop_size = 64
     if cfg.default_scope == "mmdet":
-        test_cfg = cfg.model.test_cfg
-        test_cfg.get("rcnn", test_cfg).score_thr = 0.0  # an untrained detector has results too
         for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
             evaluator.ann_file = f"{root}/annotations/instances_val2017.json"
     return cfg
