@@ -1,13 +1,12 @@
 """Classes: where data, config and heads disagree, it is said before the run."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 from tiny_configs import classifier_config, detector_config
-from tiny_data import make_coco, make_imagenet
+from tiny_data import make_coco, make_image_folders, make_imagenet
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.engine import UserError, check, class_check
@@ -22,18 +21,8 @@ def home(tmp_path_factory) -> Path:
     """A detector's and a classifier's config, each for data of three own classes."""
     home = tmp_path_factory.mktemp("home")
     detector_config(home / "det.py", make_coco(home / "coco", names=PETS))
-    classifier_config(home / "cls.py", pet_folders(home / "pets"))
+    classifier_config(home / "cls.py", make_image_folders(home / "pets", PETS))
     return home
-
-
-def pet_folders(root: Path) -> Path:
-    """Image folders named by their classes, with no list of images."""
-    make_imagenet(root, classes=len(PETS))
-    shutil.rmtree(root / "meta")
-    for split in ("train", "val"):
-        for index, name in enumerate(PETS):
-            os.rename(root / split / f"n{index:08d}", root / split / name)
-    return root
 
 
 def said(config: Path, loops=("train", "val"), **options) -> str:

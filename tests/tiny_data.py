@@ -4,6 +4,8 @@ The same arguments always give the same pictures.
 """
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,4 +101,22 @@ def make_imagenet(
             cv2.imwrite(str(root / split / name), draw((size, size), rng)[0])
             lines.append(f"{name} {label}")
         (root / "meta" / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def make_image_folders(root: str | Path, names: Sequence[str]) -> Path:
+    """Write ``{train,val}/<name>/*.JPEG``, and no list of images.
+
+    Args:
+        root: Folder to write into; made if missing.
+        names: Names of the class folders, at most four.
+
+    Returns:
+        ``root`` as a path.
+    """
+    root = make_imagenet(root, classes=len(names))
+    shutil.rmtree(root / "meta")
+    for split in ("train", "val"):
+        for label, name in enumerate(names):
+            os.rename(root / split / f"n{label:08d}", root / split / name)
     return root
