@@ -56,12 +56,18 @@ def test_says_what_it_is(config):
     written = network.removesuffix("-a").removesuffix("-b").removesuffix("-32x4d")
     kind = backbone["type"].split(".")[1].lower() + ("fix" if "fixed_groups" in backbone else "")
     assert written == f"{kind}{backbone['depth']}"
+    # The learning rate, the images a step that it is made for, and the images of one GPU.
+    rate = (
+        cfg.optim_wrapper.optimizer.lr,
+        cfg.auto_scale_lr.base_batch_size,
+        cfg.train_dataloader.batch_size,
+    )
     if stem.endswith("in1k"):
         assert cfg.default_scope == "mmpretrain"
-        assert cfg.auto_scale_lr.base_batch_size == 256
+        assert rate == (0.1, 256, 32)
     else:
         assert cfg.default_scope == "mmdet"
-        assert cfg.auto_scale_lr.base_batch_size == (8 if stem.startswith("fcos") else 16)
+        assert rate == ((0.01, 8, 2) if stem.startswith("fcos") else (0.02, 16, 2))
         assert backbone["out_indices"] == (0, 1, 2, 3)
         assert backbone["norm_eval"] is True and backbone["frozen_stages"] == 1
         checkpoint = backbone["init_cfg"]["checkpoint"]

@@ -44,6 +44,14 @@ def test_commands_name_files_that_exist(page):
         assert (ROOT / path).exists(), f"{page.name} speaks of {path}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_training_commands_fit_the_learning_rate(page):
+    """Only the digits' configs are made for one process; no machine is right for all the others."""
+    text = page.read_text("utf-8")
+    for command in re.findall(r"tools/\w*train\.(?:py|sh) .*?configs/(?!digits/)[^`\n]*", text):
+        assert "--auto-scale-lr" in command, f"{page.name}: {command}"
+
+
 @pytest.mark.parametrize("snippet", BACKBONES)
 def test_backbones_of_the_config_guide_build(snippet):
     config = Config.fromstring(snippet, ".py")
