@@ -14,7 +14,7 @@ from tiny_data import make_coco, make_image_folders
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.engine import check
-from mmres_plugin.engine.config_check import load_config
+from mmres_plugin.engine.config_check import known_configs, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -50,6 +50,16 @@ def test_training_commands_fit_the_learning_rate(page):
     text = page.read_text("utf-8")
     for command in re.findall(r"tools/\w*train\.(?:py|sh) .*?configs/(?!digits/)[^`\n]*", text):
         assert "--auto-scale-lr" in command, f"{page.name}: {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_checkpoints_are_of_epochs_that_are_trained(page):
+    configs = known_configs(ROOT / "none")
+    text = page.read_text("utf-8")
+    for name, epoch in re.findall(r"work_dirs/([\w.-]+)/epoch_(\d+)\.pth", text):
+        if name in configs:  # others stand for a config of the reader's
+            epochs = Config.fromfile(configs[name]).train_cfg.max_epochs
+            assert int(epoch) <= epochs, f"{page.name}: {name} trains {epochs} epochs, not {epoch}"
 
 
 @pytest.mark.parametrize("snippet", BACKBONES)
