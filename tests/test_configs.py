@@ -3,6 +3,7 @@
 The quick suite runs a classifier, FCOS and Faster R-CNN of each family; the rest is slow.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
 from tiny_configs import shrink
 from tiny_data import make_coco, make_imagenet
 
@@ -28,6 +30,7 @@ QUICK = {
     *("edresnet/faster-rcnn_edseresnext50-32x4d_1x.py", "seresnet/fcos_seresnext50-32x4d_1x.py"),
     *("seresnet/seresnext50-32x4d_8xb32_in1k.py", "resnext/faster-rcnn_resnext50-32x4d_1x.py"),
 }
+HUBS = {"mmcls": get_mmcls_models, "open-mmlab": get_external_models}
 HUGE = ("302", "404", "1001")
 
 
@@ -43,6 +46,16 @@ def data(tmp_path_factory):
 def test_the_quick_ones_exist():
     assert set(CONFIGS) >= QUICK
     assert len(CONFIGS) > 100
+
+
+def test_networks_of_50_and_101_layers_have_both_detectors():
+    for config in map(Path, CONFIGS):
+        network, _, kind = config.stem.partition("_")
+        if kind == "8xb32_in1k" and re.search(r"(?<!\d)(50|101)(?!\d)", network):
+            for detector in ("fcos", "faster-rcnn"):
+                lightweight = network.endswith(("-a", "-b"))
+                there = str(config.with_name(f"{detector}_{network}_1x.py")) in CONFIGS
+                assert there != lightweight, f"{detector} with {network}"
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -71,6 +84,9 @@ def test_says_what_it_is(config):
         assert backbone["out_indices"] == (0, 1, 2, 3)
         assert backbone["norm_eval"] is True and backbone["frozen_stages"] == 1
         checkpoint = backbone["init_cfg"]["checkpoint"]
+        scheme, _, name = checkpoint.partition("://")
+        if scheme in HUBS:
+            assert name in HUBS[scheme]()
         if checkpoint.startswith("checkpoints/"):
             plain = network.removeprefix("sre")  # whose weights a recursive network starts from
             assert checkpoint == f"checkpoints/{plain}_8xb32_in1k.pth"
