@@ -3,6 +3,7 @@
 The quick suite runs a classifier, FCOS and Faster R-CNN of each family; the rest is slow.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
+from tiny_configs import shrink
 from tiny_data import make_coco, make_imagenet
 
 import mmres_plugin
@@ -27,6 +30,7 @@ QUICK = {
     *("edresnet/faster-rcnn_edseresnext50-32x4d_1x.py", "seresnet/fcos_seresnext50-32x4d_1x.py"),
     *("seresnet/seresnext50-32x4d_8xb32_in1k.py", "resnext/faster-rcnn_resnext50-32x4d_1x.py"),
 }
+HUBS = {"mmcls": get_mmcls_models, "open-mmlab": get_external_models}
 HUGE = ("302", "404", "1001")
 
 
@@ -44,6 +48,16 @@ def test_the_quick_ones_exist():
     assert len(CONFIGS) > 100
 
 
+def test_networks_of_50_and_101_layers_have_both_detectors():
+    for config in map(Path, CONFIGS):
+        network, _, kind = config.stem.partition("_")
+        if kind == "8xb32_in1k" and re.search(r"(?<!\d)(50|101)(?!\d)", network):
+            for detector in ("fcos", "faster-rcnn"):
+                lightweight = network.endswith(("-a", "-b"))
+                there = str(config.with_name(f"{detector}_{network}_1x.py")) in CONFIGS
+                assert there != lightweight, f"{detector} with {network}"
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_says_what_it_is(config):
     """The name of a file agrees with what it configures, and nothing is left to a default."""
@@ -55,41 +69,46 @@ def test_says_what_it_is(config):
     written = network.removesuffix("-a").removesuffix("-b").removesuffix("-32x4d")
     kind = backbone["type"].split(".")[1].lower() + ("fix" if "fixed_groups" in backbone else "")
     assert written == f"{kind}{backbone['depth']}"
+    # The learning rate, the images a step that it is made for, and the images of one GPU.
+    rate = (
+        cfg.optim_wrapper.optimizer.lr,
+        cfg.auto_scale_lr.base_batch_size,
+        cfg.train_dataloader.batch_size,
+    )
     if stem.endswith("in1k"):
         assert cfg.default_scope == "mmpretrain"
-        assert cfg.auto_scale_lr.base_batch_size == 256
+        assert rate == (0.1, 256, 32)
     else:
         assert cfg.default_scope == "mmdet"
-        assert cfg.auto_scale_lr.base_batch_size == (8 if stem.startswith("fcos") else 16)
+        assert rate == ((0.01, 8, 2) if stem.startswith("fcos") else (0.02, 16, 2))
         assert backbone["out_indices"] == (0, 1, 2, 3)
         assert backbone["norm_eval"] is True and backbone["frozen_stages"] == 1
         checkpoint = backbone["init_cfg"]["checkpoint"]
+        scheme, _, name = checkpoint.partition("://")
+        if scheme in HUBS:
+            assert name in HUBS[scheme]()
         if checkpoint.startswith("checkpoints/"):
             plain = network.removeprefix("sre")  # whose weights a recursive network starts from
             assert checkpoint == f"checkpoints/{plain}_8xb32_in1k.pth"
 
 
+@pytest.mark.parametrize("config", ["iresnet/iresnet18_8xb32_in1k", "iresnet/fcos_iresnet50_1x"])
+def test_inherits_from_anywhere(config, tmp_path):
+    """`mmres_plugin::` makes our scope that of each name in the file; the packages' are no part."""
+    (tmp_path / "own.py").write_text(f"_base_ = 'mmres_plugin::{config}.py'")
+    cfg = Config.fromfile(tmp_path / "own.py")
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    assert isinstance(mmres_plugin.registry.MODELS.build(cfg.model).backbone, ResNet)
+
+
 def tiny(config: str, data: dict, work_dir: Path) -> Config:
     """The config on tiny data, one step an epoch, one epoch, on whatever device is there."""
-    cfg = Config.fromfile(ROOT / config)
+    cfg = shrink(Config.fromfile(ROOT / config), work_dir)
     root = str(data[cfg.default_scope])
-    cfg.work_dir = str(work_dir)
-    cfg.model.backbone.init_cfg = None  # no downloads
-    cfg.train_cfg.max_epochs = 1
-    cfg.optim_wrapper.optimizer.lr = 1e-4
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.data_root = root
-        for transform in loader.dataset.pipeline:
-            if transform.type == "Resize":
-                transform.scale = (80, 64)
-            elif transform.type in ("RandomResizedCrop", "ResizeEdge"):
-                transform.scale = 64
-            elif transform.type == "CenterCrop":
-                transform.crop_size = 64
     if cfg.default_scope == "mmdet":
-        test_cfg = cfg.model.test_cfg
-        test_cfg.get("rcnn", test_cfg).score_thr = 0.0  # an untrained detector has results too
         for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
             evaluator.ann_file = f"{root}/annotations/instances_val2017.json"
     return cfg

@@ -1,5 +1,6 @@
-"""The documentation holds: links lead somewhere, snippets of configs build."""
+"""The documentation holds: links lead somewhere, snippets of configs build and train."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,8 +8,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from tiny_configs import shrink
+from tiny_data import make_coco, make_image_folders
 
 import mmres_plugin  # noqa: F401
+from mmres_plugin.engine import check
+from mmres_plugin.engine.config_check import known_configs, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -19,7 +25,8 @@ PAGES = [
 ]
 GUIDE = ROOT / "docs/config_guide.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-BACKBONES = [snippet for snippet in SNIPPETS if "backbone=" in snippet]
+OWN_DATA = [snippet for snippet in SNIPPETS if "_base_ =" in snippet]
+BACKBONES = [snippet for snippet in SNIPPETS if "backbone=" in snippet and snippet not in OWN_DATA]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -48,6 +55,24 @@ def test_messages_of_the_page_are_those_of_the_code():
             assert part.strip(" :") in code, f"no message has {part!r}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_training_commands_fit_the_learning_rate(page):
+    """Only the digits' configs are made for one process; no machine is right for all the others."""
+    text = page.read_text("utf-8")
+    for command in re.findall(r"tools/\w*train\.(?:py|sh) .*?configs/(?!digits/)[^`\n]*", text):
+        assert "--auto-scale-lr" in command, f"{page.name}: {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_checkpoints_are_of_epochs_that_are_trained(page):
+    configs = known_configs(ROOT / "none")
+    text = page.read_text("utf-8")
+    for name, epoch in re.findall(r"work_dirs/([\w.-]+)/epoch_(\d+)\.pth", text):
+        if name in configs:  # others stand for a config of the reader's
+            epochs = Config.fromfile(configs[name]).train_cfg.max_epochs
+            assert int(epoch) <= epochs, f"{page.name}: {name} trains {epochs} epochs, not {epoch}"
+
+
 @pytest.mark.parametrize("snippet", BACKBONES)
 def test_backbones_of_the_config_guide_build(snippet):
     config = Config.fromstring(snippet, ".py")
@@ -58,3 +83,28 @@ def test_backbones_of_the_config_guide_build(snippet):
 
 def test_there_are_snippets():
     assert len(BACKBONES) > 8
+    assert len(OWN_DATA) == 2
+
+
+def make_own_data(train: dict, val: dict) -> None:
+    """Make tiny data where these data sets look for it, from the folder we are in."""
+    names = train["metainfo"]["classes"]
+    if "ann_file" not in train:
+        make_image_folders(train["data_root"], names)
+        return
+    root = make_coco(train["data_root"], train=2, val=1, names=names)
+    for split, dataset in (("train2017", train), ("val2017", val)):
+        os.rename(root / split, root / dataset["data_prefix"]["img"])
+        os.rename(root / f"annotations/instances_{split}.json", root / dataset["ann_file"])
+
+
+@pytest.mark.parametrize("snippet", OWN_DATA, ids=["detector", "classifier"])
+def test_configs_for_own_data_train(snippet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(snippet)
+    cfg = shrink(load_config("own.py"), tmp_path / "work")
+    make_own_data(cfg.train_dataloader.dataset, cfg.val_dataloader.dataset)
+    check(cfg, "train")
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert [name for name in runner.message_hub.log_scalars if name.startswith("val/")]

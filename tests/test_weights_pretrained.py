@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import save_checkpoint
+from mmpretrain import get_model
 from torch import nn
 from weight_files import caffe_resnet50, maskrcnn_benchmark, randomise, resnet50
 
@@ -139,6 +140,26 @@ def test_what_is_missing_is_a_warning(tmp_path, log):
     assert level == "WARNING"
     assert "loaded 265 of 329 tensors" in line
     assert "not in the file: 64 (layer1.0.se_layer.conv1.conv.weight, " in line
+
+
+@pytest.mark.parametrize("depth", [50, 101])
+@pytest.mark.parametrize("detector", ["fcos", "faster-rcnn"])
+def test_v1d_detectors_start_from_mmpretrain(depth, detector, monkeypatch, log):
+    """Only the download is left out: a classifier of MMPretrain's is handed over in its place."""
+    name = f"resnetv1d{depth}_8xb32_in1k"
+    theirs = randomise(get_model(name)).state_dict()
+
+    def download(address, **_):
+        assert f"/resnetv1d{depth}_b32x8_imagenet_" in address
+        return {"state_dict": theirs}
+
+    monkeypatch.setattr("mmengine.runner.checkpoint.load_from_http", download)
+    config = Config.fromfile(ROOT / f"configs/sreresnet/{detector}_sreresnetv1d{depth}_1x.py")
+    backbone = MODELS.build(config.model.backbone)
+    backbone.init_weights()
+    tensors = backbone.state_dict()
+    assert all(tensor.equal(theirs[f"backbone.{name}"]) for name, tensor in tensors.items())
+    assert [level for level, _ in log()] == ["INFO"]  # a warning would say that some are missing
 
 
 def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):

@@ -4,6 +4,9 @@ The same arguments always give the same pictures.
 """
 
 import json
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -22,7 +25,12 @@ def draw(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, l
 
 
 def make_coco(
-    root: str | Path, train: int = 4, val: int = 2, size: tuple[int, int] = (64, 80), seed: int = 0
+    root: str | Path,
+    train: int = 4,
+    val: int = 2,
+    size: tuple[int, int] = (64, 80),
+    names: Sequence[str] = CocoDataset.METAINFO["classes"],
+    seed: int = 0,
 ) -> Path:
     """Write ``annotations/instances_{train,val}2017.json`` and ``{train,val}2017/*.jpg``.
 
@@ -31,6 +39,7 @@ def make_coco(
         train: Number of training images, each with one object.
         val: Number of validation images.
         size: Height and width of the images in pixels.
+        names: Names of the categories.
         seed: For other pictures.
 
     Returns:
@@ -38,7 +47,6 @@ def make_coco(
     """
     root, rng = Path(root), np.random.default_rng(seed)
     (root / "annotations").mkdir(parents=True, exist_ok=True)
-    names = CocoDataset.METAINFO["classes"]
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
     for split, count in (("train2017", train), ("val2017", val)):
         (root / split).mkdir(exist_ok=True)
@@ -93,4 +101,22 @@ def make_imagenet(
             cv2.imwrite(str(root / split / name), draw((size, size), rng)[0])
             lines.append(f"{name} {label}")
         (root / "meta" / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def make_image_folders(root: str | Path, names: Sequence[str]) -> Path:
+    """Write ``{train,val}/<name>/*.JPEG``, and no list of images.
+
+    Args:
+        root: Folder to write into; made if missing.
+        names: Names of the class folders, at most four.
+
+    Returns:
+        ``root`` as a path.
+    """
+    root = make_imagenet(root, classes=len(names))
+    shutil.rmtree(root / "meta")
+    for split in ("train", "val"):
+        for label, name in enumerate(names):
+            os.rename(root / split / f"n{label:08d}", root / split / name)
     return root

@@ -7,6 +7,9 @@ _base_ = [
 ]
 
 model = dict(
+    # Where its names are looked up, also when this is inherited by `mmres_plugin::`, which would
+    # set our own scope.
+    _scope_="mmpretrain",
     type="ImageClassifier",
     backbone=dict(depth=50),
     neck=dict(type="GlobalAveragePooling"),

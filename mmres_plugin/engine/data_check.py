@@ -107,16 +107,22 @@ def dataset_paths(dataset: dict, scope: str | None) -> Iterator[tuple[str, Path,
             yield f"data_prefix.{name}".rstrip("."), root / folder, "folder"
 
 
+def dataset_class(kind: Any, scope: str | None) -> type | None:
+    """The class registered as ``kind``, which may be a class already, or None if there is none."""
+    if isinstance(kind, str):
+        scoped = DefaultScope.overwrite_default_scope(scope)
+        with scoped, DATASETS.switch_scope_and_registry(None) as own:
+            kind = own.get(kind)
+    return kind if inspect.isclass(kind) else None
+
+
 def class_names(kind: Any, scope: str | None) -> set[str]:
     """Names of the class registered as ``kind`` and of its parents.
 
     A class that can download its data counts ``'download'`` among them. Empty for an unknown name.
     """
-    if isinstance(kind, str):
-        scoped = DefaultScope.overwrite_default_scope(scope)
-        with scoped, DATASETS.switch_scope_and_registry(None) as own:
-            kind = own.get(kind)
-    if not inspect.isclass(kind):
+    kind = dataset_class(kind, scope)
+    if kind is None:
         return set()
     names = {parent.__name__ for parent in kind.__mro__}
     if "download" in inspect.signature(kind).parameters:

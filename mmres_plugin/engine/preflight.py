@@ -21,6 +21,7 @@ from .checkpoint_check import (
     pretrained_modules,
     read_checkpoint,
 )
+from .class_check import wrong_classes
 from .config_check import known_configs
 from .data_check import missing_data
 from .errors import UserError
@@ -60,6 +61,7 @@ def check(cfg: Config, task: str) -> None:
         *unknown_types(cfg, loops),
         *unknown_arguments(cfg, loops),
         *missing_data(cfg, loops),
+        *wrong_classes(cfg, loops),
     ]
     model = None
     with collecting(problems):
