@@ -124,7 +124,7 @@ def test_image_folders_without_names(home):
     message = said(home / "cls.py")
     where = "train_dataloader.dataset: " + str(home / "pets/train")
     assert f"{where} has 3 class folders (cat, dog, hare)" in message
-    assert "metainfo names none, so they are those of ImageNet" in message
+    assert "the classes are the 1000 of ImageNet: metainfo has none" in message
     assert "metainfo=dict(classes=['cat', 'dog', 'hare'])" in message
     assert "model.head.num_classes is 1000, must be 3" in message
     assert "val_evaluator.topk: there is no top-5 accuracy with 3 classes" in message

@@ -159,11 +159,11 @@ def folder_classes(dataset: dict, kind: type, folder: Path) -> Classes:
     classes = given or kind.METAINFO.get("classes") or names
     if len(classes) == len(names) and (set(classes) != set(names) or list(classes) == names):
         return Classes(len(names))  # other words for the folders' names are welcome
-    origin = "" if given else f"metainfo names none, so they are those of {kind.__name__}. "
+    own = listed(given) if given else f"the {len(classes)} of {kind.__name__}: metainfo has none"
     return Classes(
         len(names),
         problem=f"{folder} has {len(names)} class folders ({listed(names)}), which are labelled in "
-        f"this order; the classes are {listed(classes)}.\n{origin}"
+        f"this order; the classes are {own}.\n"
         f"If the folders are right, write: metainfo=dict(classes={quoted(names)})",
     )
 
