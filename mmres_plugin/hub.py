@@ -38,7 +38,7 @@ def register_models() -> None:
 
 def is_model(name: str) -> bool:
     """Whether ``name`` is a model that the plugin ships a classification config of."""
-    return any((ROOT / "configs").glob(f"*/{name}.py"))
+    return name.endswith("_in1k") and any((ROOT / "configs").glob(f"*/{name}.py"))
 
 
 def how_to_get(name: str, path: str) -> str:

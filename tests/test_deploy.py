@@ -223,16 +223,16 @@ def test_fold_checkpoint(tmp_path):
     model = randomise(MODELS.build(cfg.model)).eval()
     torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
 
-    run = fold_checkpoint(config, tmp_path / "trained.pth", tmp_path / "folded.pth")
+    run = fold_checkpoint(config, tmp_path / "trained.pth", tmp_path / "new/folded.pth")
     assert run.returncode == 0, run.stderr
     assert "folded 38 of 38 norms" in run.stdout
-    folded = load_folded(tmp_path / "folded.pth")
+    folded = load_folded(tmp_path / "new/folded.pth")
     x = images(2, 3, 64, 64).float()
     with torch.no_grad():
         torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
 
     # The config in the file is data. As the text of a config file it would be run.
-    content = torch.load(tmp_path / "folded.pth")
+    content = torch.load(tmp_path / "new/folded.pth")
     (mark,) = content["meta"]
     content["meta"][mark] = f"import os; os.mkdir({str(tmp_path / 'ran')!r}); model = None"
     torch.save(content, tmp_path / "hostile.pth")
@@ -240,7 +240,7 @@ def test_fold_checkpoint(tmp_path):
         load_folded(tmp_path / "hostile.pth")
     assert not (tmp_path / "ran").exists()
 
-    run = fold_checkpoint(config, tmp_path / "folded.pth", tmp_path / "again.pth")
+    run = fold_checkpoint(config, tmp_path / "new/folded.pth", tmp_path / "again.pth")
     assert run.returncode != 0
     assert "already folded" in run.stderr
     assert not (tmp_path / "again.pth").exists()

@@ -58,9 +58,10 @@ def test_onnx(name, tmp_path):
     ],
 )
 def test_torchscript(name, tmp_path):
-    model, path = exported(name), tmp_path / "model.pt"
+    model, path = exported(name), tmp_path / "new folder/model.pt"
     export_torchscript(model, path, (96, 64))
     assert verify(model, path, SIZES) < 1e-5
+    assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
 
 
 def test_verify_notices_other_weights(tmp_path):

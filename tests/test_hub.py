@@ -23,6 +23,11 @@ def test_names_of_mmpretrain_stay_theirs():
         assert ModelHub.get(name).weights.startswith("https://")
 
 
+def test_only_classifiers_are_models():
+    assert hub.is_model("iresnet50_8xb32_in1k")
+    assert not [name for name in ("fcos_iresnet50_1x", "in1k", "iresnet") if hub.is_model(name)]
+
+
 def test_registering_twice_changes_nothing():
     before = dict(ModelHub._models_dict)
     hub.register_models()

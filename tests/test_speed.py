@@ -65,6 +65,27 @@ def test_unknown_network(monkeypatch):
         build("iresnet5O")
 
 
+def test_networks_of_ones_own(monkeypatch, tmp_path):
+    """Any backbone that returns feature maps, and any function of a file."""
+    monkeypatch.syspath_prepend(TOOL.parent)
+    from networks import build
+
+    for settings in (
+        "type='MobileNetV2'",
+        "type='mmres_plugin.IResNet', depth=18, out_indices=(1,)",
+    ):
+        config = tmp_path / "mine.py"
+        config.write_text(
+            "default_scope = 'mmpretrain'\n"
+            f"model = dict(type='ImageClassifier', backbone=dict({settings}))\n"
+        )
+        with torch.no_grad():
+            assert build(str(config)).eval()(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
+    (tmp_path / "file.py").write_text("def network(): return 1\n")
+    with pytest.raises(UserError, match=r"has no 'netwrok'\. Did you mean 'network'"):
+        build(f"{tmp_path / 'file.py'}:netwrok")
+
+
 @pytest.mark.slow
 def test_every_mode(tmp_path):
     done = run("--networks", "edresnet50", "--task", "inference", "training", "--out", tmp_path)

@@ -221,8 +221,9 @@ def changed(**tensors) -> dict:
             r"2 of another shape: head.fc.weight \(file \(10, 2048\), model \(1000, 2048\)\)",
         ),
         (resnet50, "sreresnet51", 'Failed to find model "sreresnet51"'),
+        (resnet50, "in1k", 'Failed to find model "in1k"'),
     ],
-    ids=["depth", "family", "missing", "extra", "shape", "no model"],
+    ids=["depth", "family", "missing", "extra", "shape", "no model", "base config"],
 )
 def test_does_not_fit(tmp_path, content, model, message):
     torch.save(content(), tmp_path / "src.pth")
@@ -234,10 +235,35 @@ def test_does_not_fit(tmp_path, content, model, message):
 def test_fits_a_config_of_ones_own(tmp_path):
     """A detector's config: its backbone is compared, and the file may lack counters."""
     torch.save(caffe_resnet50(), tmp_path / "src.pth")
+    torch.save(resnet50(), tmp_path / "classifier.pth")  # with a head that detectors have not
     config = ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py"
-    convert_checkpoint(tmp_path / "src.pth", tmp_path / "dst.pth", model=str(config))
+    for name in ("src.pth", "classifier.pth"):
+        convert_checkpoint(tmp_path / name, tmp_path / "dst.pth", model=str(config))
     with pytest.raises(FileNotFoundError, match="no_such"):
         convert_checkpoint(tmp_path / "src.pth", tmp_path / "2.pth", model="no_such.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model = dict(", "cannot be read"),
+        ("neck = 1", "has no 'model'"),
+        ("model = dict(type='mmres_plugin.IResNet', depth=19)", "cannot be built: depth must be"),
+    ],
+)
+def test_broken_config(tmp_path, text, message):
+    torch.save(resnet50(), tmp_path / "src.pth")
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(
+            tmp_path / "src.pth", tmp_path / "dst.pth", model=str(tmp_path / "broken.py")
+        )
+
+
+def test_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(resnet50(), tmp_path / "src.pth")
+    convert_checkpoint("~/src.pth", tmp_path / "dst.pth")
 
 
 @pytest.mark.parametrize("name", ["dst.pt", "dst", "dst.pth.tar"])

@@ -17,11 +17,13 @@ from mmres_plugin.engine.command_line import (
 from mmres_plugin.engine.errors import UserError
 from mmres_plugin.engine.preflight import check
 
+OUT_SUFFIXES = {"pred": (".pkl", ".pickle"), "metrics": (".json", ".yaml", ".yml", ".pkl")}
+
 
 def parse_args():
     parser = Parser("Evaluate a classifier or a detector")
     parser.add_argument("checkpoint", help="checkpoint file")
-    parser.add_argument("--out", help="write the predictions to this .pkl file")
+    parser.add_argument("--out", help="write the predictions, or the metrics, to this file")
     parser.add_argument(
         "--out-item",
         choices=["metrics", "pred"],
@@ -87,8 +89,9 @@ def main() -> None:
     with user_errors():
         cfg = read_config(args, loops=("test",))
         cfg.load_from = args.checkpoint
-        if args.out and args.out_item == "pred" and not args.out.endswith((".pkl", ".pickle")):
-            raise UserError([f"--out {args.out}: predictions are written as .pkl"])
+        if args.out and not args.out.endswith(OUT_SUFFIXES[args.out_item]):
+            allowed = ", ".join(OUT_SUFFIXES[args.out_item])
+            raise UserError([f"--out {args.out}: --out-item {args.out_item} goes into {allowed}"])
         if args.show or args.show_dir:
             show_predictions(cfg, args)
         check(cfg, "test")

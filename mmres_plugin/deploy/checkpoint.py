@@ -10,6 +10,7 @@ from ..engine.checkpoint_check import fit_problem, read_checkpoint
 from ..engine.config_check import load_config
 from ..engine.errors import UserError
 from ..engine.preflight import build_model
+from ..weights.files import whole
 from .fold import FoldedNorm, fold_norms
 
 MARK = "mmres_plugin_folded"
@@ -56,7 +57,8 @@ def save_folded(config: str | Path, checkpoint: str | Path, out: str | Path) -> 
     cfg = load_config(str(config)).to_dict()
     # Containers of names and numbers, which open without running code, as a config file does not.
     cfg = {key: cfg[key] for key in NEEDED if key in cfg}
-    torch.save({"meta": {MARK: cfg}, "state_dict": folded.state_dict()}, out)
+    with whole(out) as half:
+        torch.save({"meta": {MARK: cfg}, "state_dict": folded.state_dict()}, half)
     return folded
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.errors import UserError
+from ..weights.files import whole
 from .fold import fold_norms
 
 TOLERANCE = 1e-4  # of the largest value of an output
@@ -88,15 +89,16 @@ def export_onnx(
         verbose=False,
     )
     program.model.metadata_props.update(exported.metadata())
-    program.save(path, external_data=False)
+    with whole(path) as half:
+        program.save(half, external_data=False)
 
 
 def export_torchscript(
     exported: Exported, path: str | Path, size: tuple[int, int] = (224, 224)
 ) -> None:
     """Write a TorchScript trace; arguments as in :func:`export_onnx`."""
-    with torch.no_grad():
-        torch.jit.trace(exported, torch.randn(2, 3, *size)).save(str(path))
+    with torch.no_grad(), whole(path) as half:
+        torch.jit.trace(exported, torch.randn(2, 3, *size)).save(str(half))
 
 
 def verify(exported: Exported, path: str | Path, sizes: list[tuple[int, int]]) -> float:

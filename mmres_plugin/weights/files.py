@@ -104,9 +104,7 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
         ValueError: For another ending.
     """
     path = checked_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as half:
         if path.suffix == ".pth":
             # An open file, since torch.save would write the name of a path into the file.
             with half.open("wb") as file:
@@ -114,6 +112,19 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
         else:
             tensors = {name: t.contiguous() for name, t in checkpoint["state_dict"].items()}
             _safetensors().save_file(tensors, half, {"meta": json.dumps(checkpoint["meta"])})
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` when all is written, or else is removed.
+
+    The folder is made if it is missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield half
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)

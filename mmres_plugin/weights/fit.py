@@ -11,15 +11,15 @@ from mmpretrain.apis.model import ModelHub, list_models
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..hub import ROOT
+from ..hub import ROOT, is_model
 from .shapes import Shapes, differences, shapes
 
 
 def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
     """Check names and shapes of ``state_dict`` against those of ``model``.
 
-    The parts that the state dict has (``backbone``, ``head``) are compared; the counters of
-    batch norms (``num_batches_tracked``) may be missing.
+    The parts that both have (``backbone``, ``head``) are compared: a detector has no use for a
+    classifier's head. The counters of batch norms (``num_batches_tracked``) may be missing.
 
     Args:
         state_dict: Tensors by MMPretrain's names.
@@ -27,8 +27,8 @@ def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
 
     Raises:
         FileNotFoundError: If ``model`` is the path of no file.
-        ValueError: If there is no such model, or names or shapes differ; the message says how,
-            and which models fit.
+        ValueError: If there is no such model, its config is broken, or names or shapes differ;
+            the message says how, and which models fit.
     """
     cfg = model_config(model)
     theirs = shapes(state_dict)
@@ -79,18 +79,35 @@ def model_config(model: str) -> Config:
 
     Raises:
         FileNotFoundError: If it is the path of no file.
-        ValueError: If it is the name of no model.
+        ValueError: If it is the name of no model, or the config cannot be read or has no model.
     """
-    shipped = list((ROOT / "configs").glob(f"*/{model}.py"))
-    if model.endswith(".py") or shipped:
-        return Config.fromfile(shipped[0] if shipped else model)
-    return ModelHub.get(model).config
+    if is_model(model):
+        return Config.fromfile(next((ROOT / "configs").glob(f"*/{model}.py")))
+    if not model.endswith(".py"):
+        return ModelHub.get(model).config
+    try:
+        cfg = Config.fromfile(model)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a config is a program
+        raise ValueError(f"the config {model} cannot be read: {error}") from error
+    if "model" not in cfg:
+        raise ValueError(f"the config {model} has no 'model'")
+    return cfg
 
 
 def model_shapes(cfg: Config) -> Shapes:
-    """Names and shapes of the tensors of the model in ``cfg``, which is built without memory."""
-    with _OnMeta(), DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmpretrain")):
-        return shapes(MODELS.build(cfg.model).state_dict())
+    """Names and shapes of the tensors of the model in ``cfg``, which is built without memory.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    scope = cfg.get("default_scope", "mmpretrain")
+    try:
+        with OnMeta(), DefaultScope.overwrite_default_scope(scope):
+            return shapes(MODELS.build(cfg.model).state_dict())
+    except Exception as error:  # constructors raise whatever they like
+        raise ValueError(f"the model of {cfg.filename} cannot be built: {error}") from error
 
 
 def stage_blocks(names: Mapping[str, object]) -> list[int]:
@@ -104,9 +121,14 @@ def stage_blocks(names: Mapping[str, object]) -> list[int]:
 
 
 def _differences(file: Shapes, model: Shapes) -> list[str]:
-    """Differences in the parts of the model that the file is about; the backbone always is."""
-    parts = {name.split(".")[0] for name in file} | {"backbone"}
-    return differences(file, {name: model[name] for name in model if name.split(".")[0] in parts})
+    """Differences in the parts that both have, and in any case in the backbone."""
+    parts = {name.split(".")[0] for name in file} & {name.split(".")[0] for name in model}
+    parts.add("backbone")
+    file, model = (
+        {name: table[name] for name in table if name.split(".")[0] in parts}
+        for table in (file, model)
+    )
+    return differences(file, model)
 
 
 @functools.cache
@@ -120,7 +142,7 @@ def _network(cfg: Config) -> str:
     return cfg.model.backbone.type.split(".")[-1]
 
 
-class _OnMeta(TorchFunctionMode):
+class OnMeta(TorchFunctionMode):
     """Parameters and buffers are made on the meta device, which takes neither time nor memory.
 
     ``torch.device('meta')`` would also take numbers that the constructors compute with.

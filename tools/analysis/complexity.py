@@ -22,23 +22,11 @@ from mmpretrain.apis.model import ModelHub
 from model_tables import model_configs, renew_files
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.overrides import TorchFunctionMode
 
 import mmres_plugin  # noqa: F401 (adds our names to the hub)
+from mmres_plugin.weights.fit import OnMeta
 
 IMAGENET_SIZE = (224, 224)
-
-
-class _MetaWeights(TorchFunctionMode):
-    """Makes new weights on the meta device.
-
-    Under `torch.device('meta')` every tensor would go there, also the drop-path rates whose values
-    the constructor of MMPretrain's ResNet reads.
-    """
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        on_meta = {"device": "meta"} if func in (torch.empty, torch.ones, torch.zeros) else {}
-        return func(*args, **{**(kwargs or {}), **on_meta})
 
 
 class Complexity(NamedTuple):
@@ -68,7 +56,7 @@ def count(
     """
     whole = config.model.type == "ImageClassifier" and not backbone_only
     cfg = config.model if whole else config.model.backbone
-    with _MetaWeights(), DefaultScope.overwrite_default_scope(config.default_scope):
+    with OnMeta(), DefaultScope.overwrite_default_scope(config.default_scope):
         model = MODELS.build(copy.deepcopy(cfg)).eval()
     macs = 0
 

@@ -58,14 +58,16 @@ def summary(values: list[float]) -> Times:
     return Times(median, low, high)
 
 
-def peak_memory(run: Run) -> float | None:
+def peak_memory(run: Run, device: torch.device) -> float | None:
     """MiB that one call takes above what is held before it, or None where that is unknown.
 
-    On a GPU it is what PyTorch's allocator counts, else the resident memory of the process, which
-    Linux tells.
+    Args:
+        run: The call.
+        device: Where it computes. Of a GPU it is what PyTorch's allocator counts, else the
+            resident memory of the process, which Linux tells.
     """
     gc.collect()
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

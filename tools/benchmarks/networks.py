@@ -26,12 +26,13 @@ class Classifier(nn.Module):
 
     Args:
         backbone: Returns a tuple of feature maps; the last one is classified.
+        channels: Channels of that one.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, channels: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.feat_dim, 1000)
+        self.head = nn.Linear(channels, 1000)
 
     def forward(self, images: Tensor) -> Tensor:
         """N×3×H×W to N×1000."""
@@ -64,8 +65,20 @@ class MMRecursive(MMResNet):
         return RunsTwice(**kwargs)
 
 
-def ours(name: str, depth: int = 50, **kwargs) -> Callable[[], nn.Module]:
-    return lambda: Classifier(getattr(models, name)(depth, **kwargs))
+def classifier(network: Callable[..., nn.Module], depth: int = 50, **kwargs) -> nn.Module:
+    backbone = network(depth, **kwargs)
+    return Classifier(backbone, backbone.feat_dim)
+
+
+def ours(name: str, **kwargs) -> Callable[[], nn.Module]:
+    return lambda: classifier(getattr(models, name), **kwargs)
+
+
+@torch.no_grad()
+def from_config(path: str) -> nn.Module:
+    backbone = load_model(path).backbone
+    *_, last = backbone(torch.zeros(1, 3, 64, 64))
+    return Classifier(backbone, last.shape[1])
 
 
 def torchvision(name: str) -> Callable[[], nn.Module]:
@@ -87,7 +100,7 @@ def timm(name: str) -> Callable[[], nn.Module]:
 
 
 def official_edresnet() -> nn.Module:
-    network = Classifier(models.EDResNet(50))
+    network = classifier(models.EDResNet)
     for module in network.modules():
         if isinstance(module, EncoderDecoder):
             module.__class__ = ProjectsTwice
@@ -109,9 +122,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "timm-resnet50": timm("resnet50"),
     "timm-seresnet50": timm("seresnet50"),
     "timm-seresnext50": timm("seresnext50_32x4d"),
-    "mmpretrain-resnet50": lambda: Classifier(MMResNet(50)),
-    "mmpretrain-seresnext50": lambda: Classifier(MMSEResNeXt(50, groups=32, width_per_group=4)),
-    "mmpretrain-sreresnet50": lambda: Classifier(MMRecursive(50)),
+    "mmpretrain-resnet50": lambda: classifier(MMResNet),
+    "mmpretrain-seresnext50": lambda: classifier(MMSEResNeXt, groups=32, width_per_group=4),
+    "mmpretrain-sreresnet50": lambda: classifier(MMRecursive),
     "official-edresnet50": official_edresnet,
 }
 
@@ -147,5 +160,11 @@ def build(name: str) -> nn.Module:
             ]
         )
     if function:
-        return getattr(import_file(path), function)()
-    return Classifier(load_model(path).backbone)
+        module = import_file(path)
+        if not hasattr(module, function):
+            names = [key for key, value in vars(module).items() if callable(value)]
+            raise UserError(
+                [f"--networks: {path} has no {function!r}.{did_you_mean(function, names)}"]
+            )
+        return getattr(module, function)()
+    return from_config(path)

@@ -88,7 +88,7 @@ def prepare(args: argparse.Namespace, images: torch.Tensor) -> tuple[dict, dict]
                 model = build(network).to(args.device).eval()
                 run = TASKS[task][mode](model, images)
                 run()
-                peaks[task, network, mode] = peak_memory(run)
+                peaks[task, network, mode] = peak_memory(run, images.device)
                 runs[task, network, mode] = run
     return runs, peaks
 
