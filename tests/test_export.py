@@ -13,6 +13,7 @@ from PIL import Image
 
 import mmres_plugin.models as families
 from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript, verify
+from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.engine.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +120,18 @@ def test_command_and_example(tmp_path):
         shares = model(normalised).softmax(1)[0]
     first = done.stdout.splitlines()[0]
     assert first == f"class {shares.argmax()}: {shares.max():.4f}"
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("file/model.pt", "cannot be written"), ("folder.pt", "is a folder")]
+)
+def test_output_is_checked_before_the_work(tmp_path, out, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(UserError, match=message):
+        prepare_output(tmp_path / out)
+    prepare_output(tmp_path / "new/model.pt")
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_command_names_what_is_wrong(tmp_path):

@@ -81,9 +81,42 @@ def test_networks_of_ones_own(monkeypatch, tmp_path):
         )
         with torch.no_grad():
             assert build(str(config)).eval()(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
-    (tmp_path / "file.py").write_text("def network(): return 1\n")
-    with pytest.raises(UserError, match=r"has no 'netwrok'\. Did you mean 'network'"):
-        build(f"{tmp_path / 'file.py'}:netwrok")
+    (tmp_path / "file.py").write_text("def network(): return 1\nnumber = 1\n")
+    for name in ("netwrok", "number"):
+        with pytest.raises(UserError, match=f"has no function '{name}'; it has network"):
+            build(f"{tmp_path / 'file.py'}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "has no model with a backbone"),
+        (
+            "model = dict(type='mmpretrain.ImageClassifier',"
+            " backbone=dict(type='mmpretrain.VisionTransformer', arch='deit-tiny'))",
+            r"must return a tuple of feature maps, N×C×H×W, got a last one of shape \(1, 192\)",
+        ),
+    ],
+    ids=["no model", "no maps"],
+)
+def test_config_that_cannot_be_measured(monkeypatch, tmp_path, text, message):
+    monkeypatch.syspath_prepend(TOOL.parent)
+    from networks import build
+
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        build(str(tmp_path / "mine.py"))
+
+
+def test_memory_is_that_of_the_device(monkeypatch):
+    """A GPU that nothing runs on has nothing to tell."""
+    monkeypatch.syspath_prepend(TOOL.parent)
+    from measure import peak_memory
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: pytest.fail("asked the GPU"))
+    peak = peak_memory(lambda: torch.ones(64, 2**18), torch.device("cpu"))
+    assert peak is None or peak > 60
 
 
 @pytest.mark.slow

@@ -132,6 +132,14 @@ def test_user_errors_are_one_message(tmp_path, coco):
     assert not (tmp_path / "work_dirs").exists()
 
 
+@pytest.mark.parametrize(("item", "allowed"), [("pred", ".pkl"), ("metrics", ".json, .yaml")])
+def test_output_is_refused_before_the_evaluation(tmp_path, item, allowed):
+    config = classifier_config(tmp_path / "cls.py", tmp_path)
+    args = ("test.py", config, "gone.pth", "--out", "x.txt", "--out-item", item)
+    log = run(*args, cwd=tmp_path, code=2)
+    assert f"--out x.txt: --out-item {item} goes into {allowed}" in log
+
+
 def test_wrong_command_lines(tmp_path):
     """Each word of a command that nothing knows is answered with what to write instead."""
     for args, answer in (

@@ -249,6 +249,7 @@ def test_fits_a_config_of_ones_own(tmp_path):
         ("model = dict(", "cannot be read"),
         ("neck = 1", "has no 'model'"),
         ("model = dict(type='mmres_plugin.IResNet', depth=19)", "cannot be built: depth must be"),
+        ("model = dict(type='mmres_plugin.IResNet', depth=18)", "the weights do not fit"),
     ],
 )
 def test_broken_config(tmp_path, text, message):
@@ -263,7 +264,11 @@ def test_broken_config(tmp_path, text, message):
 def test_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     torch.save(resnet50(), tmp_path / "src.pth")
-    convert_checkpoint("~/src.pth", tmp_path / "dst.pth")
+    monkeypatch.chdir(tmp_path)
+    convert_checkpoint("~/src.pth", "~/dst.pth")
+    path = publish_checkpoint("~/dst.pth", "~/out.pth")
+    assert {path, tmp_path / "dst.pth"} <= set(tmp_path.iterdir())
+    assert not (tmp_path / "~").exists()
 
 
 @pytest.mark.parametrize("name", ["dst.pt", "dst", "dst.pth.tar"])

@@ -140,10 +140,10 @@ def use_cpus(cfg: Config) -> None:
 
 
 def leave_process_group() -> None:
-    """Wait for the other processes and part from them, at the end of a run.
+    """Wait for the other processes and close their group, at the end of a run.
 
-    A process that ends while the others still evaluate may be aborted by its own threads of the
-    group, and the launcher then stops all.
+    A launcher stops all processes when one of them fails, and one that ends with its group open,
+    while the first still evaluates, may fail.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()

@@ -11,6 +11,7 @@ ResNet keeps its projection, and no block needs to know of it.
 
 import math
 
+import torch
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -122,10 +123,17 @@ class EncoderDecoder(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W of the block's input to N×channels×H'×W' of its output."""
         p = self.projection(x)
+        return p + self.path(p)
+
+    def path(self, p: Tensor) -> Tensor:
+        """``decoder(encoder(p))``, of the shape of p."""
+        decoded = self.decoder_conv(self.encoder(p))
         # With output padding 1 the decoder fills an even size. Its last row and column are cut
-        # off where p is odd, which is what output padding 0 computes, with no look at the parity.
-        decoded = self.decoder_conv(self.encoder(p))[..., : p.shape[-2], : p.shape[-1]]
-        return p + self.decoder_norm(decoded)
+        # off where p is odd, which is what output padding 0 computes. A graph for all sizes always
+        # cuts; else not where nothing is cut, since that costs two passes over the gradient.
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or decoded.shape != p.shape:
+            decoded = decoded[..., : p.shape[-2], : p.shape[-1]]
+        return self.decoder_norm(decoded)
 
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of both convolutions and of the norms that follow them, for folding."""

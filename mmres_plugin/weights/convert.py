@@ -130,7 +130,7 @@ def convert_checkpoint(
     meta = {
         "source": SOURCES[conversion.source].title,
         "source_file": Path(src).name,
-        "source_sha256": None if "://" in str(src) else sha256(Path(src).expanduser()),
+        "source_sha256": None if "://" in str(src) else sha256(src),
         "model": model,
         "mmres_plugin_version": __version__,
     }

@@ -132,7 +132,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 def checked_suffix(path: str | Path) -> Path:
     """``path``, if its ending is one that :func:`write_checkpoint` writes; else a ValueError."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix not in (".pth", ".safetensors"):
         raise ValueError(f"{path}: the name must end with .pth or .safetensors")
     return path
@@ -141,7 +141,7 @@ def checked_suffix(path: str | Path) -> Path:
 def sha256(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with Path(path).expanduser().open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

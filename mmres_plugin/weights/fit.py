@@ -139,7 +139,9 @@ def _shipped(name: str) -> tuple[str, Shapes]:
 
 
 def _network(cfg: Config) -> str:
-    return cfg.model.backbone.type.split(".")[-1]
+    """Class of the backbone; empty for a model without one."""
+    kind = cfg.model.get("backbone", {}).get("type", "")
+    return getattr(kind, "__name__", kind).split(".")[-1]
 
 
 class OnMeta(TorchFunctionMode):

@@ -16,8 +16,9 @@ from mmpretrain.models.backbones.resnet import ResLayer
 from torch import Tensor, nn
 
 from mmres_plugin import models
-from mmres_plugin.deploy import load_model
+from mmres_plugin.engine.config_check import load_config
 from mmres_plugin.engine.errors import UserError, did_you_mean
+from mmres_plugin.engine.preflight import build_model
 from mmres_plugin.models.shortcut import EncoderDecoder
 
 
@@ -43,9 +44,7 @@ class ProjectsTwice(EncoderDecoder):
     """The encoder-decoder as the official code runs it: the projection is computed twice."""
 
     def forward(self, x: Tensor) -> Tensor:
-        p, again = self.projection(x), self.projection(x)
-        decoded = self.decoder_conv(self.encoder(again))[..., : p.shape[-2], : p.shape[-1]]
-        return p + self.decoder_norm(decoded)
+        return self.projection(x) + self.path(self.projection(x))
 
 
 class RunsTwice(ResLayer):
@@ -76,9 +75,38 @@ def ours(name: str, **kwargs) -> Callable[[], nn.Module]:
 
 @torch.no_grad()
 def from_config(path: str) -> nn.Module:
-    backbone = load_model(path).backbone
-    *_, last = backbone(torch.zeros(1, 3, 64, 64))
+    backbone = getattr(build_model(load_config(path)), "backbone", None)
+    if backbone is None:
+        raise UserError([f"--networks: the config {path} has no model with a backbone."])
+    backbone.eval()  # MMPretrain's return nothing here
+    maps = backbone(torch.zeros(1, 3, 64, 64))
+    last = maps[-1] if isinstance(maps, tuple | list) else None
+    if getattr(last, "ndim", 0) != 4:
+        got = type(maps).__name__ if last is None else f"a last one of shape {tuple(last.shape)}"
+        raise UserError(
+            [
+                f"--networks: the backbone of {path} must return a tuple of feature maps, "
+                f"N×C×H×W, got {got}."
+            ]
+        )
     return Classifier(backbone, last.shape[1])
+
+
+def from_file(path: str, function: str) -> nn.Module:
+    module = import_file(path)
+    if not callable(getattr(module, function, None)):
+        known = [
+            name
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        ]
+        raise UserError(
+            [
+                f"--networks: {path} has no function {function!r}; it has "
+                f"{', '.join(known) or 'none'}.{did_you_mean(function, known)}"
+            ]
+        )
+    return getattr(module, function)()
 
 
 def torchvision(name: str) -> Callable[[], nn.Module]:
@@ -146,7 +174,7 @@ def build(name: str) -> nn.Module:
             taken), or ``file.py:function``, a function without arguments that returns a network.
 
     Raises:
-        UserError: If it is none of these.
+        UserError: If it is none of these, or the config's backbone returns no feature maps.
     """
     torch.manual_seed(0)
     path, _, function = name.partition(":")
@@ -159,12 +187,4 @@ def build(name: str) -> nn.Module:
                 + did_you_mean(name, NETWORKS)
             ]
         )
-    if function:
-        module = import_file(path)
-        if not hasattr(module, function):
-            names = [key for key, value in vars(module).items() if callable(value)]
-            raise UserError(
-                [f"--networks: {path} has no {function!r}.{did_you_mean(function, names)}"]
-            )
-        return getattr(module, function)()
-    return from_config(path)
+    return from_file(path, function) if function else from_config(path)

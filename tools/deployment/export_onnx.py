@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmres_plugin.deploy import load_model
 from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript, verify
+from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.engine.errors import UserError
 
@@ -40,6 +41,7 @@ def main() -> None:
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     exported = Exported(load_model(args.config, checkpoint), args.features)
     size = tuple(args.size)
+    prepare_output(args.out)
     if args.out.suffix == ".onnx":
         export_onnx(exported, args.out, size, args.opset)
     else:

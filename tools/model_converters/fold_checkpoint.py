@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmres_plugin.deploy import load_model, save_folded
 from mmres_plugin.deploy.checkpoint import count_folded
+from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.engine.command_line import user_errors
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     args = parse_args()
     with user_errors():
         model = load_model(args.config, args.checkpoint)
+        prepare_output(args.out)
         folded = save_folded(args.config, args.checkpoint, args.out)
     images = torch.rand(1, 3, *args.size)
     pairs = zip(model.extract_feat(images), folded.extract_feat(images), strict=True)

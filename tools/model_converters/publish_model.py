@@ -23,7 +23,7 @@ def main() -> None:
         path = publish_checkpoint(args.src, args.dst)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f"error: {error}")
-    sizes = [Path(name).stat().st_size / 1e6 for name in (args.src, path)]
+    sizes = [Path(name).expanduser().stat().st_size / 1e6 for name in (args.src, path)]
     print(f"wrote {path} ({sizes[1]:.1f} MB of {sizes[0]:.1f} MB)")
 
 

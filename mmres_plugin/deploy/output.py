@@ -1,0 +1,25 @@
+"""The file that a command writes in the end: whether it can is known before the work."""
+
+import tempfile
+from pathlib import Path
+
+from ..engine.errors import UserError
+
+
+def prepare_output(path: str | Path) -> None:
+    """Make the folder of ``path``, and see that a file can be written there.
+
+    Args:
+        path: The file to be written.
+
+    Raises:
+        UserError: If it is a folder, or nothing can be written in its own.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError([f"out: {path} is a folder, not a file to write"])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError([f"out: {path} cannot be written: {error}"]) from error
