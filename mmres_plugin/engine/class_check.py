@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
-from .data_check import dataset_class, dataset_paths, local
-from .type_check import as_list, datasets
+from .data_check import dataset_paths, local
+from .type_check import as_list, class_of, datasets, dicts
 
 # Larger files are not read: at 15 MB a second, the 450 MB of COCO's training set would hold up
 # each start of each process for half a minute. The validation set has the same classes.
@@ -56,7 +57,7 @@ def wrong_classes(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
                 numbers.setdefault((number, exact), []).append(place)
     for problem, places in problems.items():
         yield f"{', '.join(places)}: {problem}"
-    heads = list(head_outputs(cfg.get("model")))
+    heads = list(head_outputs(cfg.get("model") or {}))
     for (number, exact), places in numbers.items():
         wrong = [
             head for head, outputs in heads if outputs < number or (exact and outputs != number)
@@ -83,7 +84,7 @@ def wrong_topk(cfg: Config, loops: tuple[str, ...], classes: int) -> Iterator[st
 
 def dataset_classes(dataset: dict, scope: str | None) -> Classes:
     """What the config and the files say of the classes of one data set."""
-    kind = dataset_class(dataset.get("type"), scope)
+    kind = class_of(dataset.get("type"), DATASETS, scope)
     # Not the parents' names: a class with a format of its own has its own method.
     owners = (parent for parent in getattr(kind, "__mro__", ()) if "load_data_list" in vars(parent))
     reader = next((owner.__name__ for owner in owners), None)
@@ -178,19 +179,13 @@ def listed_classes(path: Path) -> Classes:
     return Classes(max(labels) + 1 if labels else None, exact=False)
 
 
-def head_outputs(model: Any, place: str = "model") -> Iterator[tuple[str, int]]:
+def head_outputs(model: Any) -> Iterator[tuple[str, int]]:
     """Place and ``num_classes`` of each head in a model's config that has this key."""
-    if isinstance(model, list | tuple):
-        for index, part in enumerate(model):
-            yield from head_outputs(part, f"{place}.{index}")
-    if not isinstance(model, dict):
-        return
-    owner = next(word for word in reversed(place.split(".")) if not word.isdigit())
-    if owner in HEADS and isinstance(model.get("num_classes"), int):
-        yield f"{place}.num_classes", model["num_classes"]
-    for key, part in model.items():
-        if key != "rpn_head":
-            yield from head_outputs(part, f"{place}.{key}")
+    for place, part in dicts(model, "model"):
+        words = [word for word in place.split(".") if not word.isdigit()]
+        named = words[-1] in HEADS and "rpn_head" not in words
+        if named and isinstance(part.get("num_classes"), int):
+            yield f"{place}.num_classes", part["num_classes"]
 
 
 def head_problem(

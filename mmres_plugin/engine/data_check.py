@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS
 
-from .type_check import as_list, datasets
+from .type_check import as_list, class_of, datasets
 
 COCO = """COCO 2017 belongs there like this (or a link: ln -s /path/to/coco {root}):
   {root}/annotations/instances_train2017.json, instances_val2017.json
@@ -107,21 +107,12 @@ def dataset_paths(dataset: dict, scope: str | None) -> Iterator[tuple[str, Path,
             yield f"data_prefix.{name}".rstrip("."), root / folder, "folder"
 
 
-def dataset_class(kind: Any, scope: str | None) -> type | None:
-    """The class registered as ``kind``, which may be a class already, or None if there is none."""
-    if isinstance(kind, str):
-        scoped = DefaultScope.overwrite_default_scope(scope)
-        with scoped, DATASETS.switch_scope_and_registry(None) as own:
-            kind = own.get(kind)
-    return kind if inspect.isclass(kind) else None
-
-
 def class_names(kind: Any, scope: str | None) -> set[str]:
     """Names of the class registered as ``kind`` and of its parents.
 
     A class that can download its data counts ``'download'`` among them. Empty for an unknown name.
     """
-    kind = dataset_class(kind, scope)
+    kind = class_of(kind, DATASETS, scope)
     if kind is None:
         return set()
     names = {parent.__name__ for parent in kind.__mro__}

@@ -171,11 +171,11 @@ def latest_checkpoint(work_dir: Path) -> str | None:
     """
     latest = find_latest_checkpoint(work_dir) if work_dir.is_dir() else None
     if not latest and any(work_dir.glob("*.pth")):
+        note = work_dir / "last_checkpoint"
         raise UserError(
             [
-                f"--resume: {work_dir / 'last_checkpoint'} does not say which checkpoint is the "
-                f"newest.{beside(work_dir / 'last_checkpoint')} Name one: --resume "
-                f"{work_dir}/NAME.pth. To start anew, choose another --work-dir."
+                f"--resume: {note} does not say which checkpoint is the newest.{beside(note)} "
+                f"Name one: --resume {work_dir}/NAME.pth. To start anew, choose another --work-dir."
             ]
         )
     return latest or None

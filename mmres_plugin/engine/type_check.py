@@ -50,7 +50,8 @@ def unknown_arguments(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
         known = {*parameters(DataLoader), "num_batch_per_epoch"}
         yield from not_in(known, loader, f"{loop}_dataloader", "DataLoader")
     for place, node, where in typed_places(cfg, loops):
-        cls = class_of(node, where, cfg.get("default_scope"))
+        kind = node.get("type") if isinstance(node, dict) else None
+        cls = class_of(kind, where, cfg.get("default_scope"))
         if cls is None:
             continue
         known = parameters(cls)
@@ -71,7 +72,7 @@ def refused_argument(model: Any, scope: str | None, error: str) -> Iterator[str]
     """
     found = re.search(r"unexpected keyword argument '(\w+)'", error)
     for place, node in dicts(model, "model") if found else ():
-        cls = class_of(node, registry.MODELS, scope)
+        cls = class_of(node.get("type"), registry.MODELS, scope)
         if cls is not None and found[1] in node:
             known = {name for base in cls.__mro__ for name in parameters(base)}
             yield from not_in(known, {found[1]: None}, place, cls.__name__)
@@ -89,9 +90,8 @@ def parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(function).parameters
 
 
-def class_of(node: Any, where: Registry, scope: str | None) -> type | None:
-    """The class that ``node`` names by ``type``; None if it names none that is known."""
-    kind = node.get("type") if isinstance(node, dict) else None
+def class_of(kind: Any, where: Registry, scope: str | None) -> type | None:
+    """The class registered as ``kind``, which may be a class already, or None if there is none."""
     if isinstance(kind, str):
         with (
             DefaultScope.overwrite_default_scope(scope),
