@@ -3,11 +3,14 @@
 import copy
 import pickle
 import warnings
+from itertools import accumulate
+from operator import mul
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import set_random_seed
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
@@ -49,12 +52,9 @@ def loss_of(features):
 
 
 def strides_of(model):
-    stride = model.total_stride
-    strides = []
-    for s in reversed(model.strides):
-        strides.insert(0, stride)
-        stride //= s
-    return strides
+    """Pixels of the image per pixel of each stage."""
+    stem = 2 if isinstance(model.maxpool, nn.Identity) else 4
+    return [stem * factor for factor in accumulate(model.strides, mul)]
 
 
 SMALL = {name: build(name).eval() for name in BACKBONES}
@@ -87,7 +87,7 @@ def test_odd_and_detection_sizes(name, size):
 def test_output_stride(name, tail, dilations, stride):
     strides = (*SMALL[name].strides[:2], *tail)
     model = build(name, strides=strides, dilations=dilations).eval()
-    assert model.total_stride == stride
+    assert strides_of(model)[-1] == stride
     with torch.no_grad():
         assert model(torch.rand(1, 3, 65, 97))[-1].shape[-2:] == (
             -(-65 // stride),
@@ -163,6 +163,31 @@ def test_checkpointed_statistics_of_other_norms(norm_cfg):
         loss_of(model.train()(torch.rand(2, 3, 96, 96))).backward()
         states.append(model.state_dict())
     assert all(t.equal(states[1][n]) for n, t in states[0].items())
+
+
+def test_symbolic_trace(name):
+    """As tools on torch.fx do; one graph serves all sizes."""
+    model = SMALL[name]
+    traced = torch.fx.symbolic_trace(model)
+    for size in ((64, 64), (65, 97)):
+        x = torch.rand(1, 3, *size)
+        with torch.no_grad():
+            for ours, theirs in zip(traced(x), model(x), strict=True):
+                assert ours.equal(theirs)
+
+
+@pytest.mark.parametrize("name", ["SReResNetV1d", "SReSEResNeXt"])
+def test_efficient_norms_of_mmengine(name):
+    """``efficient_conv_bn_eval``, which is for networks whose norms all follow convolutions."""
+    model = randomise_norms(build(name, norm_eval=True)).train()
+    x = torch.rand(2, 3, 65, 97)
+    expected = model(x)
+    turn_on_efficient_conv_bn_eval(nn.ModuleDict({"backbone": model}), "backbone")
+    features = model(x)
+    for ours, theirs in zip(features, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
+    loss_of(features).backward()
+    assert all(p.grad is not None for p in model.parameters())
 
 
 def test_drop_path_drops(name):

@@ -148,9 +148,11 @@ def test_nothing_to_repeat_is_an_error():
         ({"dilations": (1, 1)}, "dilations"),
         ({"dilations": 0}, "dilations must be a whole number from 1, got 0"),
         ({"groups": 0}, "groups must be a whole number from 1, got 0"),
+        ({"groups": (32, 32, 32, 32)}, "groups must be a whole number"),
         ({"groups": 3}, "groups must divide the 64 channels .*got 3"),
         ({"width_per_group": 0}, "width_per_group must be a whole number from 1, got 0"),
         ({"se_ratio": 1 / 16}, "se_ratio must be a whole number from 1, got 0.0625"),
+        ({"se_ratio": (16,)}, r"se_ratio must be a whole number from 1, got \(16,\)"),
         ({"drop_path_rate": 1.0}, "drop_path_rate must be from 0 to below 1, got 1.0"),
         ({"plugins": {"cfg": {"type": "ContextBlock"}}}, "plugins must be a list of dicts"),
         ({"plugins": [{"position": "after_conv3"}]}, "a plugin must be dict"),
@@ -180,11 +182,6 @@ def test_one_pool_a_shortcut():
     with pytest.raises(ValueError, match="avg_down=True needs max_pool_shortcut=False"):
         IResNet(50, avg_down=True)
     IResNet(50, avg_down=True, max_pool_shortcut=False)
-
-
-def test_images_of_other_channels():
-    with pytest.raises(ValueError, match=r"have 1 channels.*in_channels=3"):
-        SReResNet(18)(torch.rand(1, 1, 64, 64))
 
 
 @pytest.mark.parametrize("network", [SReResNet, IResNet])

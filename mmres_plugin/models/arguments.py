@@ -20,22 +20,28 @@ def check(name: str, value: object, fits: bool, allowed: str) -> None:
 
 
 def check_number(name: str, value: object, least: int) -> None:
-    """Raise ValueError unless ``value`` is an integer, or a sequence of them, from ``least``."""
-    numbers = value if isinstance(value, (tuple, list)) else [value]
-    fits = all(isinstance(number, int) and number >= least for number in numbers)
-    check(name, value, fits, f"a whole number from {least}")
+    """Raise ValueError unless ``value`` is an integer from ``least``."""
+    check(name, value, isinstance(value, int) and value >= least, f"a whole number from {least}")
 
 
-def per_stage(name: str, value: object, num_stages: int) -> tuple:
+def per_stage(name: str, value: object, num_stages: int, least: int | None = None) -> tuple:
     """One value a stage: ``value`` for each if it is a single one.
 
+    Args:
+        name: The argument.
+        value: What was given.
+        num_stages: Length of what is returned.
+        least: The values must be integers from here; None allows any.
+
     Raises:
-        ValueError: If it is a sequence of another length.
+        ValueError: If it is a sequence of another length, or has other values.
     """
-    if not isinstance(value, (tuple, list)):
-        return (value,) * num_stages
-    check(name, value, len(value) == num_stages, f"one value, or {num_stages} (num_stages)")
-    return tuple(value)
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * num_stages
+    check(name, value, len(values) == num_stages, f"one value, or {num_stages} (num_stages)")
+    if least is not None:
+        fits = all(isinstance(number, int) and number >= least for number in values)
+        check(name, value, fits, f"a whole number from {least}")
+    return values
 
 
 def depth_per_stage(depth: object, num_stages: int) -> int | tuple[int, ...]:
@@ -48,5 +54,4 @@ def depth_per_stage(depth: object, num_stages: int) -> int | tuple[int, ...]:
         return depth
     fits = isinstance(depth, Sequence) and len(depth) == num_stages and not isinstance(depth, str)
     check("depth", depth, fits, f"a number, or {num_stages} numbers of blocks (num_stages)")
-    check_number("depth", depth, 1)
-    return tuple(depth)
+    return per_stage("depth", list(depth), num_stages, least=1)

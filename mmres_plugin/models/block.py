@@ -15,12 +15,7 @@ State-dict keys are those of ResNet: ``conv1``, ``bn1`` …, ``downsample``, ``s
 from typing import ClassVar, NamedTuple
 
 import torch
-from mmcv.cnn import (
-    build_activation_layer,
-    build_conv_layer,
-    build_norm_layer,
-    build_plugin_layer,
-)
+from mmcv.cnn import build_conv_layer, build_norm_layer, build_plugin_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import constant_init
@@ -78,12 +73,10 @@ class ResidualBlock(BaseModule):
         with_cp: Recompute the block's activations in backward instead of keeping them.
         conv_cfg: MMCV config of the convolutions; None is ``nn.Conv2d``.
         norm_cfg: MMCV config of the norms.
-        act_cfg: MMCV config of the activations.
         dcn: MMCV config of a deformable convolution in place of the 3×3, as in MMDetection.
             With ``fallback_on_stride=True`` every block that strides keeps its plain convolution
             (MMDetection applies it to the first block of the network alone).
         plugins: ``dict(cfg=…, position='after_convK')``, built by MMCV, as in MMDetection.
-        init_cfg: MMEngine initialisation config.
 
     Raises:
         ValueError: For ``groups`` or ``dcn`` on a block that has no place for them, for groups
@@ -109,18 +102,15 @@ class ResidualBlock(BaseModule):
         with_cp: bool = False,
         conv_cfg: dict | None = None,
         norm_cfg: dict = {"type": "BN"},
-        act_cfg: dict = {"type": "ReLU", "inplace": True},
         dcn: dict | None = None,
         plugins: list[dict] | None = None,
-        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.stride = stride
         self.with_cp = with_cp
         self.norm_cfg = norm_cfg
-        self.act_cfg = act_cfg
 
         rows = self.conv_rows(in_channels, mid_channels, out_channels, stride, dilation, groups)
         if style == "caffe":
@@ -137,7 +127,7 @@ class ResidualBlock(BaseModule):
                 self.norm_names.append(name)
             else:
                 self.norm_names.append(None)
-        self.relu = build_activation_layer(act_cfg)
+        self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.se_layer = None if se_ratio is None else SELayer(out_channels, se_ratio)
         self.plugin_names = self._build_plugins(plugins or [], rows)
@@ -253,7 +243,7 @@ class ResidualBlock(BaseModule):
         """
         build = {
             "norm": lambda: build_norm_layer(self.norm_cfg, channels)[1],
-            "act": lambda: build_activation_layer(self.act_cfg),
+            "act": lambda: nn.ReLU(inplace=True),
         }
         layers = [build[kind]() for kind in kinds]
         return nn.Sequential(*layers) if layers else None

@@ -7,12 +7,10 @@ of its own. Every idea of the plugin is an argument here, so any of them combine
 classes only name the combinations that were published.
 """
 
-import math
 from collections.abc import Sequence
 
-import torch
 from mmpretrain.models.backbones import ResNet as _ResNet
-from torch import Tensor, nn
+from torch import nn
 
 from ..weights.pretrained import is_pretrained, load_pretrained
 from .arguments import check, check_number, depth_per_stage, per_stage
@@ -41,6 +39,9 @@ INIT_CFG = [
 
 class ResNet(_ResNet):
     """ResNet whose stages, branches and shortcuts can be varied independently.
+
+    It maps images, N×in_channels×H×W, to a tuple of the features of the stages in ``out_indices``,
+    each N×C×⌈H/s⌉×⌈W/s⌉, s the stride up to that stage.
 
     Arguments not listed here are those of :class:`mmpretrain.models.ResNet` (``in_channels``,
     ``stem_channels``, ``deep_stem``, ``avg_down``, ``conv_cfg`` …), and so
@@ -92,7 +93,6 @@ class ResNet(_ResNet):
         se_ratio: int | None = None,
         encoder_decoder: dict | None = None,
         recursions: int | Sequence[int] = 0,
-        in_channels: int = 3,
         base_channels: int = 64,
         num_stages: int = 4,
         strides: int | Sequence[int] | None = None,
@@ -125,9 +125,6 @@ class ResNet(_ResNet):
         check("frozen_stages", frozen_stages, fits, f"a number from -1 to {num_stages}")
         check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "from 0 to below 1")
         check_number("groups", groups, 1)
-        check_number("strides", strides, 1)
-        check_number("dilations", dilations, 1)
-        check_number("recursions", recursions, 0)
         if width_per_group is not None:
             check_number("width_per_group", width_per_group, 1)
         if se_ratio is not None:
@@ -136,12 +133,11 @@ class ResNet(_ResNet):
         check("init_cfg", init_cfg, fits, "a dict, or a list of dicts")
         fits = plugins is None or isinstance(plugins, (tuple, list))
         check("plugins", plugins, fits, "a list of dicts")
-        self.in_channels = in_channels
         self.groups = groups
         self.width_per_group = width_per_group
         self.se_ratio = se_ratio
         self.encoder_decoder = encoder_decoder
-        self.recursions = per_stage("recursions", recursions, num_stages)
+        self.recursions = per_stage("recursions", recursions, num_stages, least=0)
         self.stage_with_cp = per_stage("with_cp", with_cp, num_stages)
         self.dcn = dcn
         self.stage_with_dcn = per_stage("stage_with_dcn", stage_with_dcn, num_stages)
@@ -150,11 +146,10 @@ class ResNet(_ResNet):
         self.plugins = plugins or []
         super().__init__(
             depth,
-            in_channels=in_channels,
             base_channels=base_channels,
             num_stages=num_stages,
-            strides=per_stage("strides", strides, num_stages),
-            dilations=per_stage("dilations", dilations, num_stages),
+            strides=per_stage("strides", strides, num_stages, least=1),
+            dilations=per_stage("dilations", dilations, num_stages, least=1),
             out_indices=out_indices,
             style=style,
             frozen_stages=frozen_stages,
@@ -270,34 +265,12 @@ class ResNet(_ResNet):
         for cfg in pretrained:
             load_pretrained(self, **{key: cfg[key] for key in cfg if key != "type"})
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Features of the stages in ``out_indices``.
-
-        Args:
-            x: Images, N×in_channels×H×W.
-
-        Raises:
-            ValueError: If x has other channels.
-        """
-        if not torch.jit.is_tracing() and x.shape[-3] != self.in_channels:
-            raise ValueError(
-                f"the images have {x.shape[-3]} channels (input of shape {tuple(x.shape)}), but "
-                f"the backbone was built with in_channels={self.in_channels}"
-            )
-        return super().forward(x)
-
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of the stem's convolution and of its norm, for folding.
 
         A deep stem is made of MMCV's ``ConvModule``, which knows its own.
         """
         return [] if self.deep_stem else [("conv1", self.norm1_name)]
-
-    @property
-    def total_stride(self) -> int:
-        """Pixels of the image per pixel of the last stage."""
-        stem = 2 if isinstance(self.maxpool, nn.Identity) else 4
-        return stem * math.prod(self.strides)
 
     def train(self, mode: bool = True) -> "ResNet":
         """Set the mode; frozen stages, and all norms with ``norm_eval``, stay in evaluation."""

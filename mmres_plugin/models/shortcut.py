@@ -12,7 +12,8 @@ ResNet keeps its projection, and no block needs to know of it.
 import math
 
 import torch
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+import torch.fx
+from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -66,6 +67,18 @@ class Projection(nn.Sequential):
         return [(names[-2], names[-1])] if len(names) > 1 else []
 
 
+@torch.fx.wrap
+def cut(x: Tensor, like: Tensor) -> Tensor:
+    """The rows and columns of x that ``like`` has, both N×C×H×W.
+
+    A graph for all sizes always cuts; else nothing is done where nothing is to be cut, since a cut
+    costs two passes over the gradient. For ``torch.fx`` it is one step, whatever the sizes.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.shape != like.shape:
+        return x[..., : like.shape[-2], : like.shape[-1]]
+    return x
+
+
 class EncoderDecoder(BaseModule):
     """``p + decoder(encoder(p))``, p the projected shortcut.
 
@@ -83,7 +96,6 @@ class EncoderDecoder(BaseModule):
         groups: Groups of both convolutions.
         conv_cfg: MMCV config of the encoder's convolution.
         norm_cfg: MMCV config of the norms.
-        act_cfg: MMCV config of the activation.
 
     Raises:
         ValueError: If the channels of p or of the code cannot be split into ``groups``.
@@ -97,7 +109,6 @@ class EncoderDecoder(BaseModule):
         groups: int = 32,
         conv_cfg: dict | None = None,
         norm_cfg: dict = {"type": "BN"},
-        act_cfg: dict = {"type": "ReLU", "inplace": True},
     ) -> None:
         super().__init__()
         code = int(channels * ratio)
@@ -113,7 +124,7 @@ class EncoderDecoder(BaseModule):
                 conv_cfg, channels, code, 3, stride=2, padding=1, groups=groups, bias=False
             ),
             build_norm_layer(norm_cfg, code)[1],
-            build_activation_layer(act_cfg),
+            nn.ReLU(inplace=True),
         )
         self.decoder_conv = nn.ConvTranspose2d(
             code, channels, 3, stride=2, padding=1, output_padding=1, groups=groups, bias=False
@@ -127,13 +138,9 @@ class EncoderDecoder(BaseModule):
 
     def path(self, p: Tensor) -> Tensor:
         """``decoder(encoder(p))``, of the shape of p."""
-        decoded = self.decoder_conv(self.encoder(p))
         # With output padding 1 the decoder fills an even size. Its last row and column are cut
-        # off where p is odd, which is what output padding 0 computes. A graph for all sizes always
-        # cuts; else not where nothing is cut, since that costs two passes over the gradient.
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or decoded.shape != p.shape:
-            decoded = decoded[..., : p.shape[-2], : p.shape[-1]]
-        return self.decoder_norm(decoded)
+        # off where p is odd, which is what output padding 0 computes.
+        return self.decoder_norm(cut(self.decoder_conv(self.encoder(p)), p))
 
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of both convolutions and of the norms that follow them, for folding."""
