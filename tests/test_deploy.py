@@ -160,8 +160,7 @@ def test_convolution_shared_by_several_norms_is_left_alone():
 )
 def test_what_cannot_fold_stays(kwargs):
     torch.manual_seed(0)
-    model = families.ResNet if hasattr(families, "ResNet") else families.SEResNet
-    model = model(depth=DEPTH, **kwargs).double().eval()
+    model = families.SEResNet(depth=DEPTH, **kwargs).double().eval()
     folded = fold_norms(model)
     assert_same(model, folded, images(1, 3, 64, 64))
     assert folded.state_dict().keys() == model.state_dict().keys()
@@ -243,4 +242,10 @@ def test_fold_checkpoint(tmp_path):
     run = fold_checkpoint(config, tmp_path / "new/folded.pth", tmp_path / "again.pth")
     assert run.returncode != 0
     assert "already folded" in run.stderr
+
+    state = {name: 1e30 * value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "diverged.pth")
+    run = fold_checkpoint(config, tmp_path / "diverged.pth", tmp_path / "again.pth")
+    assert run.returncode != 0
+    assert "nothing is written: the features of the folded model differ by nan" in run.stderr
     assert not (tmp_path / "again.pth").exists()

@@ -24,8 +24,10 @@ EXAMPLE = ROOT / "tools/deployment/ort_example.py"
 
 
 def exported(name: str) -> Exported:
+    """Of a network that was trained with checkpointing, which is of no use in the file."""
     torch.manual_seed(0)
-    return Exported(getattr(families, name)(depth=DEPTH, out_indices=(0, 1, 2, 3)).eval())
+    network = getattr(families, name)(depth=DEPTH, out_indices=(0, 1, 2, 3), with_cp=True)
+    return Exported(network.eval())
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_onnx(name, tmp_path):
     assert verify(model, path, SIZES) < 1e-5
     graph = onnx.load(path)
     onnx.checker.check_model(graph, full_check=True)
-    assert graph.opset_import[0].version >= 17
+    assert graph.opset_import[0].version == 18
     dims = graph.graph.input[0].type.tensor_type.shape.dim
     assert [bool(dim.dim_param) for dim in dims] == [True, False, True, True]
     assert "BatchNormalization" not in {node.op_type for node in graph.graph.node} or (
@@ -65,13 +67,28 @@ def test_torchscript(name, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
 
 
+def test_stages_are_named_in_their_order():
+    model = Exported(families.SReResNet(18, out_indices=(3, 1, 3)).eval())
+    assert model.output_names == ["stage2", "stage4"]
+    assert [map.shape[1] for map in model(torch.rand(1, 3, 64, 64))] == [128, 512]
+
+
+def test_metadata_without_a_mean():
+    """The order of the channels is told even where nothing is subtracted."""
+    model = torch.nn.Module()
+    model.backbone = families.SReResNet(18)
+    model.data_preprocessor = MODELS.build(dict(type="mmdet.DetDataPreprocessor"))
+    assert Exported(model, features=True).metadata() == {"channels": "BGR"}
+
+
 def test_verify_notices_other_weights(tmp_path):
     model, path = exported("SEResNet"), tmp_path / "model.pt"
     export_torchscript(model, path, (96, 64))
-    with torch.no_grad():
-        model.model.conv1.weight.mul_(1.01)
-    with pytest.raises(RuntimeError, match="differs from the model by"):
-        verify(model, path, SIZES)
+    for factor in (1.01, float("nan")):
+        with torch.no_grad():
+            model.model.conv1.weight.mul_(factor)
+        with pytest.raises(RuntimeError, match="differs from the model by"):
+            verify(model, path, SIZES)
 
 
 def test_a_detector_is_exported_by_its_features():

@@ -39,27 +39,19 @@ def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.M
     return model
 
 
-def save_folded(config: str | Path, checkpoint: str | Path, out: str | Path) -> nn.Module:
-    """Fold a trained model and write it, with its config, to one file for :func:`load_folded`.
+def save_folded(folded: nn.Module, config: str | Path, out: str | Path) -> None:
+    """Write a folded model with its config to one file for :func:`load_folded`.
 
     Args:
+        folded: What :func:`~mmres_plugin.deploy.fold.fold_norms` has made of the model.
         config: The config file that the model was trained with.
-        checkpoint: Its trained weights.
         out: The file to write.
-
-    Returns:
-        The folded model.
-
-    Raises:
-        UserError: As in :func:`load_model`.
     """
-    folded = fold_norms(load_model(config, checkpoint))
     cfg = load_config(str(config)).to_dict()
     # Containers of names and numbers, which open without running code, as a config file does not.
     cfg = {key: cfg[key] for key in NEEDED if key in cfg}
     with whole(out) as half:
         torch.save({"meta": {MARK: cfg}, "state_dict": folded.state_dict()}, half)
-    return folded
 
 
 def load_folded(path: str | Path) -> nn.Module:

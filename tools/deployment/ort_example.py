@@ -11,7 +11,9 @@ from PIL import Image
 
 
 def load_image(path: str, size: int, metadata: dict[str, str]) -> np.ndarray:
-    """The image as the network sees it: 1×3×size×size, the centre of it, normalised.
+    """The image for the network: 1×3×size×size, the centre of it, normalised.
+
+    Resized by Pillow; the configs resize with OpenCV, whose pixels differ a little.
 
     Args:
         path: The image file.
@@ -20,7 +22,8 @@ def load_image(path: str, size: int, metadata: dict[str, str]) -> np.ndarray:
     """
     image = Image.open(path).convert("RGB")
     scale = size * 256 / 224 / min(image.size)
-    image = image.resize([max(size, round(side * scale)) for side in image.size])
+    sides = [max(size, round(side * scale)) for side in image.size]
+    image = image.resize(sides, Image.Resampling.BILINEAR)
     left, top = ((side - size) // 2 for side in image.size)
     pixels = np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.float32)
     if metadata.get("channels") == "BGR":
