@@ -6,13 +6,18 @@ The quick tests compile with ``aot_eager``, which captures graphs and gradients 
 but generates no code; what Inductor makes of them is tested among the slow ones.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from tiny_configs import classifier_config, detector_config
 from tiny_data import make_coco, make_imagenet
+from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._dynamo.utils import counters
+from torch._inductor import config as inductor_config
 
 import mmres_plugin.engine.channels_last  # noqa: F401  registers its hook
 import mmres_plugin.models as families
@@ -132,3 +137,17 @@ def test_channels_last_switch_of_the_runner(tmp_path):
     )
     runner.train()
     assert formats and all(formats)
+
+
+@pytest.mark.slow
+def test_the_documented_way_packs_the_weights():
+    """What stands in the documentation, word for word."""
+    text = (Path(__file__).parents[1] / "docs/deployment.md").read_text()
+    code = text.partition("## Compile\n\n```python\n")[2].partition("```")[0]
+    counters.clear()
+    known = dict(torch=torch, fold_norms=fold_norms, images=torch.rand(1, 3, 64, 64))
+    with inductor_config.patch(freezing=False):  # restores what the snippet sets
+        exec(code, {**known, "model": backbone("EDSEResNeXt")})
+    layers = fold_norms(backbone("EDSEResNeXt")).modules()
+    convolutions = sum(isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) for m in layers)
+    assert counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"] == convolutions

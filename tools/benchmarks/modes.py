@@ -12,12 +12,19 @@ from pathlib import Path
 import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmres_plugin.deploy import fold_norms
 from mmres_plugin.deploy.export import Exported, export_onnx
+from mmres_plugin.engine.errors import UserError
 
 Run = Callable[[], object]
+
+# The networks of one class share one forward, for which Dynamo keeps 8 compiled versions, as many
+# as one network should ever need. Here each network and mode has one of its own.
+torch._dynamo.config.recompile_limit = 1000
 
 
 def eager(network: nn.Module, images: Tensor) -> Run:
@@ -41,16 +48,22 @@ def bf16(network: nn.Module, images: Tensor) -> Run:
     return folded(network.bfloat16(), images.bfloat16())
 
 
-def compiled(network: nn.Module, images: Tensor, **options) -> Run:
+def compiled(network: nn.Module, images: Tensor, freezing: bool = False) -> Run:
     layout = torch.channels_last
     network = fold(network).to(memory_format=layout)
     images = images.contiguous(memory_format=layout)
+    options = {"freezing": freezing}
     compiled_network = torch.compile(network, fullgraph=True, options=options)
 
-    @torch.no_grad()  # Inductor freezes weights only where no gradients are recorded
+    @torch.no_grad()  # weights are frozen only where no gradients are recorded
     def run():
         return compiled_network(images)
 
+    # The option keeps frozen code apart from what is compiled of other networks of the same class.
+    # Alone it freezes nothing: Dynamo runs before it holds, and has to keep the weights in the
+    # graph.
+    with inductor_config.patch(freezing=freezing):
+        run()
     return run
 
 
@@ -95,10 +108,32 @@ def openvino_bf16(network: nn.Module, images: Tensor) -> Run:
 
 
 def fold(network: nn.Module) -> nn.Module:
-    """Our own folding; for networks of other libraries, all of ResNet's order, MMCV's."""
+    """Our own folding; for networks of other libraries, which must be of ResNet's order, MMCV's.
+
+    Raises:
+        UserError: If MMCV's has changed what the network computes.
+    """
     if any(hasattr(module, "conv_norm_pairs") for module in network.modules()):
         return fold_norms(network)
-    return fuse_conv_bn(network.eval())
+    network = network.eval()
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):  # a fresh norm does nothing, and nobody would miss it
+            nn.init.uniform_(module.running_mean, -1, 1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    weight = next(network.parameters())
+    images = torch.randn(2, 3, 64, 64, device=weight.device, dtype=weight.dtype)
+    with torch.no_grad():
+        before = network(images)
+        network = fuse_conv_bn(network)
+        difference = (network(images) - before).abs().max() / before.abs().max()
+    if not difference < 0.1:  # rounding is all that may differ, in bfloat16 too
+        raise UserError(
+            [
+                f"MMCV's folding changes the outputs of this {type(network).__name__} by "
+                f"{difference:.0%}: measure it with --modes eager channels_last"
+            ]
+        )
+    return network
 
 
 def onnx_file(network: nn.Module, images: Tensor, folder: str) -> str:
@@ -158,6 +193,11 @@ def impossible(mode: str, device: str) -> str | None:
     if mode in PACKAGES and find_spec(PACKAGES[mode]) is None:
         return "not installed"
     if device == "cuda":
+        if mode == "onnxruntime":
+            import onnxruntime
+
+            if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+                return "this ONNX Runtime is for the CPU"
         return "CPU only" if mode in CPU_ONLY else None
     # PyTorch would emulate it, ten times slower than float32, and Inductor would refuse.
     if "bf16" in mode and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -41,6 +41,27 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def summary(rows: Sequence[Row]) -> str:
+    """A Markdown table for each task: networks down, modes across; ms, and the share of eager."""
+    tables = []
+    for task in dict.fromkeys(row.task for row in rows):
+        cells = {(row.network, row.mode): row for row in rows if row.task == task}
+        modes = list(dict.fromkeys(mode for _, mode in cells))
+        lines = [f"| {task}, ms | " + " | ".join(modes) + " |", "| --- |" + " --: |" * len(modes)]
+        for network in dict.fromkeys(network for network, _ in cells):
+            shown = [short(cells.get((network, mode))) for mode in modes]
+            lines.append(f"| {network} | " + " | ".join(shown) + " |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def short(row: Row | None) -> str:
+    """The time of a case and, in parentheses, its share of eager's."""
+    if row is None:
+        return ""
+    return f"{row.ms:.0f}" + ("" if row.of_eager is None else f" ({row.of_eager:.2f})")
+
+
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -18,12 +18,15 @@ from floor import floor
 from measure import CLOCKS, Run, Times, interleaved, peak_memory
 from modes import TASKS, fold, impossible
 from networks import NETWORKS, build
-from report import Row, plot, table, write_csv
+from report import Row, plot, summary, table, write_csv
 
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.engine.errors import UserError
 
 Case = tuple[str, str, str]  # task, network, mode
+
+# Variables that change how memory is handed out, and with it the times on a CPU.
+ALLOCATION = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,6 +61,8 @@ def parse_args() -> argparse.Namespace:
         args.batch, args.size, args.rounds = 2, 64, 2
     if args.clock == "cpu":
         args.threads = 1
+    if args.clock == "cpu" and args.device == "cuda":
+        raise UserError(["--clock cpu: the processor's time says nothing of a GPU"])
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError(["--device: there is no GPU that this PyTorch can use"])
     return args
@@ -144,7 +149,9 @@ def machine(args: argparse.Namespace) -> str:
         cores = f"{os.cpu_count()}-core {platform.machine()} CPU ({capability})"
         device = f"{args.threads} threads of a {cores}"
     images = f"batch {args.batch} at {args.size}×{args.size}"
-    return f"{device}, {args.clock} clock, {images}, torch {torch.__version__}"
+    settings = [f"{name}={os.environ[name]}" for name in ALLOCATION if name in os.environ]
+    parts = [device, f"{args.clock} clock", images, f"torch {torch.__version__}", *settings]
+    return ", ".join(parts)
 
 
 def main() -> None:
@@ -156,7 +163,7 @@ def main() -> None:
     print(f"measuring {len(runs)} cases in {args.rounds} rounds", flush=True)
     times = interleaved(runs, args.rounds, CLOCKS[args.clock])
     result = rows(times, peaks, floor_ms, args.batch)
-    text = f"{machine(args)}\n\n{table(result)}\n"
+    text = f"{machine(args)}\n\n{summary(result)}\n\n{table(result)}\n"
     print(f"\n{text}")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "speed.md").write_text(text)
