@@ -80,7 +80,9 @@ def test_says_what_it_is(config):
         assert rate == (0.1, 256, 32)
     else:
         assert cfg.default_scope == "mmdet"
-        assert rate == ((0.01, 8, 2) if stem.startswith("fcos") else (0.02, 16, 2))
+        recipes = {"fcos": (0.01, 16, 2), "faster-rcnn": (0.02, 16, 2)}
+        authors = stem in ("fcos_sreresnet50_1x", "fcos_sreresnet101_1x")
+        assert rate == ((0.01, 8, 2) if authors else recipes[stem.partition("_")[0]])
         assert backbone["out_indices"] == (0, 1, 2, 3)
         assert backbone["norm_eval"] is True and backbone["frozen_stages"] == 1
         checkpoint = backbone["init_cfg"]["checkpoint"]

@@ -1,4 +1,4 @@
-"""FCOS with the improvements of its authors, 12 epochs on COCO, 8 images a step.
+"""FCOS with the improvements of its authors, 12 epochs on COCO, 16 images a step.
 
 MMDetection's recipe, with RGB images normalised as ImageNet classifiers want them and a backbone
 of MMPretrain's checkpoints (their names start with ``backbone.``).
@@ -19,4 +19,3 @@ model = dict(
         init_cfg=dict(type="Pretrained", prefix="backbone."),
     ),
 )
-auto_scale_lr = dict(base_batch_size=8)

@@ -13,3 +13,4 @@ model = dict(
         ),
     ),
 )
+auto_scale_lr = dict(base_batch_size=8)
