@@ -6,6 +6,7 @@ over the other. So the check is made here, when the plugin is imported, on what 
 """
 
 import re
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -30,7 +31,7 @@ class Dependency(NamedTuple):
 
 
 REQUIRED = (
-    Dependency("torch", "2.0", "3", "pip install torch==2.11.0", "https://pytorch.org"),
+    Dependency("torch", "2.6", "3", "pip install torch==2.11.0", "https://pytorch.org"),
     Dependency(
         "mmengine", "0.10", "1", "pip install onedl-mmengine==0.10.12", "mim install mmengine"
     ),
@@ -46,43 +47,59 @@ REQUIRED = (
         "mmpretrain", "1.0", "2", "pip install onedl-mmpretrain==1.3.6", "mim install mmpretrain"
     ),
 )
-# Only detectors need it, so only its version is checked, where it is installed.
+# Only detectors need it, so what is wrong with it is a warning to all others.
 OPTIONAL = (
     Dependency("mmdet", "3.0", "4", "pip install onedl-mmdetection==3.5.1", "mim install mmdet"),
 )
 
 
 def check_dependencies() -> None:
-    """Check the packages that the plugin needs, and MMDetection if it is installed.
+    """Check the packages that the plugin needs, and warn if MMDetection is installed but unfit.
 
     Raises:
-        ImportError: If one is missing, cannot be imported, or is too old or too new. The message
-            names it, what was found, what is needed and how to get it.
+        ImportError: If one that is needed is missing, cannot be imported, or is too old or too
+            new. The message names it, what was found, what is needed and how to get it.
     """
     missing = [need for need in REQUIRED if find_spec(need.package) is None]
     if missing:
         names = ", ".join(need.package for need in missing)
         raise ImportError(f"mmres_plugin needs {names}: not installed. {_how_to_get(*missing)}")
-    for need in REQUIRED + tuple(need for need in OPTIONAL if find_spec(need.package)):
+    for need in REQUIRED:
         _check_version(need)
+    for need in OPTIONAL:
+        if find_spec(need.package):
+            try:
+                _check_version(need)
+            except ImportError as error:
+                warnings.warn(f"Detectors will not work. {error}", stacklevel=2)
 
 
-def check_compiled_ops() -> None:
+def check_compiled_ops(cuda: bool) -> None:
     """Check that mmcv has its compiled operators, which MMDetection's detectors need.
+
+    Args:
+        cuda: Whether they are to run on a GPU.
 
     Raises:
         ImportError: If this is an mmcv without operators (mmcv-lite, or built where torch was not
-            seen), or if they were compiled for another torch.
+            seen), if they were compiled for another torch, or without CUDA where it is needed.
     """
+    mmcv = next(need for need in REQUIRED if need.package == "mmcv")
     try:
         import_module("mmcv._ext")
     except ImportError as error:
-        mmcv = next(need for need in REQUIRED if need.package == "mmcv")
         raise ImportError(
             f"detectors need mmcv's compiled operators, which cannot be imported ({error}). "
             "Classification works without them. Uninstall this mmcv (mmcv-lite, or built without "
             f"torch or for another one) and install one with operators. {_how_to_get(mmcv)}"
         ) from error
+    if cuda and import_module("mmcv.ops").get_compiling_cuda_version() == "not available":
+        raise ImportError(
+            "detectors on a GPU need mmcv's operators compiled for CUDA, and this mmcv has them "
+            "for the CPU alone, as one built where no nvcc was. Install CUDA's compiler and build "
+            "mmcv again, or leave the GPU alone with CUDA_VISIBLE_DEVICES= before the command. "
+            f"{_how_to_get(mmcv)}"
+        )
 
 
 def _check_version(need: Dependency) -> None:

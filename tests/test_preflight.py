@@ -22,8 +22,10 @@ from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
 from mmres_plugin.engine.checkpoint_check import read_checkpoint
 from mmres_plugin.engine.command_line import RANKS, user_errors
 from mmres_plugin.engine.config_check import load_config
+from mmres_plugin.engine.data_check import missing_data
 from mmres_plugin.engine.errors import UnreadableImage, close_name
 from mmres_plugin.engine.preflight import build_model
+from mmres_plugin.engine.type_check import unknown_types
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_faulty_config(tmp_path, text, answer):
         ("model.bakbone.depth", "'model' has no 'bakbone'. Did you mean 'backbone'?"),
         ("model.backbone.dpeth", "'model.backbone' has no 'dpeth'. Did you mean 'depth'?"),
         ("nonsense", "the config has no 'nonsense'. It has: "),
-        ("model.some.thing.deep", "'model' has no 'some'. It has: backbone, "),
+        ("model.bakcbone.some.deep", "'model' has no 'bakcbone'. Did you mean 'backbone'?"),
         ("param_scheduler.7.end", "'param_scheduler' is a list of 2: '7' must be 0 to 1."),
         ("model.backbone.depth.x", "'model.backbone.depth' is 18, which has no 'x'."),
     ],
@@ -110,6 +112,7 @@ def test_option_that_names_nothing(home, key, answer):
     [
         "model.backbone.with_cp",
         "optim_wrapper.clip_grad.max_norm",
+        "optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult",
         "randomness.seed",
         "compile",
         "train_dataloader.dataset.pipeline.2.keep_ratio",
@@ -276,6 +279,29 @@ train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=
     said = problems(tmp_path / "wrapped.py")
     assert f"there is no folder: {root}/b" in said
     assert "train_dataloader.dataset.dataset.datasets.1.data_root" in said
+
+
+def test_names_of_another_scope(home):
+    """As inherited ones are marked: a project on MMDetection has a default scope of its own."""
+    cfg = load_config(str(home / "det.py"))
+    for loop in ("train", "val"):
+        cfg[f"{loop}_dataloader"].dataset._scope_ = "mmdet"
+    assert list(unknown_types(cfg, ("train",))) == []
+    cfg.default_scope = "mmpretrain"
+    said = list(unknown_types(cfg, ("train", "val")))
+    assert not [text for text in said if "dataset.type" in text]
+    cfg.train_dataloader.dataset._scope_ = "mmpretrain"
+    assert "train_dataloader.dataset.type" in "".join(unknown_types(cfg, ("train",)))
+
+
+def test_data_behind_a_storage_backend(tmp_path):
+    """Its paths look local."""
+    dataset = dict(type="mmdet.CocoDataset", data_root=str(tmp_path / "gone"), ann_file="a.json")
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    assert list(missing_data(cfg, ("train",)))
+    dataset["backend_args"] = dict(backend="petrel")
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    assert list(missing_data(cfg, ("train",))) == []
 
 
 def test_imagenet_layout(tmp_path):

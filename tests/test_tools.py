@@ -15,6 +15,9 @@ import torch
 from tiny_configs import classifier_config, detector_config
 from tiny_data import make_coco, make_imagenet
 
+from mmres_plugin.engine.config_check import load_config
+from mmres_plugin.engine.preflight import build_model
+
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {
     **os.environ,
@@ -96,11 +99,14 @@ def test_detector_survives_a_kill(tmp_path, coco):
 
 def test_classifier_in_mixed_precision(tmp_path, imagenet):
     config = classifier_config(tmp_path / "cls.py", imagenet)
-    run(
-        *("train.py", config, "--amp", "--work-dir", "here"),
-        *("--cfg-options", "model.backbone.recursions=0", "train_cfg.max_epochs=1"),
+    start = tmp_path / "start.pth"
+    torch.save({"state_dict": build_model(load_config(str(config))).state_dict()}, start)
+    log = run(  # with --resume, as in a job that is started again after an interruption
+        *("train.py", config, "--amp", "--work-dir", "here", "--resume", "--cfg-options"),
+        *("model.backbone.recursions=0", "train_cfg.max_epochs=1", f"load_from={start}"),
         cwd=tmp_path,
     )
+    assert f"Load checkpoint from {start}" in log
     losses = [line["loss"] for line in scalars(tmp_path / "here") if "loss" in line]
     assert len(losses) == 4
     assert all(loss > 0 for loss in losses)
@@ -130,6 +136,8 @@ def test_user_errors_are_one_message(tmp_path, coco):
     assert "Did you mean 'mmres_plugin.SReResNet'?" in log
     assert f"load_from: {tmp_path}/gone.pth does not exist" in log
     assert not (tmp_path / "work_dirs").exists()
+    log = run("train.py", config, "--no-checks", cwd=tmp_path, code=1)
+    assert "FileNotFoundError" in log
 
 
 @pytest.mark.parametrize(("item", "allowed"), [("pred", ".pkl"), ("metrics", ".json, .yaml")])

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
 from mmpretrain import get_model
 from safetensors.torch import save_file
@@ -139,6 +142,32 @@ def test_downloads_are_not_run_either(site, tmp_path):
         start_from(f"{address}/none.pth")
     with pytest.raises(ValueError, match=r"could not be fetched .*no such name or no connection"):
         start_from("torchvision://resnet51")
+
+
+def with_old_names(source: Path, path: Path) -> None:
+    """Write the checkpoint as NumPy 1 would have: it named the modules of its arrays otherwise."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            assert b"numpy._core" in content or not name.endswith("data.pkl")
+            new.writestr(name, content.replace(b"numpy._core", b"numpy.core"))
+
+
+def test_checkpoints_of_a_run(site, tmp_path):
+    """They hold MMEngine's logs, in the arrays of the NumPy of their day; local and fetched."""
+    address, folder = site
+    logs = {"loss": HistoryBuffer([1.0, 0.5], [1, 1])}
+    hub = {"log_scalars": logs, "last": np.float64(3)}
+    content = {"state_dict": resnet50(), "message_hub": hub}
+    torch.save(content, folder / "new.pth")
+    with_old_names(folder / "new.pth", folder / "old.pth")
+    for name in ("new.pth", "old.pth"):
+        for place in (folder / name, f"{address}/{name}"):
+            found = read_checkpoint(place)["message_hub"]
+            assert found["last"] == 3
+            assert found["log_scalars"]["loss"].data[0].tolist() == [1.0, 0.5]
+    with pytest.raises(ValueError, match="download it first"):
+        read_checkpoint(f"{address}/new.safetensors")
 
 
 def bad_files() -> dict[str, tuple]:

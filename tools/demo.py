@@ -17,7 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from demo_pictures import draw_curves, draw_predictions, read_scalars
+
+from mmres_plugin.dependencies import check_compiled_ops
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / "configs" / "digits"
@@ -50,6 +53,16 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def gpu_is_fit() -> bool:
+    """Whether detectors can be trained on the GPU, if there is one; says so if not."""
+    try:
+        check_compiled_ops(cuda=torch.cuda.is_available())
+    except ImportError as error:
+        print(f"Everything runs on the CPU: {error}", flush=True)
+        return False
+    return True
+
+
 class Demo:
     """The steps and what passes from one to the next.
 
@@ -66,7 +79,7 @@ class Demo:
         self.env["PYTHONPATH"] = os.pathsep.join(
             [str(TOOLS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
-        if args.device == "cpu":
+        if args.device == "cpu" or not gpu_is_fit():
             self.env["CUDA_VISIBLE_DEVICES"] = ""
 
     def run(self) -> None:

@@ -1,5 +1,7 @@
 """Train a classifier or a detector: ``python tools/train.py configs/…``."""
 
+from pathlib import Path
+
 import torch
 from mmengine.config import Config
 
@@ -11,7 +13,7 @@ from mmres_plugin.engine.command_line import (
     read_config,
     user_errors,
 )
-from mmres_plugin.engine.preflight import check
+from mmres_plugin.engine.preflight import check, latest_checkpoint
 
 
 def parse_args():
@@ -20,7 +22,8 @@ def parse_args():
         "--resume",
         nargs="?",
         const="auto",
-        help="continue from this checkpoint; without a value, from the latest in the work dir",
+        help="continue from this checkpoint; without a value, from the latest in the work dir, if "
+        "there is one yet",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument("--no-validate", action="store_true", help="do not validate in between")
@@ -45,8 +48,11 @@ def merge_options(cfg: Config, args) -> None:
         else:
             cfg.optim_wrapper.type = "CPUAmpOptimWrapper"
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == "auto" else args.resume
+        latest = args.resume == "auto"
+        # A job that is always started with --resume needs its load_from at the first start.
+        if not latest or latest_checkpoint(Path(cfg.work_dir)):
+            cfg.resume = True
+            cfg.load_from = None if latest else args.resume
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get("auto_scale_lr") or {}, enable=True)
 
@@ -56,7 +62,8 @@ def main() -> None:
     with user_errors():
         cfg = read_config(args, loops=("train", "val"))
         merge_options(cfg, args)
-        check(cfg, "train")
+        if not args.no_checks:
+            check(cfg, "train")
         build_runner(cfg).train()
         leave_process_group()
 

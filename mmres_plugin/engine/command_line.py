@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..weights.files import allowed_globals
 from .bad_images import NameBadImages
 from .config_check import load_config
 from .errors import UnreadableImage, UserError, did_you_mean
@@ -55,6 +56,9 @@ class Parser(argparse.ArgumentParser):
             "--no-persistent-workers",
             action="store_true",
             help="start new data loading workers for each epoch",
+        )
+        self.add_argument(
+            "--no-checks", action="store_true", help="start without the checks of config and data"
         )
         self.add_argument(
             "--launcher",
@@ -122,6 +126,7 @@ def build_runner(cfg: Config) -> Runner:
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         use_cpus(cfg)
+    torch.serialization.add_safe_globals(allowed_globals())  # for what the checks have not opened
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.register_hook(NameBadImages())
     return runner

@@ -94,19 +94,19 @@ def misspelt_keys(cfg: Config, path: str) -> Iterator[str]:
 def option_problem(cfg: Any, key: str) -> str | None:
     """Why the dotted ``key`` cannot be meant as it stands in ``cfg``, or None.
 
-    A new last word is allowed (``model.backbone.with_cp``), also together with the dict that holds
-    it (``optim_wrapper.clip_grad.max_norm``), as long as it is not a slip of a word beside it.
+    New words are allowed within what the config has (``model.backbone.with_cp``,
+    ``optim_wrapper.clip_grad.max_norm``), as long as the first is not a slip of a word beside it.
     """
     words = key.split(".")
     node, here = cfg, ""
-    for position, word in enumerate(words):
+    for word in words:
         if isinstance(node, list):
             if not word.isdigit() or int(word) >= len(node):
                 return f"'{here}' is a list of {len(node)}: '{word}' must be 0 to {len(node) - 1}."
             node = node[int(word)]
         elif isinstance(node, dict):
             if word not in node:
-                return new_word_problem(set(node), here, words[position:])
+                return new_word_problem(set(node), here, word)
             node = node[word]
         elif node is not None:
             return f"'{here}' is {node!r}, which has no '{word}'."
@@ -114,15 +114,15 @@ def option_problem(cfg: Any, key: str) -> str | None:
     return None
 
 
-def new_word_problem(siblings: set[str], here: str, words: list[str]) -> str | None:
-    """Why ``words`` cannot be added under ``here``, which holds ``siblings``, or None."""
+def new_word_problem(siblings: set[str], here: str, word: str) -> str | None:
+    """Why ``word`` cannot be added under ``here``, which holds ``siblings``, or None."""
     place = f"'{here}'" if here else "the config"
     if not here:
         siblings = siblings | RUNNER_KEYS | CONVENTIONS
-        if words[0] in siblings:
+        if word in siblings:
             return None
-    if close_name(words[0], siblings):
-        return f"{place} has no '{words[0]}'.{did_you_mean(words[0], siblings)}"
-    if not here or len(words) > 2:
-        return f"{place} has no '{words[0]}'. It has: {', '.join(sorted(siblings))}."
+    if close_name(word, siblings):
+        return f"{place} has no '{word}'.{did_you_mean(word, siblings)}"
+    if not here:
+        return f"{place} has no '{word}'. It has: {', '.join(sorted(siblings))}."
     return None

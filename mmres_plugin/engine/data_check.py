@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from .type_check import as_list, class_of, datasets
+from .type_check import as_list, class_of, datasets, scope_of
 
 COCO = """COCO 2017 belongs there like this (or a link: ln -s /path/to/coco {root}):
   {root}/annotations/instances_train2017.json, instances_val2017.json
@@ -67,11 +67,11 @@ def needed_paths(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Pat
             if "dataset" in dataset or "datasets" in dataset:
                 continue  # a wrapper; what it wraps follows
             hint = advice(dataset, place)
-            for key, path, what in dataset_paths(dataset, cfg.get("default_scope")):
+            for key, path, what in dataset_paths(dataset, scope_of(dataset, cfg)):
                 yield f"{place}.{key}", path, what, hint
         for index, metric in enumerate(as_list(cfg.get(f"{loop}_evaluator"))):
             annotations = local(metric.get("ann_file"))
-            if annotations:
+            if annotations and not elsewhere(metric):
                 place = f"{loop}_evaluator.ann_file"
                 if not isinstance(cfg.get(f"{loop}_evaluator"), dict):
                     place = f"{loop}_evaluator.{index}.ann_file"
@@ -81,6 +81,8 @@ def needed_paths(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Pat
 
 def dataset_paths(dataset: dict, scope: str | None) -> Iterator[tuple[str, Path, str]]:
     """Key, path and ``'file'`` or ``'folder'`` for what one data set reads."""
+    if elsewhere(dataset):
+        return
     parents = class_names(dataset.get("type"), scope)
     if dataset.get("download", "download" in parents):
         return  # it fetches what is missing
@@ -119,6 +121,11 @@ def class_names(kind: Any, scope: str | None) -> set[str]:
     if "download" in inspect.signature(kind).parameters:
         names.add("download")
     return names
+
+
+def elsewhere(node: dict) -> bool:
+    """Whether a data set or metric reads through a storage of its own, whatever its paths say."""
+    return (node.get("backend_args") or {}).get("backend", "local") != "local"
 
 
 def local(path: Any) -> Path | None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
@@ -102,10 +103,10 @@ def incomplete(cfg: Config, task: str) -> Iterator[str]:
 
 
 def need_operators(cfg: Config) -> None:
-    """Raise UserError if ``cfg`` is MMDetection's and MMCV has no operators to import it with."""
+    """Raise UserError if ``cfg`` is MMDetection's and MMCV has not the operators it needs."""
     if cfg.get("default_scope") == "mmdet":
         try:
-            check_compiled_ops()
+            check_compiled_ops(cuda=torch.cuda.is_available())
         except ImportError as error:
             raise UserError([str(error)]) from error
 

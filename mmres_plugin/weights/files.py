@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
@@ -30,6 +31,7 @@ IMPOSTORS = (
 )
 # Where the tensors are: in most projects, and in maskrcnn-benchmark.
 CONTAINERS = ("state_dict", "model")
+CORES = ("core", "_core")  # of NumPy 1 and 2
 FORCE_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
@@ -64,7 +66,7 @@ def read_checkpoint(path: str | Path) -> dict:
     with _explain_errors(path):
         if head[8:9] == b"{":  # eight bytes of length, then JSON
             return _read_safetensors(path)
-        with torch.serialization.safe_globals(_allowed_globals()):
+        with torch.serialization.safe_globals(allowed_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -159,10 +161,12 @@ def _fetch(address: str) -> dict:
     Where ``weights_only`` fails, MMEngine warns and opens the file unsafely; for downloads it does
     not even ask for ``weights_only``. Torch has a switch to refuse both.
     """
+    if address.endswith(".safetensors"):
+        raise ValueError(f"{address}: safetensors files are read from disk: download it first")
     before = os.environ.get(FORCE_WEIGHTS_ONLY)
     os.environ[FORCE_WEIGHTS_ONLY] = "1"
     try:
-        with _explain_errors(address):
+        with _explain_errors(address), torch.serialization.safe_globals(allowed_globals()):
             return CheckpointLoader.load_checkpoint(address, "cpu")
     except (KeyError, URLError) as error:
         raise ValueError(
@@ -193,18 +197,22 @@ def _safetensors():
     return safetensors.torch
 
 
-def _allowed_globals() -> list:
-    """What MMEngine's own checkpoints contain beside tensors: logged numbers.
+def allowed_globals() -> list:
+    """What MMEngine's own checkpoints contain beside tensors: logged numbers, in NumPy's arrays.
 
     A ``HistoryBuffer`` comes with references to its methods, pickled as calls of ``getattr``;
-    these are resolved for it alone.
+    these are resolved for it alone. NumPy 2 has renamed the module of its constructors, and files
+    of before have the old name.
     """
-    try:
-        from mmengine.runner.checkpoint import get_torch_safe_globals
-    except ImportError:  # the original MMEngine has no such list
-        return []
-    allowed = [item for item in get_torch_safe_globals() if item is not getattr]
-    return [*allowed, (_history_buffer_method, "builtins.getattr")]
+    array = np.zeros(1).__reduce__()[0]
+    number = np.float64(0).__reduce__()[0]
+    names = [("_reconstruct", array), ("scalar", number)]
+    return [
+        *(slice, np.ndarray, np.dtype, HistoryBuffer),
+        *(type(np.dtype(kind)) for kind in ("uint32", "int64", "float32", "float64", "bool")),
+        *((made, f"numpy.{core}.multiarray.{n}") for n, made in names for core in CORES),
+        (_history_buffer_method, "builtins.getattr"),
+    ]
 
 
 def _history_buffer_method(owner: type, name: str):

@@ -52,9 +52,11 @@ def count(
         backbone_only: Leave a classifier's head out, too.
 
     Raises:
-        ValueError: If the model has layers whose MACs this function does not know.
+        ValueError: If the model has no backbone, or layers whose MACs this function does not know.
     """
-    whole = config.model.type == "ImageClassifier" and not backbone_only
+    if "backbone" not in config.get("model", {}):
+        raise ValueError("the config has no model with a backbone")
+    whole = "head" in config.model and not backbone_only  # a detector's have other names
     cfg = config.model if whole else config.model.backbone
     with OnMeta(), DefaultScope.overwrite_default_scope(config.default_scope):
         model = MODELS.build(copy.deepcopy(cfg)).eval()
