@@ -80,7 +80,8 @@ def plot(rows: Sequence[Row], path: Path, title: str) -> None:
     modes = list(dict.fromkeys(row.mode for row in rows))
     colours = dict(zip(modes, plt.get_cmap("tab20").colors, strict=False))
     height = max(3, 0.22 * len(rows) + 1.5)
-    figure, axes = plt.subplots(1, len(tasks), figsize=(7 * len(tasks), height), squeeze=False)
+    size = (7 * len(tasks), height)
+    figure, axes = plt.subplots(1, len(tasks), figsize=size, squeeze=False, layout="constrained")
     for axis, task in zip(axes[0], tasks, strict=True):
         chosen = [row for row in rows if row.task == task]
         position, ticks, seen = 0.0, {}, set()
@@ -94,10 +95,10 @@ def plot(rows: Sequence[Row], path: Path, title: str) -> None:
             ticks[position + (len(group) - 1) / 2] = network
             position += len(group) + 1
         axis.set_yticks(list(ticks), list(ticks.values()))
+        axis.margins(y=0.01)
         axis.invert_yaxis()
         axis.set_xlabel(f"images per second, {task}")
         axis.legend(fontsize="small")
     figure.suptitle(title, fontsize="small")
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
