@@ -20,6 +20,7 @@ import mmres_plugin  # noqa: F401
 from mmres_plugin.engine import UserError, check
 from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
 from mmres_plugin.engine.checkpoint_check import read_checkpoint
+from mmres_plugin.engine.class_check import dataset_classes
 from mmres_plugin.engine.command_line import RANKS, user_errors
 from mmres_plugin.engine.config_check import load_config
 from mmres_plugin.engine.data_check import missing_data
@@ -287,7 +288,10 @@ def test_names_of_another_scope(home):
     for loop in ("train", "val"):
         cfg[f"{loop}_dataloader"].dataset._scope_ = "mmdet"
     assert list(unknown_types(cfg, ("train",))) == []
+    classes = dataset_classes(cfg.train_dataloader.dataset, "mmdet")
+    assert classes.number is not None
     cfg.default_scope = "mmpretrain"
+    assert dataset_classes(cfg.train_dataloader.dataset, "mmpretrain") == classes
     said = list(unknown_types(cfg, ("train", "val")))
     assert not [text for text in said if "dataset.type" in text]
     cfg.train_dataloader.dataset._scope_ = "mmpretrain"

@@ -184,6 +184,11 @@ def test_one_pool_a_shortcut():
     IResNet(50, avg_down=True, max_pool_shortcut=False)
 
 
+def test_images_of_other_channels():
+    with pytest.raises(RuntimeError, match="to have 3 channels, but got 1"):
+        SReResNet(18)(torch.rand(1, 1, 64, 64))
+
+
 @pytest.mark.parametrize("network", [SReResNet, IResNet])
 def test_fewer_stages(network):
     model = network(18, num_stages=3, out_indices=(2,))

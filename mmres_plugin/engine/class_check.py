@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from .data_check import dataset_paths, local
-from .type_check import as_list, class_of, datasets, dicts
+from .type_check import as_list, class_of, datasets, dicts, scope_of
 
 # Larger files are not read: at 15 MB a second, the 450 MB of COCO's training set would hold up
 # each start of each process for half a minute. The validation set has the same classes.
@@ -84,7 +84,7 @@ def wrong_topk(cfg: Config, loops: tuple[str, ...], classes: int) -> Iterator[st
 
 def dataset_classes(dataset: dict, scope: str | None) -> Classes:
     """What the config and the files say of the classes of one data set."""
-    kind = class_of(dataset.get("type"), DATASETS, scope)
+    kind = class_of(dataset.get("type"), DATASETS, scope_of(dataset, scope))
     # Not the parents' names: a class with a format of its own has its own method.
     owners = (parent for parent in getattr(kind, "__mro__", ()) if "load_data_list" in vars(parent))
     reader = next((owner.__name__ for owner in owners), None)

@@ -67,7 +67,7 @@ def needed_paths(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Pat
             if "dataset" in dataset or "datasets" in dataset:
                 continue  # a wrapper; what it wraps follows
             hint = advice(dataset, place)
-            for key, path, what in dataset_paths(dataset, scope_of(dataset, cfg)):
+            for key, path, what in dataset_paths(dataset, cfg.get("default_scope")):
                 yield f"{place}.{key}", path, what, hint
         for index, metric in enumerate(as_list(cfg.get(f"{loop}_evaluator"))):
             annotations = local(metric.get("ann_file"))
@@ -83,7 +83,7 @@ def dataset_paths(dataset: dict, scope: str | None) -> Iterator[tuple[str, Path,
     """Key, path and ``'file'`` or ``'folder'`` for what one data set reads."""
     if elsewhere(dataset):
         return
-    parents = class_names(dataset.get("type"), scope)
+    parents = class_names(dataset.get("type"), scope_of(dataset, scope))
     if dataset.get("download", "download" in parents):
         return  # it fetches what is missing
     given = dataset.get("data_root") or ""

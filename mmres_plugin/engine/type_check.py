@@ -31,7 +31,7 @@ def unknown_types(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
     for place, node, where in typed_places(cfg, loops):
         if not isinstance(node, dict) or not isinstance(node.get("type"), str):
             continue  # a class instead of a name, or a default
-        known = names_in(where, scope_of(node, cfg), node["type"])
+        known = names_in(where, scope_of(node, cfg.get("default_scope")), node["type"])
         if known is not None:
             yield (
                 f"{place}.type: there is no {where.name} named '{node['type']}'."
@@ -51,7 +51,7 @@ def unknown_arguments(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
         yield from not_in(known, loader, f"{loop}_dataloader", "DataLoader")
     for place, node, where in typed_places(cfg, loops):
         kind = node.get("type") if isinstance(node, dict) else None
-        cls = class_of(kind, where, scope_of(node, cfg)) if kind else None
+        cls = class_of(kind, where, scope_of(node, cfg.get("default_scope"))) if kind else None
         if cls is None:
             continue
         known = parameters(cls)
@@ -72,7 +72,7 @@ def refused_argument(model: Any, scope: str | None, error: str) -> Iterator[str]
     """
     found = re.search(r"unexpected keyword argument '(\w+)'", error)
     for place, node in dicts(model, "model") if found else ():
-        cls = class_of(node.get("type"), registry.MODELS, node.get("_scope_", scope))
+        cls = class_of(node.get("type"), registry.MODELS, scope_of(node, scope))
         if cls is not None and found[1] in node:
             known = {name for base in cls.__mro__ for name in parameters(base)}
             yield from not_in(known, {found[1]: None}, place, cls.__name__)
@@ -104,9 +104,9 @@ def class_of(kind: Any, where: Registry, scope: str | None) -> type | None:
     return kind if isinstance(kind, type) else None
 
 
-def scope_of(node: Mapping, cfg: Config) -> str | None:
-    """The scope in which the ``type`` of ``node`` is looked up."""
-    return node.get("_scope_", cfg.get("default_scope"))
+def scope_of(node: Mapping, default: str | None) -> str | None:
+    """The scope in which the ``type`` of ``node`` is looked up: its own, or the config's."""
+    return node.get("_scope_", default)
 
 
 def dicts(node: Any, place: str) -> Iterator[tuple[str, dict]]:
@@ -158,7 +158,7 @@ def unknown_model_types(model: Any, scope: str | None) -> Iterator[str]:
         name = node.get("type")
         if not isinstance(name, str):
             continue
-        own = node.get("_scope_", scope)
+        own = scope_of(node, scope)
         tables = [names_in(where, own, name) for where in (registry.MODELS, registry.TASK_UTILS)]
         close = None if None in tables else close_name(name, set().union(*tables))
         if close:
