@@ -25,6 +25,7 @@ from mmres_plugin.models import (
 from mmres_plugin.models.block import BasicBlock, ResidualBlock
 from mmres_plugin.models.layer_decay import layer_depth
 from mmres_plugin.models.resnet import DEPTHS
+from mmres_plugin.models.squeeze_excitation import SELayer
 from mmres_plugin.models.stage import Stage
 from mmres_plugin.weights import convert_state_dict
 
@@ -344,3 +345,14 @@ def test_seeded_networks_differ_between_seeds():
         model.init_weights()
         states.append(model.state_dict()["conv1.weight"])
     assert not states[0].equal(states[1])
+
+
+def test_squeeze_and_excitation_writes_over_its_input_in_inference_alone():
+    layer, x = SELayer(32), torch.randn(2, 32, 5, 5)
+    before = x.clone()
+    trained = layer(x)
+    assert torch.equal(x, before)
+    with torch.no_grad():
+        inferred = layer(x)
+    assert inferred is x
+    assert torch.equal(inferred, trained)

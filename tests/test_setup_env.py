@@ -204,6 +204,29 @@ def test_cached_wheel_that_does_not_work_is_compiled_again(repository):
     repository.check_ready()
 
 
+@pytest.mark.slow
+def test_login_node_compiles_for_the_gpus_that_are_named(repository, tmp_path):
+    """No GPU is here; PyTorch's variable says which ones the operators are for."""
+    tiny_backend.make_wheel(
+        tmp_path / "links", "torch", "9.0", {"torch/__init__.py": TORCH.replace("None", "'77.0'")}
+    )
+    named = {"TORCH_CUDA_ARCH_LIST": "9.0;8.0"}
+    status, output = repository.set_up(**named)
+    assert status == 0, output
+    assert "For GPUs (8.0, 9.0) an nvcc of PyTorch's CUDA (77.0) is missing" in output
+    assert [wheel.parent.name.endswith("-cpu") for wheel in repository.wheels()] == [True]
+
+    nvcc = tmp_path / "cuda/bin/nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text("#!/bin/sh\necho release 77.0, V77.0.1\n")
+    nvcc.chmod(0o755)
+    (repository.path / ".venv/setup.stamp").unlink()
+    status, output = repository.set_up(PATH=f"{nvcc.parent}:{os.environ['PATH']}", **named)
+    assert status == 0, output
+    assert "compiling for GPU 8.0, 9.0" in output
+    assert [w for w in repository.wheels() if w.parent.name.endswith("-cu77.0-sm8.0_9.0")]
+
+
 def test_another_set_up_at_work(repository):
     with open(repository.path / ".venv.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -66,17 +66,20 @@ class MmcvWheel:
         if not self.requirement:
             return
         answers = json.loads(self.env.run(self.env.python, "-c", QUESTIONS)[-1])
-        nvcc = find_nvcc(answers["cuda"]) if answers["archs"] else None
-        if answers["archs"] and not nvcc:
+        # PyTorch's own variable for extensions: on a login node it names the GPUs of the others.
+        asked = re.split("[;, ]+", os.environ.get("TORCH_CUDA_ARCH_LIST", ""))
+        archs = sorted(filter(None, asked)) or answers["archs"]
+        nvcc = find_nvcc(answers["cuda"]) if archs else None
+        if archs and not nvcc:
             print(
-                "      A GPU is there, but no nvcc of CUDA {}. mmcv's operators will only run on "
-                "the CPU, so detectors on the GPU will fail. Install CUDA's compiler, remove {} "
-                "and run this again.".format(answers["cuda"].split(".")[0], self.env.path)
+                "      For GPUs ({}) an nvcc of PyTorch's CUDA ({}) is missing. mmcv's operators "
+                "will only run on the CPU, so detectors on the GPU will fail. Install CUDA's "
+                "compiler, remove {} and run this again.".format(
+                    ", ".join(archs), answers["cuda"] or "none", self.env.path
+                )
             )
-        device = "cpu"
-        if nvcc:
-            device = "cu{}-sm{}".format(answers["cuda"], "_".join(answers["archs"]))
-        proof = PROOF.format("cuda" if nvcc else "cpu")
+        device = "cu{}-sm{}".format(answers["cuda"], "_".join(archs)) if nvcc else "cpu"
+        proof = PROOF.format("cuda" if nvcc and answers["archs"] else "cpu")
         folder = self.wheels / self.key(answers["torch"], device)
 
         for cached in folder.glob("*.whl"):
@@ -87,7 +90,7 @@ class MmcvWheel:
             print("      It does not work with the installed PyTorch; compiling again.")
             cached.unlink()
 
-        wheel = self.compile(nvcc, answers["archs"])
+        wheel = self.compile(nvcc, archs)
         self.env.install("--no-deps", "--force-reinstall", str(wheel))
         if not self.env.works(proof):
             raise SetupError(f"mmcv was compiled but does not work. See the end of {self.env.log}")
@@ -107,7 +110,7 @@ class MmcvWheel:
             variables[name] = (variables.get(name, "") + " -g0").strip()
         if nvcc:
             variables.update(FORCE_CUDA="1", CUDA_HOME=str(nvcc.parents[1]))
-            variables.setdefault("TORCH_CUDA_ARCH_LIST", ";".join(archs))
+            variables["TORCH_CUDA_ARCH_LIST"] = ";".join(archs)
         else:
             # mmcv looks for a GPU by itself; a compiler for it may be missing or of another CUDA.
             variables.update(FORCE_CUDA="0", CUDA_VISIBLE_DEVICES="")

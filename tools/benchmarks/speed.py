@@ -20,13 +20,17 @@ from modes import TASKS, fold, impossible
 from networks import NETWORKS, build
 from report import Row, plot, summary, table, write_csv
 
+from mmres_plugin.deploy import keep_memory
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.engine.errors import UserError
 
 Case = tuple[str, str, str]  # task, network, mode
 
 # Variables that change how memory is handed out, and with it the times on a CPU.
-ALLOCATION = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+ALLOCATION = (
+    *("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_ARENA_MAX"),
+    *("GLIBC_TUNABLES", "LD_PRELOAD"),
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,6 +55,11 @@ def parse_args() -> argparse.Namespace:
         help="cpu: processor time of one thread, which other programs on the machine disturb less",
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument(
+        "--keep-memory",
+        action="store_true",
+        help="mmres_plugin.deploy.keep_memory: freed memory stays with the process",
+    )
     parser.add_argument("--floor", action="store_true", help="also time convolutions alone")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/speed"), help="folder")
     parser.add_argument(
@@ -150,12 +159,16 @@ def machine(args: argparse.Namespace) -> str:
         device = f"{args.threads} threads of a {cores}"
     images = f"batch {args.batch} at {args.size}×{args.size}"
     settings = [f"{name}={os.environ[name]}" for name in ALLOCATION if name in os.environ]
+    if args.keep_memory:
+        settings.append("memory kept")
     parts = [device, f"{args.clock} clock", images, f"torch {torch.__version__}", *settings]
     return ", ".join(parts)
 
 
 def main() -> None:
     args = parse_args()
+    if args.keep_memory and not keep_memory():
+        raise UserError(["--keep-memory: the C library is not glibc"])
     torch.set_num_threads(args.threads)
     images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
     runs, peaks = prepare(args, images)
