@@ -40,6 +40,7 @@ def test_table_csv_and_plot(tmp_path):
     inference = [("inference", "timm-resnet50", mode) for mode in ("eager", "folded", "floor")]
     for case in [*inference, ("training", str(config), "eager")]:
         assert float(rows[case]["ms"]) > 0
+    assert float(rows["inference", "timm-resnet50", "floor"]["of_floor"]) == 1
     floor = float(rows["inference", "timm-resnet50", "floor"]["ms"])
     assert floor < float(rows["inference", "timm-resnet50", "eager"]["ms"])
     assert float(rows["inference", str(config), "eager"]["of_eager"]) == 1

@@ -26,11 +26,8 @@ from mmres_plugin.engine.errors import UserError
 
 Case = tuple[str, str, str]  # task, network, mode
 
-# Variables that change how memory is handed out, and with it the times on a CPU.
-ALLOCATION = (
-    *("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_ARENA_MAX"),
-    *("GLIBC_TUNABLES", "LD_PRELOAD"),
-)
+# How variables begin that change how memory is handed out, and with it the times on a CPU.
+ALLOCATION = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
 def parse_args() -> argparse.Namespace:
@@ -158,7 +155,8 @@ def machine(args: argparse.Namespace) -> str:
         cores = f"{os.cpu_count()}-core {platform.machine()} CPU ({capability})"
         device = f"{args.threads} threads of a {cores}"
     images = f"batch {args.batch} at {args.size}×{args.size}"
-    settings = [f"{name}={os.environ[name]}" for name in ALLOCATION if name in os.environ]
+    variables = sorted(os.environ.items())
+    settings = [f"{name}={value}" for name, value in variables if name.startswith(ALLOCATION)]
     if args.keep_memory:
         settings.append("memory kept")
     parts = [device, f"{args.clock} clock", images, f"torch {torch.__version__}", *settings]
