@@ -152,6 +152,20 @@ def test_checkpointed_equals_plain(name, with_cp):
         assert p.equal(q), n
 
 
+def test_checkpointed_backward_can_run_twice(name):
+    """As with ``retain_graph=True``; the statistics move in the forward pass alone."""
+    model = randomise_norms(build(name, with_cp=True)).double().train()
+    loss = loss_of(model(torch.rand(2, 3, 64, 64, dtype=torch.double)))
+    buffers = copy.deepcopy(list(model.buffers()))
+    gradients = []
+    for _ in range(2):
+        model.zero_grad()
+        loss.backward(retain_graph=True)
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert all(a.equal(b) for a, b in zip(*gradients, strict=True))
+    assert all(a.equal(b) for a, b in zip(model.buffers(), buffers, strict=True))
+
+
 @pytest.mark.parametrize(
     "norm_cfg", [{"type": "SyncBN"}, {"type": "IN", "affine": True, "track_running_stats": True}]
 )
@@ -174,6 +188,27 @@ def test_symbolic_trace(name):
         with torch.no_grad():
             for ours, theirs in zip(traced(x), model(x), strict=True):
                 assert ours.equal(theirs)
+
+
+def test_symbolic_trace_keeps_checkpointing_and_drop_path(name):
+    model = randomise_norms(build(name, with_cp=True, drop_path_rate=0.5)).train()
+    traced = torch.fx.symbolic_trace(model)
+    x = torch.rand(4, 3, 64, 64)
+    features, kept = zip(
+        *(run_counting_what_backward_keeps(m, x) for m in (model, traced)), strict=True
+    )
+    assert all(a.equal(b) for a, b in zip(*features, strict=True))
+    assert kept[0] == kept[1]
+
+
+def run_counting_what_backward_keeps(model, x):
+    """Features, and how many numbers autograd keeps for backward."""
+    kept = []
+    torch.manual_seed(3)  # the same branches drop
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: kept.append(t.numel()) or t, lambda t: t
+    ):
+        return model(x), sum(kept)
 
 
 @pytest.mark.parametrize("name", ["SReResNetV1d", "SReSEResNeXt"])
@@ -222,7 +257,7 @@ def test_trace(name):
     model = SMALL[name]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("error", torch.jit.TracerWarning)
-        traced = torch.jit.trace(model, torch.rand(1, 3, 64, 64), check_trace=False)
+        traced = torch.jit.trace(model, torch.rand(1, 3, 64, 64))
         x = torch.rand(2, 3, 71, 65)  # neither the size nor the parity of the traced image
         for a, b in zip(model(x), traced(x), strict=True):
             torch.testing.assert_close(a, b)

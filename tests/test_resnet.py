@@ -14,7 +14,10 @@ from test_backbones import BACKBONES, build, randomise_norms
 from torch import nn
 
 from mmres_plugin.models import (
+    EDResNet,
     EDResNeXt,
+    EDSEResNeXt,
+    IResGroup,
     IResNet,
     ResNeXt,
     SEResNet,
@@ -149,7 +152,10 @@ def test_nothing_to_repeat_is_an_error():
         ({"dilations": (1, 1)}, "dilations"),
         ({"dilations": 0}, "dilations must be a whole number from 1, got 0"),
         ({"groups": 0}, "groups must be a whole number from 1, got 0"),
-        ({"groups": (32, 32, 32, 32)}, "groups must be a whole number"),
+        ({"groups": (32, 32)}, "groups must be one value, or 4"),
+        ({"groups": (32, 32, 32, 0)}, "groups must be a whole number"),
+        ({"width_per_group": (32, 32)}, "width_per_group must be one value, or 4"),
+        ({"encoder_decoder": True}, "encoder_decoder must be a dict, or None, got True"),
         ({"groups": 3}, "groups must divide the 64 channels .*got 3"),
         ({"width_per_group": 0}, "width_per_group must be a whole number from 1, got 0"),
         ({"se_ratio": 1 / 16}, "se_ratio must be a whole number from 1, got 0.0625"),
@@ -174,12 +180,24 @@ def test_wrong_argument(arguments, message):
         SReResNet(**{"depth": 50, **arguments})
 
 
-def test_misspelt_argument():
-    with pytest.raises(TypeError, match="recursion"):
-        SReResNet(50, recursion=1)
+@pytest.mark.parametrize("network", [SReResNet, IResNet, ResNeXt, EDSEResNeXt])
+def test_errors_name_the_class(network):
+    with pytest.raises(TypeError, match=rf"^{network.__name__}: missing .*'depth'"):
+        network()
+    with pytest.raises(TypeError, match=rf"^{network.__name__}: .*'recursion'"):
+        network(50, recursion=1)
+    with pytest.raises(TypeError, match=rf"^{network.__name__}: too many positional"):
+        network(50, 3)  # three recursions? three stages?
 
 
-def test_one_pool_a_shortcut():
+def test_signature_shows_the_defaults():
+    parameters = inspect.signature(EDSEResNeXt).parameters
+    assert next(iter(parameters)) == "depth"
+    assert parameters["se_ratio"].default == 16
+    assert inspect.signature(SReResNet).parameters["recursions"].default == 1
+
+
+def test_one_pool_per_shortcut():
     with pytest.raises(ValueError, match="avg_down=True needs max_pool_shortcut=False"):
         IResNet(50, avg_down=True)
     IResNet(50, avg_down=True, max_pool_shortcut=False)
@@ -201,6 +219,58 @@ def test_part_of_the_path_can_be_changed():
     block = EDResNeXt(50, encoder_decoder={"groups": 16}).layer1[0]
     assert block.downsample.encoder[0].out_channels == 128
     assert block.downsample.encoder[0].groups == 16
+
+
+@pytest.mark.parametrize(
+    ("network", "plain"), [(EDResNet, SReResNet), (EDResNeXt, ResNeXt), (EDSEResNeXt, SEResNeXt)]
+)
+def test_the_path_can_be_switched_off(network, plain):
+    plain = plain(50, **({"recursions": 0} if plain is SReResNet else {}))
+    assert list(network(50, encoder_decoder=None).state_dict()) == list(plain.state_dict())
+
+
+def test_width_of_the_path_follows_the_published_networks():
+    """The inner width of the plain network: 1/4 of the block's, 1/2 with grouped convolutions."""
+    for network, channels in ((EDResNet, 64), (EDResNeXt, 128), (EDSEResNeXt, 128)):
+        for arguments in ({}, {"encoder_decoder": {"groups": 16}}):
+            assert (
+                network(50, **arguments).layer1[0].downsample.decoder_conv.in_channels == channels
+            )
+
+
+def test_groups_and_widths_per_stage():
+    model = IResGroup(50)
+    assert [s[0].conv2.groups for s in stages(model)] == [8, 16, 32, 64]
+    assert [s[0].conv2.in_channels for s in stages(model)] == [256, 512, 1024, 2048]
+    fixed = IResGroup(50, fixed_groups=True)
+    assert [s[0].conv2.groups for s in stages(fixed)] == [64] * 4
+    assert [s[0].conv2.in_channels for s in stages(fixed)] == [256, 512, 1024, 2048]
+
+
+def stages(model):
+    return [getattr(model, name) for name in model.res_layers]
+
+
+def test_a_slice_of_a_stage_runs_its_blocks():
+    model = randomise_norms(SReResNet(50)).eval()
+    x = torch.rand(1, 64, 16, 16)
+    with torch.no_grad():
+        assert model.layer1[:2](x).equal(model.layer1[1](model.layer1[0](x)))
+        assert model.layer1[:0](x).equal(x)
+
+
+def test_init_weights_that_fails_leaves_the_settings(monkeypatch):
+    model = SReResNet(18)
+    before = model.init_cfg, model.zero_init_residual
+
+    def fail(self):
+        raise RuntimeError("no weights today")
+
+    with monkeypatch.context() as context:
+        context.setattr(upstream.ResNet, "init_weights", fail)
+        with pytest.raises(RuntimeError, match="no weights today"):
+            model.init_weights()
+    assert (model.init_cfg, model.zero_init_residual) == before
 
 
 def test_plugin_in_no_stage():
@@ -266,7 +336,7 @@ def test_zero_init_of_the_last_norms(name):
     model = build(name, zero_init_residual=True)
     model.init_weights()
     blocks = [m for m in model.modules() if isinstance(m, ResidualBlock)]
-    last = [b.norm_names[-1] for b in blocks]
+    last = [b.norm_of.get("conv3") for b in blocks]
     assert any(last)
     for block, norm in zip(blocks, last, strict=True):
         if norm is not None:
@@ -347,12 +417,10 @@ def test_seeded_networks_differ_between_seeds():
     assert not states[0].equal(states[1])
 
 
-def test_squeeze_and_excitation_writes_over_its_input_in_inference_alone():
+def test_squeeze_and_excitation_leaves_its_input():
+    """A hook on the norm before it sees what the norm put out, with gradients and without."""
     layer, x = SELayer(32), torch.randn(2, 32, 5, 5)
     before = x.clone()
-    trained = layer(x)
-    assert torch.equal(x, before)
     with torch.no_grad():
-        inferred = layer(x)
-    assert inferred is x
-    assert torch.equal(inferred, trained)
+        layer(x)
+    assert torch.equal(x, before)

@@ -1,50 +1,43 @@
 """Checks of arguments: a mistake in a config is an error that names it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
 def check(name: str, value: object, fits: bool, allowed: str) -> None:
-    """Raise unless ``value`` fits.
+    """Raise ValueError unless ``value`` fits.
 
     Args:
         name: The argument.
         value: What was given.
         fits: Whether that is allowed.
-        allowed: What is, in words that follow "must be".
-
-    Raises:
-        ValueError: If it does not fit.
+        allowed: What is allowed, in words that follow "must be".
     """
     if not fits:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
-def check_number(name: str, value: object, least: int) -> None:
-    """Raise ValueError unless ``value`` is an integer from ``least``."""
-    check(name, value, isinstance(value, int) and value >= least, f"a whole number from {least}")
-
-
-def per_stage(name: str, value: object, num_stages: int, least: int | None = None) -> tuple:
-    """One value a stage: ``value`` for each if it is a single one.
+def per_stage(name: str, value: Any, num_stages: int, minimum: int | None = None) -> tuple:
+    """One value per stage: ``value`` for each of them if it is a single one.
 
     Args:
         name: The argument.
         value: What was given.
         num_stages: Length of what is returned.
-        least: The values must be integers from here; None allows any.
+        minimum: The values must be whole numbers from here; None allows any values.
 
     Raises:
         ValueError: If it is a sequence of another length, or has other values.
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * num_stages
     check(name, value, len(values) == num_stages, f"one value, or {num_stages} (num_stages)")
-    if least is not None:
-        fits = all(isinstance(number, int) and number >= least for number in values)
-        check(name, value, fits, f"a whole number from {least}")
+    if minimum is not None:
+        fits = all(isinstance(number, int) and number >= minimum for number in values)
+        check(name, value, fits, f"a whole number from {minimum}")
     return values
 
 
-def depth_per_stage(depth: object, num_stages: int) -> int | tuple[int, ...]:
+def blocks_per_stage(depth: Any, num_stages: int) -> int | tuple[int, ...]:
     """``depth`` as it is looked up: a number, or the blocks of each stage as a tuple.
 
     Raises:
@@ -54,4 +47,41 @@ def depth_per_stage(depth: object, num_stages: int) -> int | tuple[int, ...]:
         return depth
     fits = isinstance(depth, Sequence) and len(depth) == num_stages and not isinstance(depth, str)
     check("depth", depth, fits, f"a number, or {num_stages} numbers of blocks (num_stages)")
-    return per_stage("depth", list(depth), num_stages, least=1)
+    return per_stage("depth", list(depth), num_stages, minimum=1)
+
+
+def check_arguments(num_stages: int, **arguments: Any) -> None:
+    """Check those arguments of the shell that are one value for the whole network.
+
+    Args:
+        num_stages: Stages of the network.
+        **arguments: Values of the arguments that have a rule below.
+
+    Raises:
+        ValueError: For the first one that is not allowed.
+    """
+    check("num_stages", num_stages, num_stages in (1, 2, 3, 4), "1, 2, 3 or 4")
+    stages = range(num_stages)
+    frozen = range(-1, num_stages + 1)
+    rules: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "out_indices": (
+            lambda v: isinstance(v, (tuple, list)) and len(v) > 0 and all(i in stages for i in v),
+            f"a tuple of stages from {list(stages)}",
+        ),
+        "style": (lambda v: v in ("pytorch", "caffe"), "'pytorch' or 'caffe'"),
+        "frozen_stages": (lambda v: v in frozen, f"a number from -1 to {num_stages}"),
+        "drop_path_rate": (lambda v: 0 <= v < 1, "from 0 to below 1"),
+        "se_ratio": (
+            lambda v: v is None or (isinstance(v, int) and v >= 1),
+            "a whole number from 1",
+        ),
+        "encoder_decoder": (lambda v: v is None or isinstance(v, dict), "a dict, or None"),
+        "plugins": (lambda v: v is None or isinstance(v, (tuple, list)), "a list of dicts"),
+        "init_cfg": (
+            lambda v: v is None or isinstance(v, (dict, list, tuple)),
+            "a dict, or a list of dicts",
+        ),
+    }
+    for name, value in arguments.items():
+        fits, allowed = rules[name]
+        check(name, value, fits(value), allowed)

@@ -13,9 +13,12 @@ from mmpretrain.models.backbones import ResNet as _ResNet
 from torch import nn
 
 from ..weights.pretrained import is_pretrained, load_pretrained
-from .arguments import check, check_number, depth_per_stage, per_stage
+from .arguments import blocks_per_stage, check, check_arguments, per_stage
 from .block import BasicBlock, Bottleneck, ResidualBlock
+from .block_order import iresnet_order
+from .class_defaults import ClassDefaults
 from .layer_decay import layer_depth
+from .plugins import plugins_of_stage
 from .shortcut import EncoderDecoder, projection
 from .stage import Stage
 
@@ -37,29 +40,36 @@ INIT_CFG = [
 ]
 
 
-class ResNet(_ResNet):
+class ResNet(ClassDefaults, _ResNet):
     """ResNet whose stages, branches and shortcuts can be varied independently.
 
     It maps images, N×in_channels×H×W, to a tuple of the features of the stages in ``out_indices``,
     each N×C×⌈H/s⌉×⌈W/s⌉, s the stride up to that stage.
 
-    Arguments not listed here are those of :class:`mmpretrain.models.ResNet` (``in_channels``,
-    ``stem_channels``, ``deep_stem``, ``avg_down``, ``conv_cfg`` …), and so
-    are the state-dict keys.
+    Networks that differ by defaults alone are declared so: ``class SEResNet(ResNet, se_ratio=16)``.
+
+    Arguments not described here are those of :class:`mmpretrain.models.ResNet`, and so are the
+    state-dict keys.
 
     Args:
         depth: A key of :data:`DEPTHS`, or the number of bottleneck blocks of each stage.
-        groups: Groups of the 3×3 convolutions (arXiv 1611.05431).
-        width_per_group: Channels of each group in stage 1; later stages double it. None is the
-            plain ResNet width, ``base_channels``. ``groups=32, width_per_group=4`` is ResNeXt
-            32×4d; ``width_per_group=62`` is a ResNet with 62/64 of its inner width.
+        groups: Groups of the 3×3 convolutions (arXiv 1611.05431): one number, or one per stage.
+        width_per_group: Channels of each group in stage 1, doubled from stage to stage; or one
+            number per stage. None is the plain ResNet width, ``base_channels``.
+            ``groups=32, width_per_group=4`` is ResNeXt 32×4d; ``width_per_group=62`` is a ResNet
+            with 62/64 of its inner width.
         se_ratio: Squeeze ratio of SE layers (arXiv 1709.01507); None for none.
-        encoder_decoder: Arguments ``ratio`` and ``groups`` of
+        encoder_decoder: Arguments ``ratio`` and ``groups``, or one of them, of
             :class:`~mmres_plugin.models.shortcut.EncoderDecoder` on every shortcut; None for none.
-        recursions: How often each stage is re-entered (SReResNet): one number, or one a stage.
+            By default the code has as many channels as the inner width of the published network:
+            1/4 of the block's, 1/2 where the 3×3 convolutions are grouped.
+        recursions: How often each stage is re-entered (SReResNet): one number, or one per stage.
+        staged_blocks: Start, middle and end blocks (IResNet) instead of ResNet's.
+        max_pool_shortcut: Max-pool projections and no pool in the stem (IResNet).
         num_stages: Stages to build, 1 to 4.
-        strides: Stride of each stage; None is 1 for the first and 2 for the others.
-        dilations: Dilation of the 3×3 convolutions: one number, or one a stage.
+        strides: Stride of each stage. None is 2, but 1 for the first stage behind a stem that
+            pools.
+        dilations: Dilation of the 3×3 convolutions: one number, or one per stage.
         out_indices: Stages whose outputs are returned, counted from 0. MMPretrain's default, the
             last stage; detectors want ``(0, 1, 2, 3)``.
         style: ``'pytorch'`` or ``'caffe'``: the convolution of a bottleneck that strides.
@@ -67,7 +77,7 @@ class ResNet(_ResNet):
             0 the stem alone.
         norm_cfg: MMCV config of the norms.
         norm_eval: Keep batch norms in evaluation mode while training.
-        with_cp: Checkpoint activations: one switch, or one a stage. Values, gradients and
+        with_cp: Checkpoint activations: one switch, or one per stage. Values, gradients and
             running statistics are those of a network without.
         dcn: MMCV config of deformable convolutions in place of the 3×3.
         stage_with_dcn: Which stages have them; at least one if there is ``dcn``.
@@ -79,7 +89,8 @@ class ResNet(_ResNet):
         init_cfg: MMEngine initialisation config; by default Kaiming for all convolutions.
 
     Raises:
-        ValueError: For an argument outside of what is described above; the message names it.
+        TypeError: For an argument that does not exist; the message names the class.
+        ValueError: For a value outside of what is described above; the message names the argument.
     """
 
     arch_settings = DEPTHS  # the table in which the parent class looks up ``depth``
@@ -88,77 +99,102 @@ class ResNet(_ResNet):
         self,
         depth: int | Sequence[int],
         *,
-        groups: int = 1,
-        width_per_group: int | None = None,
+        in_channels: int = 3,
+        stem_channels: int = 64,
+        base_channels: int = 64,
+        expansion: int | None = None,
+        groups: int | Sequence[int] = 1,
+        width_per_group: int | Sequence[int] | None = None,
         se_ratio: int | None = None,
         encoder_decoder: dict | None = None,
         recursions: int | Sequence[int] = 0,
-        base_channels: int = 64,
+        staged_blocks: bool = False,
+        max_pool_shortcut: bool = False,
+        deep_stem: bool = False,
+        avg_down: bool = False,
         num_stages: int = 4,
         strides: int | Sequence[int] | None = None,
         dilations: int | Sequence[int] = 1,
         out_indices: Sequence[int] = (3,),
         style: str = "pytorch",
         frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
         norm_cfg: dict = {"type": "BN", "requires_grad": True},
+        norm_eval: bool = False,
         with_cp: bool | Sequence[bool] = False,
         dcn: dict | None = None,
         stage_with_dcn: bool | Sequence[bool] = False,
         plugins: list[dict] | None = None,
         drop_path_rate: float = 0.0,
+        zero_init_residual: bool = True,
         init_cfg: dict | list[dict] | None = None,
-        **kwargs,
     ) -> None:
-        check("num_stages", num_stages, num_stages in (1, 2, 3, 4), "1, 2, 3 or 4")
-        depth = depth_per_stage(depth, num_stages)
+        check_arguments(
+            num_stages=num_stages,
+            out_indices=out_indices,
+            style=style,
+            frozen_stages=frozen_stages,
+            drop_path_rate=drop_path_rate,
+            se_ratio=se_ratio,
+            encoder_decoder=encoder_decoder,
+            plugins=plugins,
+            init_cfg=init_cfg,
+        )
+        if max_pool_shortcut and avg_down:
+            raise ValueError("avg_down=True needs max_pool_shortcut=False: a shortcut has one pool")
+        depth = blocks_per_stage(depth, num_stages)
         if isinstance(depth, tuple):
             self.arch_settings = {depth: (Bottleneck, depth)}
         check("depth", depth, depth in self.arch_settings, f"one of {list(DEPTHS)}, or a tuple")
         if strides is None:
-            strides = (1, 2, 2, 2)[:num_stages]
-        stages = range(num_stages)
-        fits = isinstance(out_indices, (tuple, list)) and len(out_indices) > 0
-        fits = fits and all(i in stages for i in out_indices)
-        check("out_indices", out_indices, fits, f"a tuple of stages from {list(stages)}")
-        check("style", style, style in ("pytorch", "caffe"), "'pytorch' or 'caffe'")
-        fits = frozen_stages in range(-1, num_stages + 1)
-        check("frozen_stages", frozen_stages, fits, f"a number from -1 to {num_stages}")
-        check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "from 0 to below 1")
-        check_number("groups", groups, 1)
-        if width_per_group is not None:
-            check_number("width_per_group", width_per_group, 1)
-        if se_ratio is not None:
-            check_number("se_ratio", se_ratio, 1)
-        fits = init_cfg is None or isinstance(init_cfg, (dict, list, tuple))
-        check("init_cfg", init_cfg, fits, "a dict, or a list of dicts")
-        fits = plugins is None or isinstance(plugins, (tuple, list))
-        check("plugins", plugins, fits, "a list of dicts")
-        self.groups = groups
-        self.width_per_group = width_per_group
+            strides = 2 if max_pool_shortcut else (1, 2, 2, 2)[:num_stages]
+        if isinstance(width_per_group, int):
+            check("width_per_group", width_per_group, width_per_group > 0, "a whole number from 1")
+            width_per_group = [width_per_group << stage for stage in range(num_stages)]
+
+        # The parent's constructor builds the stages, by calls of `make_res_layer` that need these.
+        self.groups = per_stage("groups", groups, num_stages, minimum=1)
+        self.width_per_group = width_per_group and per_stage(
+            "width_per_group", width_per_group, num_stages, minimum=1
+        )
         self.se_ratio = se_ratio
         self.encoder_decoder = encoder_decoder
-        self.recursions = per_stage("recursions", recursions, num_stages, least=0)
+        self.recursions = per_stage("recursions", recursions, num_stages, minimum=0)
+        self.staged_blocks = staged_blocks
+        self.max_pool_shortcut = max_pool_shortcut
         self.stage_with_cp = per_stage("with_cp", with_cp, num_stages)
         self.dcn = dcn
         self.stage_with_dcn = per_stage("stage_with_dcn", stage_with_dcn, num_stages)
         fits = dcn is None or any(self.stage_with_dcn)
         check("stage_with_dcn", stage_with_dcn, fits, "true for a stage at least, as dcn is set")
-        self.plugins = plugins or []
+        self.plugins = plugins
         super().__init__(
             depth,
+            in_channels=in_channels,
+            stem_channels=stem_channels,
             base_channels=base_channels,
+            expansion=expansion,
+            deep_stem=deep_stem,
+            avg_down=avg_down,
             num_stages=num_stages,
-            strides=per_stage("strides", strides, num_stages, least=1),
-            dilations=per_stage("dilations", dilations, num_stages, least=1),
+            strides=per_stage("strides", strides, num_stages, minimum=1),
+            dilations=per_stage("dilations", dilations, num_stages, minimum=1),
             out_indices=out_indices,
             style=style,
             frozen_stages=frozen_stages,
+            conv_cfg=conv_cfg,
             norm_cfg=norm_cfg,
+            norm_eval=norm_eval,
             with_cp=any(self.stage_with_cp),
             drop_path_rate=drop_path_rate,
+            zero_init_residual=zero_init_residual,
             init_cfg=INIT_CFG if init_cfg is None else init_cfg,
-            **kwargs,
         )
+
+    def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
+        super()._make_stem_layer(in_channels, stem_channels)
+        if self.max_pool_shortcut:
+            self.maxpool = nn.Identity()
 
     def make_res_layer(
         self,
@@ -173,12 +209,12 @@ class ResNet(_ResNet):
         drop_path_rate: list[float],
         **block_kwargs,
     ) -> Stage:
-        """Build the next stage; the parent class calls this once a stage, in order."""
+        """Build the next stage; the parent class calls this once per stage, in order."""
         stage = len(self.res_layers)
-        planes = out_channels // expansion
-        width = planes
+        groups = self.groups[stage]
+        width = out_channels // expansion
         if self.width_per_group is not None:
-            width = self.groups * (self.width_per_group * planes // self.base_channels)
+            width = groups * self.width_per_group[stage]
         blocks = []
         for index in range(num_blocks):
             first = index == 0
@@ -189,57 +225,32 @@ class ResNet(_ResNet):
                     *shape,
                     width,
                     stride=block_stride,
-                    downsample=self.make_shortcut(*shape, block_stride),
+                    groups=groups,
+                    order=iresnet_order(index, num_blocks) if self.staged_blocks else "resnet",
+                    downsample=self.make_shortcut(*shape, block_stride, groups),
                     se_ratio=self.se_ratio,
                     drop_path_rate=drop_path_rate[index],
                     with_cp=self.stage_with_cp[stage],
                     dcn=self.dcn if self.stage_with_dcn[stage] else None,
-                    plugins=self.stage_plugins(stage),
-                    **self.block_args(stage, index),
+                    plugins=plugins_of_stage(self.plugins, stage, self.num_stages),
                     **block_kwargs,
                 )
             )
         return Stage(blocks, self.recursions[stage])
 
-    def block_args(self, stage: int, index: int) -> dict:
-        """What block ``index`` of ``stage`` has of its own, as arguments of the block class."""
-        return {"groups": self.groups}
-
-    def make_shortcut(self, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+    def make_shortcut(
+        self, in_channels: int, out_channels: int, stride: int, groups: int
+    ) -> nn.Module | None:
         """The shortcut of a block: the projection it needs, and the encoder-decoder if any."""
-        shortcut = projection(
-            in_channels,
-            out_channels,
-            stride,
-            pool=self.shortcut_pool,
-            conv_cfg=self.conv_cfg,
-            norm_cfg=self.norm_cfg,
-        )
+        cfgs = {"conv_cfg": self.conv_cfg, "norm_cfg": self.norm_cfg}
+        pool = "max" if self.max_pool_shortcut else "avg" if self.avg_down else None
+        shortcut = projection(in_channels, out_channels, stride, pool=pool, **cfgs)
         if self.encoder_decoder is None:
             return shortcut
+        ratio = 1 / 4 if groups == 1 else 1 / 2
         return EncoderDecoder(
-            shortcut,
-            out_channels,
-            **self.encoder_decoder,
-            conv_cfg=self.conv_cfg,
-            norm_cfg=self.norm_cfg,
+            shortcut, out_channels, **{"ratio": ratio, **self.encoder_decoder}, **cfgs
         )
-
-    @property
-    def shortcut_pool(self) -> str | None:
-        """The ``pool`` of :func:`~mmres_plugin.models.shortcut.projection`."""
-        return "avg" if self.avg_down else None
-
-    def stage_plugins(self, stage: int) -> list[dict]:
-        """The plugins that ``stage`` has; a plugin without ``stages`` stands in all of them."""
-        chosen = []
-        for plugin in self.plugins:
-            wanted = plugin.get("stages")
-            wanted = True if wanted is None else wanted
-            stages = per_stage("plugin stages", wanted, self.num_stages)
-            if stages[stage]:
-                chosen.append(plugin)
-        return chosen
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says, zero the branches' last norms if asked to, then load.
@@ -256,8 +267,10 @@ class ResNet(_ResNet):
         # The parent class would load without a look, and knows no blocks to zero.
         self.init_cfg = [cfg for cfg in cfgs if not is_pretrained(cfg)]
         self.zero_init_residual = False
-        super().init_weights()
-        self.init_cfg, self.zero_init_residual = init_cfg, zero
+        try:
+            super().init_weights()
+        finally:
+            self.init_cfg, self.zero_init_residual = init_cfg, zero
         if zero and not pretrained:
             for module in self.modules():
                 if isinstance(module, ResidualBlock):

@@ -1,7 +1,7 @@
 """ResNeXt: Aggregated Residual Transformations for Deep Neural Networks (arXiv 1611.05431).
 
 The 3×3 convolution of each bottleneck is grouped and wider. Arguments and state-dict keys are
-those of MMPretrain's class; this one also has SE, recursion, DCN and plugins, and builds each
+those of MMPretrain's class; this one also takes SE, recursion, DCN and plugins, and builds each
 convolution once.
 """
 
@@ -18,13 +18,18 @@ class ResNeXt(ResNet):
     Args:
         depth: As in :class:`~mmres_plugin.models.resnet.ResNet`, from 50.
         groups: Groups of the 3×3 convolutions; 1 is the plain ResNet, as in MMPretrain.
-        width_per_group: Channels of each group in stage 1; later stages double it. Not looked at
+        width_per_group: Channels of each group in stage 1, doubled from stage to stage. Ignored
             with one group.
         **kwargs: As in :class:`~mmres_plugin.models.resnet.ResNet`.
     """
 
     def __init__(
-        self, depth: int | Sequence[int], groups: int = 32, width_per_group: int = 4, **kwargs
+        self,
+        depth: int | Sequence[int],
+        *,
+        groups: int | Sequence[int] = 32,
+        width_per_group: int | Sequence[int] | None = 4,
+        **kwargs,
     ) -> None:
         width = None if groups == 1 else width_per_group
         super().__init__(depth, groups=groups, width_per_group=width, **kwargs)

@@ -68,11 +68,11 @@ class Projection(nn.Sequential):
 
 
 @torch.fx.wrap
-def cut(x: Tensor, like: Tensor) -> Tensor:
+def crop_to(x: Tensor, like: Tensor) -> Tensor:
     """The rows and columns of x that ``like`` has, both N×C×H×W.
 
-    A graph for all sizes always cuts; else nothing is done where nothing is to be cut, since a cut
-    costs two passes over the gradient. For ``torch.fx`` it is one step, whatever the sizes.
+    A graph for all sizes always crops. Otherwise x is returned as it is where it fits, since a crop
+    costs two passes over the gradient. For ``torch.fx`` this is one node, whatever the sizes.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.shape != like.shape:
         return x[..., : like.shape[-2], : like.shape[-1]]
@@ -112,10 +112,10 @@ class EncoderDecoder(BaseModule):
     ) -> None:
         super().__init__()
         code = int(channels * ratio)
-        most = math.gcd(channels, code)
-        if code < 1 or groups < 1 or most % groups:
+        divisor = math.gcd(channels, code)
+        if code < 1 or groups < 1 or divisor % groups:
             raise ValueError(
-                f"encoder_decoder: groups must divide {most}, the greatest common divisor of "
+                f"encoder_decoder: groups must divide {divisor}, the greatest common divisor of "
                 f"{channels} channels and a code of {code} (ratio={ratio}), got groups={groups}"
             )
         self.projection = nn.Identity() if shortcut is None else shortcut
@@ -134,13 +134,13 @@ class EncoderDecoder(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W of the block's input to N×channels×H'×W' of its output."""
         p = self.projection(x)
-        return p + self.path(p)
+        return p + self.encode_decode(p)
 
-    def path(self, p: Tensor) -> Tensor:
+    def encode_decode(self, p: Tensor) -> Tensor:
         """``decoder(encoder(p))``, of the shape of p."""
-        # With output padding 1 the decoder fills an even size. Its last row and column are cut
-        # off where p is odd, which is what output padding 0 computes.
-        return self.decoder_norm(cut(self.decoder_conv(self.encoder(p)), p))
+        # With output padding 1 the decoder fills an even size. Where p is odd, its last row and
+        # column are cropped, which is what output padding 0 computes.
+        return self.decoder_norm(crop_to(self.decoder_conv(self.encoder(p)), p))
 
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of both convolutions and of the norms that follow them, for folding."""

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 
-import torch
 import torch.nn.functional as F
 from mmpretrain.models.utils import make_divisible
 from torch import Tensor, nn
@@ -28,7 +27,5 @@ class SELayer(nn.Module):
         self.conv2 = nn.Sequential(OrderedDict(conv=excite, activate=nn.Sigmoid()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×channels×H×W to the same shape; in inference the input itself is rescaled."""
-        gate = self.conv2(self.conv1(F.adaptive_avg_pool2d(x, 1)))
-        # Backward needs x as it was. Without it, a map less is written.
-        return x * gate if torch.is_grad_enabled() else x.mul_(gate)
+        """N×channels×H×W to the same shape."""
+        return x * self.conv2(self.conv1(F.adaptive_avg_pool2d(x, 1)))

@@ -4,31 +4,35 @@ Recursion (SReResNet) belongs here and not in the block or the network: the bloc
 that they run again, and the state dict is that of the plain stage.
 """
 
-from mmengine.model import Sequential
+from collections.abc import Sequence
+
+from mmengine.model import ModuleList
 from torch import Tensor
 
 from .block import ResidualBlock
 
 
-class Stage(Sequential):
+class Stage(ModuleList):
     """Residual blocks in a row, re-entered ``recursions`` times.
 
-    A later pass starts behind the first block where that block changes the shape of its input
-    (stride or channels), since the output of the stage has its final shape already; otherwise, as
-    in stage 1 of ResNet-18, it repeats all blocks.
+    A later pass starts behind the first block if that block changes the shape of its input (stride
+    or channels), since the output of the stage has its final shape already. Otherwise, as in
+    stage 1 of ResNet-18, it repeats all blocks.
+
+    A slice, such as ``layer1[:2]``, is a plain stage of these blocks, without recursion.
 
     Args:
         blocks: The blocks.
         recursions: Passes after the first one; 0 is a plain stage.
 
     Raises:
-        ValueError: If there is to be recursion but no block that could run again.
+        ValueError: If recursion is asked for and no block could run again.
     """
 
-    def __init__(self, blocks: list[ResidualBlock], recursions: int = 0) -> None:
-        super().__init__(*blocks)
+    def __init__(self, blocks: Sequence[ResidualBlock], recursions: int = 0) -> None:
+        super().__init__(blocks)
         self.recursions = recursions
-        self.reentry = int(blocks[0].changes_shape)
+        self.reentry = int(len(blocks) > 0 and blocks[0].changes_shape)
         if recursions and self.reentry == len(blocks):
             raise ValueError(
                 f"recursions={recursions} asked of a stage whose only block changes the shape of "

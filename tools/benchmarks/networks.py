@@ -44,7 +44,7 @@ class ProjectsTwice(EncoderDecoder):
     """The encoder-decoder as the official code runs it: the projection is computed twice."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.projection(x) + self.path(self.projection(x))
+        return self.projection(x) + self.encode_decode(self.projection(x))
 
 
 class RunsTwice(ResLayer):
