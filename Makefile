@@ -20,10 +20,10 @@ help:
 	@echo "make clean      remove the environment and what builds left; data and results stay"
 
 setup:
-	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+	@$(PYTHON) tools/setup/setup_env.py --venv $(VENV)
 
 demo: setup
-	$(RUN) tools/demo.py $(DEMO_ARGS)
+	$(RUN) demo/digits_demo.py $(DEMO_ARGS)
 
 test: lint
 	$(PYTEST) $(PYTEST_ARGS)

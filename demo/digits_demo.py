@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train and show a detector of handwritten digits, from nothing: ``python tools/demo.py``.
+"""Train and show a detector of handwritten digits, from nothing: ``python demo/digits_demo.py``.
 
 Five steps: build the data, train a SReResNet-18 to classify single digits, train an FCOS detector
 that starts from its backbone, evaluate, draw. Every step runs the tool that a user would run, and
@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 
 import torch
-from demo_pictures import draw_curves, draw_predictions, read_scalars
+from pictures import draw_curves, draw_predictions, read_scalars
 
 from mmres_plugin.dependencies import check_compiled_ops
 
-TOOLS = Path(__file__).resolve().parent
-CONFIGS = TOOLS.parent / "configs" / "digits"
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs" / "digits"
 CLASSIFIER = CONFIGS / "sreresnet18_digits.py"
 DETECTOR = CONFIGS / "fcos_sreresnet18_digits.py"
 STEPS = 5
@@ -77,7 +77,7 @@ class Demo:
         self.data = self.work_dir / "digits" if args.quick else Path("data/digits").absolute()
         self.env = dict(os.environ)
         self.env["PYTHONPATH"] = os.pathsep.join(
-            [str(TOOLS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
         if args.device == "cpu" or not gpu_is_fit():
             self.env["CUDA_VISIBLE_DEVICES"] = ""
@@ -170,7 +170,7 @@ class Demo:
 
     def tool(self, name: str, *args: object) -> None:
         """Run one of the tools; its output goes to the screen as it comes."""
-        words = [str(TOOLS / name), *map(str, args)]
+        words = [str(ROOT / "tools" / name), *map(str, args)]
         print(
             "$ python " + shlex.join(os.path.relpath(w) if os.path.isabs(w) else w for w in words)
         )

@@ -1,12 +1,11 @@
 """ONNX and TorchScript files, run by their own runtimes at sizes they were not exported with."""
 
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT, complete
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
@@ -16,7 +15,6 @@ from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript
 from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.engine.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 DEPTH = (2, 2, 2, 2)
 SIZES = [(96, 64), (75, 131), (64, 97)]
 TOOL = ROOT / "tools/deployment/export_onnx.py"
@@ -104,12 +102,6 @@ def test_a_detector_is_exported_by_its_features():
     assert len(model(torch.randn(1, 3, 64, 64))) == 4
 
 
-def run(*args) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *map(str, args)], capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.slow
 def test_command_and_example(tmp_path):
     """A classifier from checkpoint to ONNX file to the classes of an image, without torch."""
@@ -120,7 +112,9 @@ def test_command_and_example(tmp_path):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).eval()
     torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
-    done = run(TOOL, config, tmp_path / "trained.pth", tmp_path / "model.onnx", "--size", 64, 64)
+    done = complete(
+        TOOL, config, tmp_path / "trained.pth", tmp_path / "model.onnx", "--size", 64, 64
+    )
     assert done.returncode == 0, done.stderr
     assert "verified at 64×64 and 101×75" in done.stdout
 
@@ -129,7 +123,9 @@ def test_command_and_example(tmp_path):
     blocked = f'import sys, runpy; sys.modules["torch"] = None; sys.argv = {["", "M", "I"]!r}'
     blocked = blocked.replace("'M'", repr(str(tmp_path / "model.onnx")))
     blocked = blocked.replace("'I'", f"{str(tmp_path / 'image.png')!r}, '--size', '64'")
-    done = run("-c", f'{blocked}; runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")')
+    done = complete(
+        sys.executable, "-c", f'{blocked}; runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")'
+    )
     assert done.returncode == 0, done.stderr
     crop = torch.from_numpy(pixels[4:68, 4:68]).permute(2, 0, 1)[None].float()
     normalised = (crop - model.data_preprocessor.mean) / model.data_preprocessor.std
@@ -153,7 +149,7 @@ def test_output_is_checked_before_the_work(tmp_path, out, message):
 
 def test_command_names_what_is_wrong(tmp_path):
     config = ROOT / "configs/digits/sreresnet18_digits.py"
-    done = run(TOOL, config, tmp_path / "gone.pth", tmp_path / "model.onnx")
+    done = complete(TOOL, config, tmp_path / "gone.pth", tmp_path / "model.onnx")
     assert done.returncode == 2
     assert "does not exist" in done.stderr
     assert "Traceback" not in done.stderr

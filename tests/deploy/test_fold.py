@@ -1,12 +1,10 @@
 """Folding of norms: exact for every family, only where it is right, and never trained again."""
 
 import copy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT, complete, randomise
 from mmcv.cnn import ConvModule
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -18,22 +16,8 @@ from mmres_plugin.deploy import fold_norms, load_folded
 from mmres_plugin.engine import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
 
-ROOT = Path(__file__).parents[1]
 DEPTH = (4, 2, 2, 3)  # every position of a block in its stage occurs
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    """Fresh norms are nearly the identity and would prove nothing."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, NORMS):
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            if module.weight is not None:  # negative factors occur in trained networks too
-                nn.init.uniform_(module.weight, -1.5, 1.5, generator=generator)
-                nn.init.normal_(module.bias, 0, 0.3, generator=generator)
-    return model
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -207,11 +191,8 @@ model = dict(backbone=dict(depth={depth}), head=dict(in_channels=1024))
 """
 
 
-def fold_checkpoint(*args) -> subprocess.CompletedProcess:
-    tool = ROOT / "tools/model_converters/fold_checkpoint.py"
-    return subprocess.run(
-        [sys.executable, str(tool), *map(str, args)], capture_output=True, text=True, check=False
-    )
+def fold_checkpoint(*args):
+    return complete(ROOT / "tools/model_converters/fold_checkpoint.py", *args)
 
 
 def test_fold_checkpoint(tmp_path):

@@ -3,15 +3,13 @@
 import os
 import platform
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from helpers import ROOT, run
 
 from mmres_plugin.deploy import keep_memory
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/deployment.md").read_text("utf-8")
 ENVIRONMENT = dict(re.findall(r"(MALLOC_\w+)=(\d+)", PAGE))
 PROGRAM = """
@@ -39,12 +37,10 @@ thread.join()
 
 
 def page_faults(*args: str, **variables: str) -> list[int]:
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, *args]
     env = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
     env |= variables
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert done.returncode == 0, done.stderr
-    return [int(line) for line in done.stdout.split()]
+    output = run(sys.executable, "-W", "ignore", "-c", PROGRAM, *args, env=env)
+    return [int(line) for line in output.split()]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")

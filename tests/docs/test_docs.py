@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT
+from helpers.configs import shrink
+from helpers.data import make_coco, make_image_folders
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
-from tiny_configs import shrink
-from tiny_data import make_coco, make_image_folders
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.engine import check
 from mmres_plugin.engine.config_check import known_configs, load_config
 
-ROOT = Path(__file__).parents[1]
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),

@@ -6,20 +6,8 @@ from pathlib import Path
 
 import torch
 import torchvision
-from torch import nn
 
-
-def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights and statistics: fresh norms are nearly the identity and prove nothing."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in model.state_dict().items():
-        if name.endswith(("running_var", "weight")) and tensor.dim() == 1:
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        elif tensor.is_floating_point():
-            fan_in = tensor[0].numel() if tensor.dim() > 1 else 100
-            tensor.normal_(0, fan_in**-0.5, generator=generator)
-    model.eval()
-    return model
+from . import randomise
 
 
 def resnet50() -> dict[str, torch.Tensor]:

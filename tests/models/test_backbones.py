@@ -8,6 +8,7 @@ from operator import mul
 
 import pytest
 import torch
+from helpers import randomise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
@@ -24,17 +25,6 @@ BLOCKS = (2, 3, 2, 2)  # bottlenecks: a start, a middle and an end block in stag
 def build(name, **kwargs):
     kwargs = {"depth": BLOCKS, "base_channels": 32, "out_indices": (0, 1, 2, 3), **kwargs}
     return MODELS.build({"type": f"mmres_plugin.{name}", **kwargs})
-
-
-def randomise_norms(model):
-    """Give batch norms statistics and scales that a mistake cannot hide behind."""
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.1)
-            nn.init.normal_(module.running_mean, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return model
 
 
 @pytest.fixture(params=BACKBONES)
@@ -96,7 +86,7 @@ def test_output_stride(name, tail, dilations, stride):
 
 
 def test_gradient_reaches_every_parameter(name):
-    model = randomise_norms(build(name)).train()
+    model = randomise(build(name)).train()
     loss_of(model(torch.rand(2, 3, 64, 64))).backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not without
@@ -134,7 +124,7 @@ def test_norm_eval_keeps_statistics(name):
 
 @pytest.mark.parametrize("with_cp", [True, (False, True, True, False)], ids=["all", "some"])
 def test_checkpointed_equals_plain(name, with_cp):
-    plain = randomise_norms(build(name, drop_path_rate=0.3)).double()
+    plain = randomise(build(name, drop_path_rate=0.3)).double()
     checkpointed = build(name, drop_path_rate=0.3, with_cp=with_cp).double()
     checkpointed.load_state_dict(plain.state_dict())
     x = torch.rand(4, 3, 64, 64, dtype=torch.double)
@@ -154,7 +144,7 @@ def test_checkpointed_equals_plain(name, with_cp):
 
 def test_checkpointed_backward_can_run_twice(name):
     """As with ``retain_graph=True``; the statistics move in the forward pass alone."""
-    model = randomise_norms(build(name, with_cp=True)).double().train()
+    model = randomise(build(name, with_cp=True)).double().train()
     loss = loss_of(model(torch.rand(2, 3, 64, 64, dtype=torch.double)))
     buffers = copy.deepcopy(list(model.buffers()))
     gradients = []
@@ -191,7 +181,7 @@ def test_symbolic_trace(name):
 
 
 def test_symbolic_trace_keeps_checkpointing_and_drop_path(name):
-    model = randomise_norms(build(name, with_cp=True, drop_path_rate=0.5)).train()
+    model = randomise(build(name, with_cp=True, drop_path_rate=0.5)).train()
     traced = torch.fx.symbolic_trace(model)
     x = torch.rand(4, 3, 64, 64)
     features, kept = zip(
@@ -214,7 +204,7 @@ def run_counting_what_backward_keeps(model, x):
 @pytest.mark.parametrize("name", ["SReResNetV1d", "SReSEResNeXt"])
 def test_efficient_norms_of_mmengine(name):
     """``efficient_conv_bn_eval``, which is for networks whose norms all follow convolutions."""
-    model = randomise_norms(build(name, norm_eval=True)).train()
+    model = randomise(build(name, norm_eval=True)).train()
     x = torch.rand(2, 3, 65, 97)
     expected = model(x)
     turn_on_efficient_conv_bn_eval(nn.ModuleDict({"backbone": model}), "backbone")
@@ -226,7 +216,7 @@ def test_efficient_norms_of_mmengine(name):
 
 
 def test_drop_path_drops(name):
-    model = randomise_norms(build(name, drop_path_rate=0.9, norm_eval=True)).train()
+    model = randomise(build(name, drop_path_rate=0.9, norm_eval=True)).train()
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         passes = torch.stack([model(x)[-1] for _ in range(6)])
@@ -236,7 +226,7 @@ def test_drop_path_drops(name):
 
 
 def test_state_dict_round_trip(name, tmp_path):
-    source = randomise_norms(build(name)).eval()
+    source = randomise(build(name)).eval()
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     target = build(name).eval()
     target.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))

@@ -6,14 +6,13 @@ The quick tests compile with ``aot_eager``, which captures graphs and gradients 
 but generates no code; what Inductor makes of them is tested among the slow ones.
 """
 
-from pathlib import Path
-
 import pytest
 import torch
+from helpers import ROOT
+from helpers.configs import classifier_config, detector_config
+from helpers.data import make_coco, make_imagenet
 from mmengine.config import Config
 from mmengine.runner import Runner
-from tiny_configs import classifier_config, detector_config
-from tiny_data import make_coco, make_imagenet
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
@@ -142,7 +141,7 @@ def test_channels_last_switch_of_the_runner(tmp_path):
 @pytest.mark.slow
 def test_the_documented_way_packs_the_weights():
     """What stands in the documentation, word for word."""
-    text = (Path(__file__).parents[1] / "docs/deployment.md").read_text()
+    text = (ROOT / "docs/deployment.md").read_text()
     code = text.partition("## Compile\n\n```python\n")[2].partition("```")[0]
     counters.clear()
     known = dict(torch=torch, fold_norms=fold_norms, images=torch.rand(1, 3, 64, 64))

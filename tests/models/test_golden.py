@@ -1,23 +1,21 @@
-"""Equality with the authors' own networks, in float64 (see tests/golden/README.md).
+"""Equality with the authors' own networks, in float64 (see tests/models/golden/README.md).
 
 The files hold outputs and gradient norms of the published classes under deterministic weights.
 A file is tested by lying in the folder and having a row in NETWORKS.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fill import fill, image  # tests/models/golden/fill.py
 from torch import nn
 
 from mmres_plugin.models import EDResNet, EDSEResNeXt, IResGroup, IResNet, SReResNet
 from mmres_plugin.weights import convert_state_dict, recognise
 
 GOLDEN = Path(__file__).parent / "golden"
-sys.path.insert(0, str(GOLDEN))
-from fill import fill, image  # noqa: E402
 
 NETWORKS = {
     "sreresnet50": lambda **kw: SReResNet(50, **kw),

@@ -7,10 +7,11 @@ import mmpretrain.models.backbones as upstream
 import pytest
 import timm
 import torch
+from helpers import randomise
 from mmcv.cnn import fuse_conv_bn
 from mmdet.models.backbones import ResNet as MMDetResNet
 from mmengine.runner import set_random_seed
-from test_backbones import BACKBONES, build, randomise_norms
+from test_backbones import BACKBONES, build
 from torch import nn
 
 from mmres_plugin.models import (
@@ -58,7 +59,7 @@ def step(model, x):
     ],
 )
 def test_equals_mmpretrain(ours, theirs, depth, kwargs):
-    theirs = randomise_norms(theirs(depth=depth, **ALL, **kwargs))
+    theirs = randomise(theirs(depth=depth, **ALL, **kwargs))
     ours = ours(depth, **ALL, **kwargs, **({"recursions": 0} if "SRe" in ours.__name__ else {}))
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
@@ -78,7 +79,7 @@ def test_equals_mmpretrain(ours, theirs, depth, kwargs):
     ],
 )
 def test_equals_timm(timm_name, ours):
-    theirs = randomise_norms(timm.create_model(timm_name)).double().eval()
+    theirs = randomise(timm.create_model(timm_name)).double().eval()
     ours = ours().double().eval()
     converted = convert_state_dict(theirs.state_dict())
     prefix = "backbone."
@@ -91,7 +92,7 @@ def test_equals_timm(timm_name, ours):
 
 
 def test_recursion_runs_the_later_blocks_again():
-    model = randomise_norms(SReResNet(50, recursions=(0, 1, 2, 0), **ALL)).eval()
+    model = randomise(SReResNet(50, recursions=(0, 1, 2, 0), **ALL)).eval()
     plain = SReResNet(50, recursions=0, **ALL).eval()
     plain.load_state_dict(model.state_dict())
     x = torch.rand(1, 3, 64, 64)
@@ -252,7 +253,7 @@ def stages(model):
 
 
 def test_a_slice_of_a_stage_runs_its_blocks():
-    model = randomise_norms(SReResNet(50)).eval()
+    model = randomise(SReResNet(50)).eval()
     x = torch.rand(1, 64, 16, 16)
     with torch.no_grad():
         assert model.layer1[:2](x).equal(model.layer1[1](model.layer1[0](x)))
@@ -346,7 +347,7 @@ def test_zero_init_of_the_last_norms(name):
 
 
 def test_pretrained_norms_are_not_zeroed(tmp_path):
-    source = randomise_norms(build("SReResNet"))
+    source = randomise(build("SReResNet"))
     torch.save(source.state_dict(), tmp_path / "w.pth")
     init_cfg = {"type": "Pretrained", "checkpoint": str(tmp_path / "w.pth")}
     for cfg in (init_cfg, [init_cfg]):
@@ -379,7 +380,7 @@ def test_learning_rate_layers_of_any_depth(stage_blocks):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_mmcv_folds_the_right_norms(name):
     """mmcv pairs a convolution with the next norm among its siblings; ours must stand so."""
-    model = randomise_norms(build(name)).double().eval()
+    model = randomise(build(name)).double().eval()
     x = torch.rand(1, 3, 65, 64, dtype=torch.double)
     with torch.no_grad():
         expected = model(x)

@@ -8,19 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT
+from helpers.configs import shrink
+from helpers.data import make_coco, make_imagenet
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
-from tiny_configs import shrink
-from tiny_data import make_coco, make_imagenet
 
 import mmres_plugin
 from mmres_plugin.models.resnet import ResNet
 
-ROOT = Path(__file__).parents[1] / "configs"
+CONFIG_FOLDER = ROOT / "configs"
 FAMILIES = ["sreresnet", "iresnet", "edresnet", "seresnet", "resnext"]
-CONFIGS = sorted(str(path.relative_to(ROOT)) for f in FAMILIES for path in (ROOT / f).glob("*.py"))
+CONFIGS = sorted(
+    str(path.relative_to(CONFIG_FOLDER))
+    for f in FAMILIES
+    for path in (CONFIG_FOLDER / f).glob("*.py")
+)
 QUICK = {
     *("sreresnet/fcos_sreresnet50_1x.py", "sreresnet/faster-rcnn_sreresnet50_1x.py"),
     *("sreresnet/fcos_sreresnet101_1x.py", "sreresnet/sreresnet101_8xb32_in1k.py"),
@@ -61,7 +66,7 @@ def test_networks_of_50_and_101_layers_have_both_detectors():
 @pytest.mark.parametrize("config", CONFIGS)
 def test_says_what_it_is(config):
     """The name of a file agrees with what it configures, and nothing is left to a default."""
-    cfg = Config.fromfile(ROOT / config)
+    cfg = Config.fromfile(CONFIG_FOLDER / config)
     backbone = dict(cfg.model.backbone)
     stem = Path(config).stem
     network = stem.split("_")[0] if stem.endswith("in1k") else stem.split("_")[1]
@@ -106,7 +111,7 @@ def test_inherits_from_anywhere(config, tmp_path):
 
 def tiny(config: str, data: dict, work_dir: Path) -> Config:
     """The config on tiny data, one step an epoch, one epoch, on whatever device is there."""
-    cfg = shrink(Config.fromfile(ROOT / config), work_dir)
+    cfg = shrink(Config.fromfile(CONFIG_FOLDER / config), work_dir)
     root = str(data[cfg.default_scope])
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.data_root = root
@@ -150,7 +155,7 @@ def test_all_others_train(config, data, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [c for c in CONFIGS if any(h in c for h in HUGE)])
 def test_huge_ones_build_and_run(config):
-    cfg = Config.fromfile(ROOT / config)
+    cfg = Config.fromfile(CONFIG_FOLDER / config)
     init_default_scope(cfg.default_scope)
     model = mmres_plugin.registry.MODELS.build(cfg.model.backbone).eval()
     with torch.no_grad():

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from helpers import ROOT, complete
 
 # Hides packages from the import system the way a missing package looks.
 HIDE = """
@@ -27,7 +26,7 @@ def run(code: str, path: Path | None = None) -> subprocess.CompletedProcess:
     """Run code in a new process that sees the packages in `path` first, then the repository."""
     folders = [str(path)] if path else []
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([*folders, str(ROOT)]))
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    return complete(sys.executable, "-c", code, env=env)
 
 
 def fake_package(folder: Path, name: str, content: str) -> None:

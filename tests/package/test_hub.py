@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from helpers import randomise
 from mmpretrain import get_model, inference_model, list_models
 from mmpretrain.apis.model import ModelHub
-from weight_files import randomise
 
 from mmres_plugin import hub
 from mmres_plugin.weights.files import write_checkpoint

@@ -1,20 +1,17 @@
 """Names: in the registries, in configs and in MMPretrain's hub, each from a fresh interpreter."""
 
-import subprocess
 import sys
 
 import pytest
+from helpers import run
 
 from mmres_plugin.registry import MODELS
 
 NAMES = sorted(MODELS.module_dict)
 
 
-def run(code: str) -> str:
-    """Run ``code`` in a fresh interpreter and return what it printed."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run_code(code: str) -> str:
+    return run(sys.executable, "-W", "ignore", "-c", code)
 
 
 def test_the_families_are_registered():
@@ -40,7 +37,10 @@ from {project}.registry import MODELS
 print(MODELS.get('mmres_plugin.SReResNet').__module__)
 print(type(MODELS.build(dict(type='mmres_plugin.IResNet', depth=18))).__name__)
 """
-    assert run(code).split() == ["mmres_plugin.models.sreresnet", "IResNet"]
+    assert run_code(code).split() == [
+        "mmres_plugin.models.sreresnet",
+        "IResNet",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ print(pretrain.get('SEResNeXt').__module__)  # MMPretrain keeps its own within i
 print(det.get('SEResNeXt').__module__)
 """
     ours = "mmres_plugin.models.sreresnet"
-    assert run(code).split() == [
+    assert run_code(code).split() == [
         *[ours] * 3,
         "mmpretrain.models.backbones.seresnext",
         "mmres_plugin.models.seresnet",
@@ -90,4 +90,7 @@ print(type(MODELS.build(config.model).backbone).__module__)
 in1k = Config.fromfile({str(tmp_path / "det.py")!r}).model.neck.start_level
 print(in1k)
 """
-    assert run(code).split() == ["mmres_plugin.models.sreresnet", "1"]
+    assert run_code(code).split() == [
+        "mmres_plugin.models.sreresnet",
+        "1",
+    ]

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_configs import classifier_config, detector_config
-from tiny_data import make_coco, make_image_folders, make_imagenet
+from helpers.configs import classifier_config, detector_config
+from helpers.data import make_coco, make_image_folders, make_imagenet
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.engine import UserError, check, class_check

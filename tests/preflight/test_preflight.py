@@ -2,19 +2,18 @@
 
 import os
 import pickle
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import ENV, ROOT, complete
+from helpers.configs import classifier_config, detector_config
+from helpers.data import make_coco, make_imagenet
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.runner import Runner
-from tiny_configs import classifier_config, detector_config
-from tiny_data import make_coco, make_imagenet
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.engine import UserError, check
@@ -204,15 +203,8 @@ def test_argument_that_the_model_has_not(home, tmp_path):
 def test_mmcv_without_operators(home, tmp_path):
     """MMCV built without a look at torch can be imported, and fails only within MMDetection."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mmcv._ext'] = None\n")
-    tool = Path(__file__).parents[1] / "tools/train.py"
-    done = subprocess.run(
-        [sys.executable, tool, home / "det.py"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    env = {**ENV, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ENV['PYTHONPATH']}"}
+    done = complete(ROOT / "tools/train.py", home / "det.py", env=env, cwd=tmp_path)
     assert done.returncode == 2
     assert "detectors need mmcv's compiled operators" in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -11,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers import ROOT, run
 
-ROOT = Path(__file__).parents[1]
 NOT_COPIED = ("*.git", ".venv*", "data", "work_dirs", "build", "dist", "*.egg-info", "*cache*")
 
 # What a user does first, from another folder than the repository.
@@ -33,15 +32,6 @@ print(json.dumps(dict(
 """
 
 pytestmark = pytest.mark.slow
-
-
-def run(*command, **kwargs) -> str:
-    """Run a command and return its output; it must not fail."""
-    result = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
-    )
-    assert result.returncode == 0, result.stdout
-    return result.stdout
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+import setup_checks
+import setup_progress
 import tiny_backend
-
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tools"))
-import setup_checks  # noqa: E402
-import setup_progress  # noqa: E402
+from helpers import ROOT
 
 TORCH = """
 __version__ = "9.0+cpu"
@@ -33,10 +31,10 @@ def nms(boxes, scores, threshold): return None, kept
 # Starts the script as a user does, on a machine with a disk of a size that the test chooses.
 START = """
 import collections, runpy, shutil, sys
-sys.path.insert(0, "tools")
+sys.path.insert(0, "tools/setup")
 shutil.disk_usage = lambda path: collections.namedtuple("usage", "free")({free} * 10**9)
 sys.argv = ["setup_env.py"]
-runpy.run_path("tools/setup_env.py", run_name="__main__")
+runpy.run_path("tools/setup/setup_env.py", run_name="__main__")
 """
 
 
@@ -46,11 +44,11 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "clone"
         self.cache, self.builds, links = folder / "cache", folder / "builds", folder / "links"
-        for name in ("clone/tools", "clone/mmres_plugin", "links"):
+        for name in ("clone/tools/setup", "clone/mmres_plugin", "links"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.builds.touch()
-        for script in (ROOT / "tools").glob("setup_*.py"):
-            (self.path / "tools" / script.name).write_text(script.read_text())
+        for script in (ROOT / "tools/setup").glob("setup_*.py"):
+            (self.path / "tools/setup" / script.name).write_text(script.read_text())
         (self.path / "requirements.txt").write_text(
             "torch==9.0\nonedl-mmcv==1.0\ntiny==1.0 # one\n"
         )
@@ -289,7 +287,7 @@ def test_python_versions():
 
 
 def test_an_old_python_can_read_the_scripts_and_so_say_that_it_is_too_old():
-    for script in (ROOT / "tools").glob("setup_*.py"):
+    for script in (ROOT / "tools/setup").glob("setup_*.py"):
         ast.parse(script.read_text(), feature_version=(3, 6))
 
 

@@ -2,20 +2,17 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import complexity
+import model_tables
 import pytest
 import torch
+from helpers import ROOT, run
 from mmpretrain import get_model
 from mmpretrain.apis.model import ModelHub
 from torch.utils.flop_counter import FlopCounterMode
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tools/analysis"))
-import complexity  # noqa: E402
-import model_tables  # noqa: E402
 
 SUFFIX = "_8xb32_in1k"
 # Millions of parameters and, where known, 1e9 MACs of classifiers with 1000 classes.
@@ -207,6 +204,4 @@ def test_wrong_arguments_are_explained(arguments, message, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_nothing_in_the_repository_is_stale():
-    command = [sys.executable, "tools/analysis/complexity.py", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(ROOT / "tools/analysis/complexity.py", "--check")

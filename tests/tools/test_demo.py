@@ -4,27 +4,18 @@ import json
 import os
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pictures
 import pytest
 import torch
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-
-import demo_pictures  # noqa: E402  lies beside the demo, not in a package
+from helpers import ROOT, run
 
 
 def run_demo(cwd: Path, *args: str, code: int = 0) -> str:
-    command = [sys.executable, str(ROOT / "tools/demo.py"), "--quick", "--device=cpu", *args]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900)
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output[-4000:]
-    return output
+    return run(ROOT / "demo/digits_demo.py", "--quick", "--device=cpu", *args, cwd=cwd, code=code)
 
 
 def picture(path: Path) -> np.ndarray:
@@ -73,7 +64,7 @@ def test_curves(tmp_path):
     train = [dict(loss=2.0 / step, step=step) for step in (10, 20, 30)]
     classifier = [*train, {"accuracy/top1": 90.0, "step": 1}, {"accuracy/top1": 96.0, "step": 2}]
     detector = [*train, {"coco/bbox_mAP_50": 0.5, "coco/bbox_mAP": 0.3, "step": 1}]
-    demo_pictures.draw_curves(classifier, detector, tmp_path / "curves.png")
+    pictures.draw_curves(classifier, detector, tmp_path / "curves.png")
     picture(tmp_path / "curves.png")
 
 
@@ -97,10 +88,8 @@ def test_predictions_are_marked_right_or_wrong(tmp_path, monkeypatch):
     }
     (tmp_path / "found.pkl").write_bytes(pickle.dumps([{"img_id": 1, "pred_instances": found}]))
     colors = []
-    monkeypatch.setattr(
-        demo_pictures, "_draw_box", lambda axis, box, text, color: colors.append(color)
-    )
-    demo_pictures.draw_predictions(tmp_path, tmp_path / "found.pkl", tmp_path / "out.png")
-    right, wrong = demo_pictures.RIGHT, demo_pictures.WRONG
-    assert colors == [demo_pictures.TRUTH, right, wrong, wrong]
+    monkeypatch.setattr(pictures, "_draw_box", lambda axis, box, text, color: colors.append(color))
+    pictures.draw_predictions(tmp_path, tmp_path / "found.pkl", tmp_path / "out.png")
+    right, wrong = pictures.RIGHT, pictures.WRONG
+    assert colors == [pictures.TRUTH, right, wrong, wrong]
     assert os.path.getsize(tmp_path / "out.png") > 1000

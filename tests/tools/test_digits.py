@@ -12,21 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from digits import scene as scenes
+from helpers import ROOT, run
 
-ROOT = Path(__file__).resolve().parents[1]
 BUILDER = ROOT / "tools/datasets/build_digits.py"
 SMALL = ["--train-images=24", "--val-images=8", "--train-crops=60", "--val-crops=20", "--size=128"]
-sys.path.insert(0, str(BUILDER.parent))
-
-import digits_scene  # noqa: E402  lies beside the builder, not in a package
 
 
-def run(*args, code: int = 0, **kwargs) -> str:
-    command = [sys.executable, str(BUILDER), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+def build(*args, code: int = 0, **kwargs) -> str:
+    output = run(BUILDER, *args, code=code, timeout=120, **kwargs)
+    assert "Traceback" not in output
+    return output
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -47,7 +43,7 @@ def iou(one, two) -> float:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("data") / "digits"
-    assert "built" in run("--out", out, *SMALL)
+    assert "built" in build("--out", out, *SMALL)
     return out
 
 
@@ -107,24 +103,24 @@ def test_train_and_val_share_neither_sample_nor_photo(digits):
         assert len(photos[split]) > 1
     assert not samples["train"] & samples["val"]
     assert not photos["train"] & photos["val"]
-    whole = [set(digits_scene.DigitPainter(split, 0).samples) for split in ("train", "val")]
+    whole = [set(scenes.DigitPainter(split, 0).samples) for split in ("train", "val")]
     assert not whole[0] & whole[1] and len(whole[0] | whole[1]) == 1797
 
 
 def test_same_arguments_give_the_same_bytes(digits, tmp_path):
-    run("--out", tmp_path / "again", *SMALL)
+    build("--out", tmp_path / "again", *SMALL)
     assert files(tmp_path / "again") == files(digits)
-    run("--out", tmp_path / "other", *SMALL, "--seed=1")
+    build("--out", tmp_path / "other", *SMALL, "--seed=1")
     image = "detection/train2017/000000000001.jpg"
     assert (tmp_path / "other" / image).read_bytes() != (digits / image).read_bytes()
-    run("--out", tmp_path / "fewer", *SMALL, "--train-images=2")
+    build("--out", tmp_path / "fewer", *SMALL, "--train-images=2")
     assert (tmp_path / "fewer" / image).read_bytes() == (digits / image).read_bytes()
 
 
 def test_boxes_are_tight(monkeypatch):
     """Where an image with a digit differs from the same one without is where its box is."""
-    monkeypatch.setattr(digits_scene, "NOISE", 0)
-    painter = digits_scene.DigitPainter("train", 0)
+    monkeypatch.setattr(scenes, "NOISE", 0)
+    painter = scenes.DigitPainter("train", 0)
     fits = []
     for seed in range(60):
         sample = int(painter.samples[seed])
@@ -146,7 +142,7 @@ def corners(box) -> tuple[int, int, int, int]:
 
 
 def test_scenes_are_varied():
-    painter = digits_scene.DigitPainter("train", 0)
+    painter = scenes.DigitPainter("train", 0)
     sides, overlaps, photos = [], [], set()
     for seed in range(80):
         rng = np.random.default_rng(seed)
@@ -157,13 +153,13 @@ def test_scenes_are_varied():
         photos.add(scene.photo)
     assert 16 <= min(sides) < 20 and 90 < max(sides) <= 102 + 2
     assert sum(overlap > 0.1 for overlap in overlaps) > 10
-    assert photos == set(digits_scene.PHOTOS["train"])
+    assert photos == set(scenes.PHOTOS["train"])
 
 
 @pytest.mark.parametrize("size", [32, 40, 200])
 def test_every_crop_shows_its_digit(size):
     """A crop's folder is its label: no crop may stay empty because its digit found no place."""
-    painter = digits_scene.DigitPainter("val", 0)
+    painter = scenes.DigitPainter("val", 0)
     for seed in range(200):
         rng = np.random.default_rng(seed)
         sample = int(painter.samples[seed])
@@ -178,29 +174,29 @@ def test_covered_digits_stay_mostly_visible():
     owner = np.zeros((40, 40), np.uint8)
     owner[:20] = 1
     for _ in range(30):
-        placed = digits_scene._find_place(rng, owner, bar, [800])
+        placed = scenes._find_place(rng, owner, bar, [800])
         if placed is not None:
             assert (placed[0] == 1).sum() >= 600
     full = np.ones((40, 40), np.uint8)
-    assert digits_scene._find_place(rng, full, np.ones((30, 30), np.float32), [1600]) is None
+    assert scenes._find_place(rng, full, np.ones((30, 30), np.float32), [1600]) is None
 
 
 def test_complete_set_is_left_alone(digits):
     manifest = digits / "manifest.json"
     before = manifest.stat().st_mtime_ns
-    assert "nothing to do" in run("--out", digits, *SMALL)
+    assert "nothing to do" in build("--out", digits, *SMALL)
     assert manifest.stat().st_mtime_ns == before
 
 
 def test_damaged_or_different_set_is_rebuilt(tmp_path):
     out = tmp_path / "digits"
-    run("--out", out, *SMALL)
+    build("--out", out, *SMALL)
     whole = files(out)
     image = out / "detection/val2017/000000000003.jpg"
     image.write_bytes(image.read_bytes()[:100])
-    assert "damaged" in run("--out", out, *SMALL)
+    assert "damaged" in build("--out", out, *SMALL)
     assert files(out) == whole
-    run("--out", out, *SMALL, "--val-images=3")
+    build("--out", out, *SMALL, "--val-images=3")
     assert len(list((out / "detection/val2017").iterdir())) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
@@ -210,7 +206,7 @@ def test_killed_build_is_never_used(tmp_path, existing, digits):
     """A real kill in the middle: nothing half-made has the name, and the rerun mends it."""
     out = tmp_path / "digits"
     if existing:
-        run("--out", out, *SMALL)
+        build("--out", out, *SMALL)
     large = [sys.executable, str(BUILDER), "--out", str(out), "--train-images=5000"]
     building = subprocess.Popen(large, stdout=subprocess.DEVNULL)
     try:
@@ -222,7 +218,7 @@ def test_killed_build_is_never_used(tmp_path, existing, digits):
     assert out.exists() == existing
     if existing:
         assert files(out) == files(digits)
-    run("--out", out, *SMALL)
+    build("--out", out, *SMALL)
     assert files(out) == files(digits)
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
@@ -238,7 +234,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_folder_of_others_is_not_touched(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     (tmp_path / "precious.txt").write_text("mine")
-    assert "was not made by this tool" in run("--out", tmp_path, *SMALL, code=2)
+    assert "was not made by this tool" in build("--out", tmp_path, *SMALL, code=2)
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
@@ -253,13 +249,13 @@ def test_folder_of_others_is_not_touched(tmp_path, content):
     ],
 )
 def test_silly_numbers(tmp_path, option, message):
-    assert message in run("--out", tmp_path / "digits", option, code=2)
+    assert message in build("--out", tmp_path / "digits", option, code=2)
     assert not list(tmp_path.iterdir())
 
 
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    output = run("--out", tmp_path / "file" / "digits", *SMALL, code=2)
+    output = build("--out", tmp_path / "file" / "digits", *SMALL, code=2)
     assert f"cannot build {tmp_path}/file/digits" in output
 
 
@@ -269,13 +265,13 @@ def test_folder_that_cannot_be_made(tmp_path):
 def test_missing_library(tmp_path, package, distribution):
     (tmp_path / f"{package}.py").write_text(f"raise ImportError('no {package} here')")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    output = run("--out", tmp_path / "digits", *SMALL, code=2, env=env)
+    output = build("--out", tmp_path / "digits", *SMALL, code=2, env=env)
     assert f"pip install {distribution}" in output
 
 
 def test_picture(digits, tmp_path):
-    run("--out", digits, *SMALL, "--picture", tmp_path / "sheets" / "samples.png")
+    build("--out", digits, *SMALL, "--picture", tmp_path / "sheets" / "samples.png")
     sheet = cv2.imread(str(tmp_path / "sheets" / "samples.png"))
     assert sheet is not None and sheet.std() > 20
-    output = run("--out", digits, *SMALL, "--picture", tmp_path / "samples.xyz", code=2)
+    output = build("--out", digits, *SMALL, "--picture", tmp_path / "samples.xyz", code=2)
     assert "image format" in output

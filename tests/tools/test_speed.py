@@ -1,28 +1,25 @@
 """The benchmark command, at its smallest."""
 
 import csv
-import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from helpers import ENV, ROOT, complete
 from torch import nn
 from torch._dynamo.utils import counters
 
 from mmres_plugin.engine.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 TOOL = ROOT / "tools/benchmarks/speed.py"
 
 
 def run(*args) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(TOOL), "--quick", "--threads", "1", *map(str, args)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    env = {**ENV, "OMP_NUM_THREADS": "1"}
+    return complete(TOOL, "--quick", "--threads", "1", *args, env=env)
 
 
 def read(path: Path) -> dict[tuple[str, str, str], dict]:
@@ -57,8 +54,7 @@ def test_construction():
     """A share of the peer's time for a network of ours, by name or by path."""
     config = ROOT / "configs/digits/sreresnet18_digits.py"
     tool = ROOT / "tools/benchmarks/construction.py"
-    command = [sys.executable, tool, "--rounds", "1", "--networks", "sreresnet50", config]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = complete(tool, "--rounds", "1", "--networks", "sreresnet50", config)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines()[-3:]]
     assert [row[0].strip("| ") for row in rows] == [
@@ -69,8 +65,7 @@ def test_construction():
 
 
 def test_unknown_network(monkeypatch):
-    monkeypatch.syspath_prepend(TOOL.parent)
-    from networks import build
+    from timing.networks import build
 
     with pytest.raises(UserError, match="Did you mean 'iresnet50'"):
         build("iresnet5O")
@@ -78,8 +73,7 @@ def test_unknown_network(monkeypatch):
 
 def test_networks_of_ones_own(monkeypatch, tmp_path):
     """Any backbone that returns feature maps, and any function of a file."""
-    monkeypatch.syspath_prepend(TOOL.parent)
-    from networks import build
+    from timing.networks import build
 
     for settings in (
         "type='MobileNetV2'",
@@ -111,8 +105,7 @@ def test_networks_of_ones_own(monkeypatch, tmp_path):
     ids=["no model", "no maps"],
 )
 def test_config_that_cannot_be_measured(monkeypatch, tmp_path, text, message):
-    monkeypatch.syspath_prepend(TOOL.parent)
-    from networks import build
+    from timing.networks import build
 
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(UserError, match=message):
@@ -121,8 +114,7 @@ def test_config_that_cannot_be_measured(monkeypatch, tmp_path, text, message):
 
 def test_foreign_networks_are_folded_right_or_not_at_all(monkeypatch):
     """MMCV's folding pairs a norm with the convolution before it, whatever stands between."""
-    monkeypatch.syspath_prepend(TOOL.parent)
-    from modes import fold
+    from timing.modes import fold
 
     folded = fold(torchvision.models.resnet18())
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -132,8 +124,7 @@ def test_foreign_networks_are_folded_right_or_not_at_all(monkeypatch):
 
 def test_frozen_weights_are_packed(monkeypatch):
     """Where the switch comes too late, nothing is, and the network is as slow as compiled alone."""
-    monkeypatch.syspath_prepend(TOOL.parent)
-    from modes import compiled, frozen
+    from timing.modes import compiled, frozen
 
     packed = []
     for mode in (compiled, frozen):  # in one process, so that one could be taken for the other
@@ -146,8 +137,7 @@ def test_frozen_weights_are_packed(monkeypatch):
 
 def test_memory_is_that_of_the_device(monkeypatch):
     """A GPU that nothing runs on has nothing to tell."""
-    monkeypatch.syspath_prepend(TOOL.parent)
-    from measure import peak_memory
+    from timing.measure import peak_memory
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: pytest.fail("asked the GPU"))

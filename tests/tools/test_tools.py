@@ -1,7 +1,6 @@
 """tools/train.py and tools/test.py, run as a user runs them, on tiny data of the real layouts."""
 
 import json
-import os
 import pickle
 import signal
 import socket
@@ -10,32 +9,27 @@ import sys
 import time
 from pathlib import Path
 
+import helpers
 import pytest
 import torch
-from tiny_configs import classifier_config, detector_config
-from tiny_data import make_coco, make_imagenet
+from helpers import ROOT
+from helpers.configs import classifier_config, detector_config
+from helpers.data import make_coco, make_imagenet
 
 from mmres_plugin.engine.config_check import load_config
 from mmres_plugin.engine.preflight import build_model
 
-ROOT = Path(__file__).resolve().parents[1]
 ENV = {
-    **os.environ,
+    **helpers.ENV,
     "OMP_NUM_THREADS": "1",
     "PYTHONFAULTHANDLER": "1",  # an abort says where
     "PYTHON": sys.executable,
-    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
 }
 
 
 def run(tool: str, *args, cwd: Path, code: int = 0) -> str:
     """Run ``tools/<tool>`` in ``cwd``, want this exit code, return all it wrote."""
-    start = ["bash"] if tool.endswith(".sh") else [sys.executable]
-    command = [*start, str(ROOT / "tools" / tool), *map(str, args)]
-    done = subprocess.run(command, cwd=cwd, env=ENV, capture_output=True, text=True, timeout=280)
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output[-4000:]
-    return output
+    return helpers.run(ROOT / "tools" / tool, *args, cwd=cwd, code=code, env=ENV, timeout=280)
 
 
 def scalars(work_dir: Path) -> list[dict]:

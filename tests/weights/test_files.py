@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT, complete
+from helpers.weights import caffe_resnet50, hostile_files, maskrcnn_benchmark, resnet50
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
 from mmpretrain import get_model
 from safetensors.torch import save_file
-from weight_files import caffe_resnet50, hostile_files, maskrcnn_benchmark, resnet50
 
 import mmres_plugin
 from mmres_plugin.models import SReResNet
 from mmres_plugin.weights import convert_checkpoint, publish_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import find_state_dict, sha256, write_checkpoint
 
-ROOT = Path(__file__).parents[1]
 CONVERT = ROOT / "tools/model_converters/convert_checkpoint.py"
 
 
@@ -38,8 +38,7 @@ def start_from(path, **kwargs) -> SReResNet:
 
 
 def convert(*args) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(CONVERT), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return complete(CONVERT, *args, cwd=ROOT)
 
 
 def test_command_line(tmp_path):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from helpers import ROOT, randomise
+from helpers.weights import caffe_resnet50, maskrcnn_benchmark, resnet50
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model.weight_init import PretrainedInit
@@ -13,7 +15,6 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import save_checkpoint
 from mmpretrain import get_model
 from torch import nn
-from weight_files import caffe_resnet50, maskrcnn_benchmark, randomise, resnet50
 
 from mmres_plugin.models import (
     EDResNet,
@@ -28,7 +29,6 @@ from mmres_plugin.models import (
 from mmres_plugin.weights import convert_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import write_checkpoint
 
-ROOT = Path(__file__).parents[1]
 SHALLOW = (2, 2, 2, 2)
 
 

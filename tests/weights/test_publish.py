@@ -2,13 +2,13 @@
 
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT, run
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
@@ -17,7 +17,6 @@ from mmpretrain import get_model
 from mmres_plugin.weights import publish_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import sha256
 
-ROOT = Path(__file__).parents[1]
 PUBLISH = ROOT / "tools/model_converters/publish_model.py"
 # The network of configs/digits, as changes of a model of the hub.
 NETWORK = dict(
@@ -45,8 +44,7 @@ def training(tmp_path_factory) -> tuple[Runner, Path]:
     """A few steps on the digits, with averaged weights, and the checkpoint."""
     folder = tmp_path_factory.mktemp("training")
     counts = ["--train-images=1", "--val-images=1", "--train-crops=40", "--val-crops=10"]
-    build = [sys.executable, str(ROOT / "tools/datasets/build_digits.py"), *counts]
-    subprocess.run([*build, f"--out={folder}/digits"], check=True, capture_output=True)
+    run(ROOT / "tools/datasets/build_digits.py", *counts, f"--out={folder}/digits")
     cfg = Config.fromfile(ROOT / "configs/digits/sreresnet18_digits.py")
     cfg.work_dir = str(folder / "run")
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -85,9 +83,7 @@ def test_round_trip(tmp_path, training):
     files = [publish_checkpoint(checkpoint, tmp_path / f"a{s}") for s in (".pth", ".safetensors")]
     images = np.random.default_rng(0).normal(size=(4, 3, 48, 48)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
-    command = [sys.executable, "-c", PREDICT, str(tmp_path / "images.npy"), *map(str, files)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run(sys.executable, "-c", PREDICT, tmp_path / "images.npy", *files, cwd=ROOT)
 
     # What validation would have measured: the averaged weights.
     averaged = next(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))

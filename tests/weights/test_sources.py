@@ -4,16 +4,16 @@ Those of the authors of IResNet and ED-Net are tested in test_golden.py.
 """
 
 import re
-from pathlib import Path
 
 import pytest
 import timm
 import torch
+from helpers import ROOT, randomise
+from helpers.weights import maskrcnn_benchmark, resnet50
 from mmdet.models.backbones import ResNetV1d as DetResNetV1d
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
-from weight_files import maskrcnn_benchmark, randomise, resnet50
 
 from mmres_plugin.models import (
     IResGroup,
@@ -27,7 +27,6 @@ from mmres_plugin.models import (
 from mmres_plugin.weights import convert_state_dict, recognise
 from mmres_plugin.weights.convert import convert_names
 
-ROOT = Path(__file__).parents[1]
 TIMM = {
     "resnet18": ("torchvision", lambda: SReResNet(18, recursions=0)),
     "resnext50_32x4d": ("torchvision", lambda: ResNeXt(50)),

@@ -12,6 +12,7 @@ are built on PyTorch's meta device: nothing is computed and no memory is needed.
 
 import argparse
 import copy
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.apis.model import ModelHub
-from model_tables import model_configs, renew_files
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
@@ -98,6 +98,9 @@ def main() -> int:
     modes.add_argument("--check", action="store_true", help="fail if one of them is stale")
     args = parser.parse_args()
     renew = args.write or args.check
+    if renew:  # for developers: in a checkout alone
+        sys.path.append(str(Path(__file__).parents[1] / "dev"))
+        from model_tables import model_configs, renew_files
     if bool(args.models) == renew:
         parser.error("give models to count, or --write, or --check")
 

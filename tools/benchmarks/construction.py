@@ -11,8 +11,8 @@ with quartiles.
 import argparse
 from functools import partial
 
-from measure import interleaved
-from networks import NETWORKS, build
+from timing.measure import interleaved
+from timing.networks import NETWORKS, build
 
 from mmres_plugin.engine.command_line import user_errors
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from floor import floor
-from measure import CLOCKS, Run, Times, interleaved, peak_memory
-from modes import TASKS, fold, impossible
-from networks import NETWORKS, build
-from report import Row, plot, summary, table, write_csv
+from timing.floor import floor
+from timing.measure import CLOCKS, Run, Times, interleaved, peak_memory
+from timing.modes import TASKS, fold, impossible
+from timing.networks import NETWORKS, build
+from timing.report import Row, plot, summary, table, write_csv
 
 from mmres_plugin.deploy import keep_memory
 from mmres_plugin.engine.command_line import user_errors

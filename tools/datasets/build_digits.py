@@ -147,7 +147,7 @@ def build(args: argparse.Namespace) -> bool:
             print(f"{out} has other arguments or is damaged: building it anew")
         out.parent.mkdir(parents=True, exist_ok=True)
         work = out.with_name(f".{out.name}.building-{os.getpid()}")
-        from digits_sets import draw_classification, draw_detection
+        from digits.sets import draw_classification, draw_detection
 
         try:
             draw_detection(args, work / "detection")
@@ -189,7 +189,7 @@ def main() -> int:
         built = build(args)
         print(f"{args.out.absolute()}: {'built' if built else 'complete already, nothing to do'}")
         if args.picture:
-            from digits_picture import draw_samples
+            from digits.picture import draw_samples
 
             draw_samples(args.out, args.picture)
             print(f"{args.picture.absolute()}: samples with their boxes")

@@ -1,6 +1,6 @@
 """Draws the figures of the families' blocks into docs/images.
 
-python tools/analysis/draw_blocks.py
+python tools/dev/draw_blocks.py
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Make the environment of this repository: ``make setup``, or ``python3 tools/setup_env.py``.
+"""Make the environment of this repository: ``make setup``, or ``python3 tools/setup/setup_env.py``.
 
 Creates .venv with PyTorch, the packages that we extend and this plugin, all at the versions in
 requirements.txt. mmcv is compiled here, because its operators must fit the installed PyTorch; the
@@ -23,7 +23,7 @@ from setup_checks import check_compiler, check_disk, check_python, check_venv_mo
 from setup_mmcv import MmcvWheel
 from setup_progress import CommandError, SetupError, clock, run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements.txt"
 BUILD_TOOLS = ("pip", "setuptools", "wheel", "ninja", "packaging")
 TORCH = ("torch", "torchvision")

@@ -9,9 +9,10 @@ from collections import Counter
 from typing import NamedTuple
 
 import torch
-from measure import Clock, Run, interleaved
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .measure import Clock, Run, interleaved
 
 ROUNDS = 5
 

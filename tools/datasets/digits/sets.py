@@ -8,7 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from digits_scene import MIN_SIDE, DigitPainter
+
+from .scene import MIN_SIDE, DigitPainter
 
 SPLITS = ("train", "val")
 CLASSES = [str(digit) for digit in range(10)]

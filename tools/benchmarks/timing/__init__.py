@@ -1,0 +1,1 @@
+"""What speed.py and construction.py measure with."""
