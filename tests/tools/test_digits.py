@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from digits import scene as scenes
+from digits import scene as drawing
 from helpers import ROOT, run
 
 BUILDER = ROOT / "tools/datasets/build_digits.py"
@@ -103,7 +103,7 @@ def test_train_and_val_share_neither_sample_nor_photo(digits):
         assert len(photos[split]) > 1
     assert not samples["train"] & samples["val"]
     assert not photos["train"] & photos["val"]
-    whole = [set(scenes.DigitPainter(split, 0).samples) for split in ("train", "val")]
+    whole = [set(drawing.DigitPainter(split, 0).samples) for split in ("train", "val")]
     assert not whole[0] & whole[1] and len(whole[0] | whole[1]) == 1797
 
 
@@ -119,8 +119,8 @@ def test_same_arguments_give_the_same_bytes(digits, tmp_path):
 
 def test_boxes_are_tight(monkeypatch):
     """Where an image with a digit differs from the same one without is where its box is."""
-    monkeypatch.setattr(scenes, "NOISE", 0)
-    painter = scenes.DigitPainter("train", 0)
+    monkeypatch.setattr(drawing, "NOISE", 0)
+    painter = drawing.DigitPainter("train", 0)
     fits = []
     for seed in range(60):
         sample = int(painter.samples[seed])
@@ -142,7 +142,7 @@ def corners(box) -> tuple[int, int, int, int]:
 
 
 def test_scenes_are_varied():
-    painter = scenes.DigitPainter("train", 0)
+    painter = drawing.DigitPainter("train", 0)
     sides, overlaps, photos = [], [], set()
     for seed in range(80):
         rng = np.random.default_rng(seed)
@@ -153,13 +153,13 @@ def test_scenes_are_varied():
         photos.add(scene.photo)
     assert 16 <= min(sides) < 20 and 90 < max(sides) <= 102 + 2
     assert sum(overlap > 0.1 for overlap in overlaps) > 10
-    assert photos == set(scenes.PHOTOS["train"])
+    assert photos == set(drawing.PHOTOS["train"])
 
 
 @pytest.mark.parametrize("size", [32, 40, 200])
 def test_every_crop_shows_its_digit(size):
     """A crop's folder is its label: no crop may stay empty because its digit found no place."""
-    painter = scenes.DigitPainter("val", 0)
+    painter = drawing.DigitPainter("val", 0)
     for seed in range(200):
         rng = np.random.default_rng(seed)
         sample = int(painter.samples[seed])
@@ -174,11 +174,11 @@ def test_covered_digits_stay_mostly_visible():
     owner = np.zeros((40, 40), np.uint8)
     owner[:20] = 1
     for _ in range(30):
-        placed = scenes._find_place(rng, owner, bar, [800])
+        placed = drawing._find_place(rng, owner, bar, [800])
         if placed is not None:
             assert (placed[0] == 1).sum() >= 600
     full = np.ones((40, 40), np.uint8)
-    assert scenes._find_place(rng, full, np.ones((30, 30), np.float32), [1600]) is None
+    assert drawing._find_place(rng, full, np.ones((30, 30), np.float32), [1600]) is None
 
 
 def test_complete_set_is_left_alone(digits):
