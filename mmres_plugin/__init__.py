@@ -10,8 +10,7 @@ check_dependencies()
 
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 
-from . import models  # noqa: E402
-from .engine import channels_last  # noqa: E402, F401  registers its hook
+from . import engine, models  # noqa: E402, F401
 from .hub import register_models  # noqa: E402
 from .version import __version__  # noqa: E402
 

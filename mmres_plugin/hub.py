@@ -22,7 +22,6 @@ def register_models() -> None:
     global _registered
     if _registered:
         return
-    _registered = True
     ModelHub._register_mmpretrain_models()
     index = load(str(ROOT / "model-index.yml"))
     index.build_models_with_collections()
@@ -34,6 +33,7 @@ def register_models() -> None:
         if model.weights is None:
             model.weights = SCHEME + name
         ModelHub._models_dict[name] = model
+    _registered = True
 
 
 def is_model(name: str) -> bool:

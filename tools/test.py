@@ -14,8 +14,8 @@ from mmres_plugin.engine.command_line import (
     read_config,
     user_errors,
 )
-from mmres_plugin.engine.errors import UserError
-from mmres_plugin.engine.preflight import check
+from mmres_plugin.errors import UserError
+from mmres_plugin.preflight import check
 
 OUT_SUFFIXES = {"pred": (".pkl", ".pickle"), "metrics": (".json", ".yaml", ".yml", ".pkl")}
 
@@ -100,7 +100,8 @@ def main() -> None:
             cfg.test_cfg.fp16 = True
         if args.tta:
             augment(cfg)
-        runner = build_runner(cfg)
+        # Without the file's name, so that the runner does not write over the training's config.
+        runner = build_runner(Config(cfg.to_dict()))
         if args.out and args.out_item == "pred":
             kind = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
             dump = METRICS.build(dict(type=kind, out_file_path=args.out))

@@ -13,7 +13,8 @@ from mmres_plugin.engine.command_line import (
     read_config,
     user_errors,
 )
-from mmres_plugin.engine.preflight import check, latest_checkpoint
+from mmres_plugin.preflight import check
+from mmres_plugin.preflight.checkpoints import latest_checkpoint
 
 
 def parse_args():

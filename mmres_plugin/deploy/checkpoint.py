@@ -1,20 +1,21 @@
-"""Trained models from config and checkpoint, and folded checkpoints that need no config."""
+"""Trained models from config and checkpoint, and folded files that need no config."""
 
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 from torch import nn
 
-from ..engine.checkpoint_check import fit_problem, read_checkpoint
-from ..engine.config_check import load_config
-from ..engine.errors import UserError
-from ..engine.preflight import build_model
-from ..weights.files import whole
+from ..config_files import load_config
+from ..errors import UserError, user_error
+from ..preflight.checkpoints import fit_problem, open_checkpoint
+from ..preflight.model import build_model
+from ..weights.files import FOLDED, read_checkpoint, whole
 from .fold import FoldedNorm, fold_norms
+from .stored_config import check_types
 
-MARK = "mmres_plugin_folded"
-# What of a config its model is built from.
+# What of a config its model is built from, and what inferencers read images with.
 NEEDED = ("default_scope", "data_preprocessor", "model")
 
 
@@ -28,15 +29,16 @@ def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.M
     Raises:
         UserError: If a file cannot be read, or the checkpoint does not fit the model.
     """
-    model = build_model(load_config(str(config))).eval()
+    cfg = load_config(config)
+    model = build_model(cfg)
+    if model is None:
+        raise UserError([f"the config {config} has no 'model'"])
+    meta = {}
     if checkpoint is not None:
-        content = read_checkpoint(Path(checkpoint), "checkpoint")
-        if MARK in content.get("meta", {}):
-            raise UserError(
-                [f"checkpoint: {checkpoint} is already folded; load_folded opens it"], ""
-            )
+        content = open_checkpoint(checkpoint, "checkpoint")
         fill(model, content, checkpoint)
-    return model
+        meta = content.get("meta", {}).get("dataset_meta") or {}
+    return _ready(model, cfg, meta)
 
 
 def save_folded(folded: nn.Module, config: str | Path, out: str | Path) -> None:
@@ -47,34 +49,52 @@ def save_folded(folded: nn.Module, config: str | Path, out: str | Path) -> None:
         config: The config file that the model was trained with.
         out: The file to write.
     """
-    cfg = load_config(str(config)).to_dict()
     # Containers of names and numbers, which open without running code, as a config file does not.
-    cfg = {key: cfg[key] for key in NEEDED if key in cfg}
+    cfg = load_config(config).to_dict()
+    stored = {key: cfg[key] for key in NEEDED if key in cfg}
+    pipeline = (cfg.get("test_dataloader") or {}).get("dataset", {}).get("pipeline")
+    if pipeline:
+        stored["test_dataloader"] = {"dataset": {"pipeline": pipeline}}
+    meta = {FOLDED: stored, "dataset_meta": getattr(folded, "dataset_meta", None)}
     with whole(out) as half:
-        torch.save({"meta": {MARK: cfg}, "state_dict": folded.state_dict()}, half)
+        torch.save({"meta": meta, "state_dict": folded.state_dict()}, half)
 
 
 def load_folded(path: str | Path) -> nn.Module:
     """The folded model that :func:`save_folded` has written, in evaluation mode.
 
+    It has what MMPretrain's ``ImageClassificationInferencer`` and MMDetection's
+    ``inference_detector`` look for: ``cfg`` and ``dataset_meta``.
+
     Args:
         path: The file.
 
     Raises:
-        UserError: If the file cannot be read or is none of these.
+        UserError: If the file cannot be read, is no folded model, or names in its config what no
+            OpenMMLab registry has; nothing of it is run.
     """
-    content = read_checkpoint(Path(path), "checkpoint")
-    cfg = content.get("meta", {}).get(MARK)
-    if not isinstance(cfg, dict):
-        raise UserError(
-            [
-                f"checkpoint: {path} is not folded: make it with tools/model_converters/"
-                "fold_checkpoint.py, or open it with load_model"
-            ],
-            "",
-        )
-    model = fold_norms(build_model(Config(cfg)))
+    with user_error("checkpoint", headline=""):
+        content = read_checkpoint(path)
+        stored = content.get("meta", {}).get(FOLDED)
+        if not isinstance(stored, dict):
+            raise ValueError(
+                f"{path} is not folded: make it with tools/model_converters/fold_checkpoint.py, "
+                "or open it with load_model"
+            )
+        check_types(stored, path)
+    cfg = Config(stored)
+    model = fold_norms(build_model(cfg))
     fill(model, content, path)
+    return _ready(model, cfg, content["meta"].get("dataset_meta") or {})
+
+
+def _ready(model: nn.Module, cfg: Config, dataset_meta: dict) -> nn.Module:
+    """``model`` in evaluation mode, with what the packages' inferencers look for."""
+    if cfg.get("default_scope"):
+        init_default_scope(cfg.default_scope)  # as MMDetection does when it loads a model
+    model.eval()
+    model.cfg = model._config = cfg  # MMDetection's name, MMPretrain's
+    model.dataset_meta = model._dataset_meta = ConfigDict(dataset_meta).to_dict()
     return model
 
 

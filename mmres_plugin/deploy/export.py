@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..engine.errors import UserError
+from ..errors import UserError
 from ..weights.files import whole
 from .fold import fold_norms
 

@@ -1,6 +1,6 @@
 """Folding of batch norms into the convolutions before them, for deployment.
 
-In evaluation mode a batch norm is one factor and one offset a channel. Where it alone follows a
+In evaluation mode a batch norm is one factor and one offset per channel. Where it alone follows a
 convolution, both can be moved into the weights and the bias, and the norm's pass over the
 features is gone.
 
@@ -11,6 +11,7 @@ made, says it in its ``order``.
 """
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,7 +21,7 @@ from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# What is folded is told by its forward and not by its type alone: subclasses that only construct
+# What can be folded shows in its forward and not in its type alone: subclasses that only construct
 # differently fold as well, those that compute something else (ConvWS2d, norms with an activation
 # inside) do not.
 CONV_FORWARDS = (nn.Conv2d.forward, wrappers.Conv2d.forward)
@@ -62,25 +63,43 @@ def fold_norms(model: nn.Module) -> nn.Module:
 
     Its outputs are those of ``model.eval()``, up to rounding. Norms that cannot be folded stay:
     those that do not directly follow a convolution, those without running statistics (group norm
-    and others), and those whose convolution has other users or is of a special kind (deformable).
-    A folded model comes back as it is, and refuses ``train()``.
+    and others), those whose convolution is of a special kind (deformable), and those where
+    convolution, weight or norm have another place in the model as well. A folded model comes back
+    as it is, and refuses ``train()``. A model with norms of which none is folded is returned with
+    a warning.
 
     Args:
         model: A backbone, a classifier, a detector, or any module that contains one. It is not
             changed.
     """
-    model = copy.deepcopy(model).eval()
-    pairs = list(_pairs(model))
-    # Heads may share one convolution among levels that have a norm each: no weights fit them all.
-    users = Counter(id(conv) for conv, _, _ in pairs)
-    for conv, holder, name in pairs:
+    model = copy.deepcopy(model)
+    model.eval()  # returns nothing in MMDetection and MMPretrain
+    norms = sum(isinstance(module, _BatchNorm) for module in model.modules())
+    places = _places(model)
+    for conv, holder, name in list(_pairs(model)):
         norm = holder.get_submodule(name)
-        if users[id(conv)] == 1 and _foldable(conv, norm):
+        # Heads may share one convolution among levels that have a norm each, or call it bare.
+        alone = all(places[id(part)] == 1 for part in (conv, norm, getattr(conv, "weight", conv)))
+        if alone and _foldable(conv, norm):
             parent, _, leaf = name.rpartition(".")
             setattr(holder.get_submodule(parent), leaf, FoldedNorm(_fold(conv, norm)).eval())
             if isinstance(holder, ConvModule):  # its own way to skip the norm has nothing to skip
                 holder.turn_on_efficient_conv_bn_eval(False)
+    left = sum(isinstance(module, _BatchNorm) for module in model.modules())
+    if norms and left == norms:
+        warnings.warn(
+            f"none of the {norms} norms of this {type(model).__name__} is folded: its modules do "
+            "not say which norm follows which convolution (conv_norm_pairs, or MMCV's ConvModule)",
+            stacklevel=2,
+        )
     return model
+
+
+def _places(model: nn.Module) -> Counter[int]:
+    """In how many places each module and each parameter stands, by identity."""
+    modules = [child for module in model.modules() for child in module._modules.values()]
+    parameters = [p for module in model.modules() for p in module._parameters.values()]
+    return Counter(map(id, [*modules, *parameters]))
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from ..engine.errors import UserError
+from ..errors import UserError
 
 
 def prepare_output(path: str | Path) -> None:

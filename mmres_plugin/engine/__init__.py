@@ -1,7 +1,6 @@
-"""Training and testing with errors that help: what the tools do around mmengine's runner."""
+"""Training and testing: what the tools and configs add to MMEngine's runner."""
 
 from .amp import CPUAmpOptimWrapper
-from .errors import UnreadableImage, UserError
-from .preflight import check
+from .channels_last import ChannelsLastHook
 
-__all__ = ["CPUAmpOptimWrapper", "UnreadableImage", "UserError", "check"]
+__all__ = ["CPUAmpOptimWrapper", "ChannelsLastHook"]

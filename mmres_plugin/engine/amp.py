@@ -9,7 +9,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 
-@OPTIM_WRAPPERS.register_module()
+@OPTIM_WRAPPERS.register_module(force=True)  # again when the module is reloaded
 class CPUAmpOptimWrapper(OptimWrapper):
     """Forward pass in bfloat16 on the CPU; bfloat16 needs no loss scaling.
 

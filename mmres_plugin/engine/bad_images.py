@@ -7,7 +7,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
-from .errors import UnreadableImage
+from ..errors import UnreadableImage
 
 
 class NamedLoader:

@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # again when the module is reloaded
 class ChannelsLastHook(Hook):
     """Keeps the convolutions' weights, and so all feature maps, in the channels-last format.
 

@@ -13,10 +13,10 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..config_files import load_config
+from ..errors import UnreadableImage, UserError, did_you_mean
 from ..weights.files import allowed_globals
 from .bad_images import NameBadImages
-from .config_check import load_config
-from .errors import UnreadableImage, UserError, did_you_mean
 
 EXIT_CODE = 2  # as argparse, for errors that are the user's to mend
 PATIENCE = 20  # seconds that a process leaves to the first one to say what is wrong

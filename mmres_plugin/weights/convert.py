@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..version import __version__
 from .files import checked_suffix, find_state_dict, read_checkpoint, sha256, write_checkpoint
-from .fit import check_fit
+from .fitting_models import check_fit
 from .sources import SOURCES, Rows
 
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import load_from_local as _load_from_local
 from torch import Tensor
 
 # What a file that is no checkpoint starts with, and what it is.
@@ -31,6 +32,7 @@ IMPOSTORS = (
 )
 # Where the tensors are: in most projects, and in maskrcnn-benchmark.
 CONTAINERS = ("state_dict", "model")
+FOLDED = "mmres_plugin_folded"  # marks folded models, in the meta data of their files
 CORES = ("core", "_core")  # of NumPy 1 and 2
 FORCE_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -74,8 +76,10 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
     """The tensors in what :func:`read_checkpoint` returned, by their names in the file.
 
     Raises:
-        ValueError: If there are none, or one of them is not a number everywhere.
+        ValueError: If there are none, or one of them is not a number everywhere, or if they are of
+            a folded model.
     """
+    refuse_folded(checkpoint, path)
     for key in CONTAINERS:
         if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
@@ -92,6 +96,16 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
             f"({', '.join(broken[:3])}): the training has diverged or the file is damaged"
         )
     return tensors
+
+
+def refuse_folded(checkpoint: object, path: str | Path) -> None:
+    """Raise ValueError for the file of a folded model: elsewhere its tensors mean other numbers."""
+    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
+    if isinstance(meta, Mapping) and FOLDED in meta:
+        raise ValueError(
+            f"{path} holds a folded model, which no other network can load: open it with "
+            f"mmres_plugin.deploy.load_folded({str(path)!r})"
+        )
 
 
 def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
@@ -147,6 +161,14 @@ def sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@CheckpointLoader.register_scheme(prefixes="", force=True)
+def load_from_local(filename: str, map_location=None) -> dict:
+    """MMEngine's loader of local files, which would load the half of a folded model that fits."""
+    checkpoint = _load_from_local(filename, map_location)
+    refuse_folded(checkpoint, filename)
+    return checkpoint
 
 
 @CheckpointLoader.register_scheme(prefixes=r".*\.safetensors$", force=True)

@@ -1,157 +1,73 @@
-"""Does a state dict fit a model, and if not, which model does it fit?"""
+"""Does a state dict fit a model?"""
 
-import functools
-import re
+import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
-import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
-from mmpretrain.apis.model import ModelHub, list_models
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from ..hub import ROOT, is_model
-from .shapes import Shapes, differences, shapes
+from ..errors import shortened
+
+Shapes = dict[str, tuple[int, ...]]
+# A file that fills less of a model than this is taken for the wrong file.
+ENOUGH = 0.5
 
 
-def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
-    """Check names and shapes of ``state_dict`` against those of ``model``.
+class Fit(NamedTuple):
+    """How the tensors of a file fit those of a model.
 
-    The parts that both have (``backbone``, ``head``) are compared: a detector has no use for a
-    classifier's head. The counters of batch norms (``num_batches_tracked``) may be missing.
-
-    Args:
-        state_dict: Tensors by MMPretrain's names.
-        model: A model of the hub or the path of a config.
-
-    Raises:
-        FileNotFoundError: If ``model`` is the path of no file.
-        ValueError: If there is no such model, its config is broken, or names or shapes differ;
-            the message says how, and which models fit.
+    Attributes:
+        fitting: Names that both have, with the same shape.
+        missing: Names that only the model has.
+        unused: Names that only the file has.
+        reshaped: Names that both have, with the shapes in file and model if these differ.
+        share: The share of the model's numbers that the file has.
     """
-    cfg = model_config(model)
-    theirs = shapes(state_dict)
-    ours = model_shapes(cfg)
-    found = _differences(theirs, ours)
-    if not found:
-        return
-    message = [f"the weights do not fit {model}."]
-    fits = fitting_models(theirs)
-    same_family = [name for name, network in fits.items() if network == _network(cfg)]
-    if same_family:
-        message.append(f"They are of another depth or width and fit {', '.join(same_family)}.")
-    elif fits:
-        message.append(f"They are of another family and fit {', '.join(fits)}.")
-    elif stage_blocks(theirs) != stage_blocks(ours):
-        message.append(
-            f"They have {stage_blocks(theirs)} blocks a stage, the model {stage_blocks(ours)}: "
-            "another depth. No model that is shipped fits."
-        )
-    else:
-        message.append("No model that is shipped fits.")
-    raise ValueError("\n  ".join([" ".join(message), *found]))
+
+    fitting: list[str]
+    missing: list[str]
+    unused: list[str]
+    reshaped: dict[str, str]
+    share: float
+
+    @property
+    def differences(self) -> list[str]:
+        """A sentence for each way in which the two differ; none if they fit."""
+        reshaped = [f"{name} ({shapes})" for name, shapes in self.reshaped.items()]
+        kinds = {
+            "only in the model": self.missing,
+            "only in the file": self.unused,
+            "of another shape": reshaped,
+        }
+        return [
+            f"{len(names)} {kind}: {shortened(names)}" for kind, names in kinds.items() if names
+        ]
 
 
-def fitting_models(theirs: Shapes) -> dict[str, str]:
-    """Shipped classifiers with these names and shapes, with the class of their backbone."""
-    blocks = stage_blocks(theirs)
-    names = [path.stem for path in sorted((ROOT / "configs").glob("*/*_in1k.py"))]
-    names += list_models("resnet*_8xb32_in1k")
-    found = {}
-    other_depths = set()
-    for name in names:
-        # The number before the first dash. Reading a config takes a while, so of each depth that
-        # has other blocks only one is read.
-        depth = re.match(r".*?(\d+)[-_]", name)[1]
-        if depth in other_depths:
-            continue
-        network, ours = _shipped(name)
-        if stage_blocks(ours) != blocks:
-            other_depths.add(depth)
-        elif not _differences(theirs, ours):
-            found[name] = network
-    return found
+def shapes(state_dict: Mapping[str, Tensor]) -> Shapes:
+    """Names and shapes of all tensors but the counters of batch norms, which nothing depends on.
 
-
-def model_config(model: str) -> Config:
-    """The config of a model of the hub, or the one at a path.
-
-    Raises:
-        FileNotFoundError: If it is the path of no file.
-        ValueError: If it is the name of no model, or the config cannot be read or has no model.
+    Files that were converted from elsewhere have no such counters.
     """
-    if is_model(model):
-        return Config.fromfile(next((ROOT / "configs").glob(f"*/{model}.py")))
-    if not model.endswith(".py"):
-        return ModelHub.get(model).config
-    try:
-        cfg = Config.fromfile(model)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a config is a program
-        raise ValueError(f"the config {model} cannot be read: {error}") from error
-    if "model" not in cfg:
-        raise ValueError(f"the config {model} has no 'model'")
-    return cfg
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in state_dict.items()
+        if isinstance(tensor, Tensor) and not name.endswith("num_batches_tracked")
+    }
 
 
-def model_shapes(cfg: Config) -> Shapes:
-    """Names and shapes of the tensors of the model in ``cfg``, which is built without memory.
-
-    Raises:
-        ValueError: If it cannot be built.
-    """
-    scope = cfg.get("default_scope", "mmpretrain")
-    try:
-        with OnMeta(), DefaultScope.overwrite_default_scope(scope):
-            return shapes(MODELS.build(cfg.model).state_dict())
-    except Exception as error:  # constructors raise whatever they like
-        raise ValueError(f"the model of {cfg.filename} cannot be built: {error}") from error
-
-
-def stage_blocks(names: Mapping[str, object]) -> list[int]:
-    """Number of blocks of each stage that the names of a backbone speak of."""
-    blocks: dict[str, int] = {}
-    for name in names:
-        found = re.match(r"backbone\.layer(\d)\.(\d+)\.", name)
-        if found:
-            blocks[found[1]] = max(blocks.get(found[1], 0), int(found[2]) + 1)
-    return [blocks[stage] for stage in sorted(blocks)]
-
-
-def _differences(file: Shapes, model: Shapes) -> list[str]:
-    """Differences in the parts that both have, and in any case in the backbone."""
-    parts = {name.split(".")[0] for name in file} & {name.split(".")[0] for name in model}
-    parts.add("backbone")
-    file, model = (
-        {name: table[name] for name in table if name.split(".")[0] in parts}
-        for table in (file, model)
+def compare(file: Shapes, model: Shapes) -> Fit:
+    """How the tensors of ``file`` fit those of ``model``, both from :func:`shapes`."""
+    fitting = [name for name, shape in file.items() if model.get(name) == shape]
+    numbers = sum(map(math.prod, model.values()))
+    return Fit(
+        fitting=fitting,
+        missing=[name for name in model if name not in file],
+        unused=[name for name in file if name not in model],
+        reshaped={
+            name: f"file {file[name]}, model {model[name]}"
+            for name in model
+            if name in file and file[name] != model[name]
+        },
+        share=sum(math.prod(model[name]) for name in fitting) / max(numbers, 1),
     )
-    return differences(file, model)
-
-
-@functools.cache
-def _shipped(name: str) -> tuple[str, Shapes]:
-    """Class of the backbone, and names and shapes, of a shipped classifier."""
-    cfg = model_config(name)
-    return _network(cfg), model_shapes(cfg)
-
-
-def _network(cfg: Config) -> str:
-    """Class of the backbone; empty for a model without one."""
-    kind = cfg.model.get("backbone", {}).get("type", "")
-    return getattr(kind, "__name__", kind).split(".")[-1]
-
-
-class OnMeta(TorchFunctionMode):
-    """Parameters and buffers are made on the meta device, which takes neither time nor memory.
-
-    ``torch.device('meta')`` would also take numbers that the constructors compute with.
-    """
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func in (torch.empty, torch.zeros, torch.ones):
-            kwargs = {**kwargs, "device": "meta"}
-        return func(*args, **kwargs)

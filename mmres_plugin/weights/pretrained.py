@@ -14,12 +14,12 @@ from mmengine.logging import print_log
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
+from ..errors import shortened
 from ..hub import how_to_get, is_model
 from .convert import WRAPPERS, recognise
 from .files import find_state_dict, read_checkpoint
-from .shapes import shapes
+from .fit import ENOUGH, Fit, compare, shapes
 
-ENOUGH = 0.5
 ALLOW_PARTIAL = "To load what there is, set allow_partial=True in init_cfg."
 # Sources whose backbones have our names, up to a prefix.
 SAME_NAMES = ("torchvision", "mmpretrain", "mmdetection")
@@ -58,25 +58,23 @@ def load_pretrained(
             tensor of one of its stages, as when the file is of another family or depth. A stage
             that the backbone does not have at all may be in the file.
     """
-    fitting, named = fitting_tensors(module, checkpoint, prefix, allow_partial)
-    ours = module.state_dict()
-    module.load_state_dict(fitting, strict=False)
+    tensors, fit = fitting_tensors(module, checkpoint, prefix, allow_partial)
+    module.load_state_dict(tensors, strict=False)
     if hasattr(module, "_params_init_info"):  # MMEngine's record of where each weight is from
         update_init_info(module, init_info=f"loaded from {checkpoint}")
-    missing = [name for name in shapes(ours) if name not in fitting]
-    unused = [name for name in shapes(named) if name not in fitting]
+    remarks = "".join(f"; {difference}" for difference in fit.differences)
+    total = len(fit.fitting) + len(fit.missing) + len(fit.reshaped)
     print_log(
-        f"loaded {len(shapes(fitting))} of {len(shapes(ours))} tensors of the backbone from "
-        f"{checkpoint}{_some('; not in the file', missing)}{_some('; not used', unused)}",
+        f"loaded {len(fit.fitting)} of {total} tensors of the backbone from {checkpoint}{remarks}",
         logger="current",
-        level=logging.WARNING if missing else logging.INFO,
+        level=logging.WARNING if fit.missing or fit.reshaped else logging.INFO,
     )
 
 
 def fitting_tensors(
     module: nn.Module, checkpoint: str, prefix: str | None = None, allow_partial: bool = False
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors of ``checkpoint`` that fit ``module``, and all that have the prefix.
+) -> tuple[dict[str, Tensor], Fit]:
+    """The tensors of ``checkpoint`` that fit ``module``, and how all that have the prefix fit.
 
     Arguments and errors are those of :func:`load_pretrained`; nothing is loaded.
     """
@@ -89,34 +87,24 @@ def fitting_tensors(
         prefix += "."
     named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     ours = module.state_dict()
-    fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
-    if not allow_partial and _share(fitting, ours) < ENOUGH:
-        raise ValueError(_too_few(checkpoint, prefix, tensors, fitting, ours))
+    fit = compare(shapes(named), shapes(ours))
+    if not allow_partial and fit.share < ENOUGH:
+        raise ValueError(_too_few(checkpoint, prefix, tensors, fit, ours))
     stages = {_stage(name) for name in ours} - {None}
-    strange = [n for n in shapes(named) if n not in fitting and _stage(n) in stages]
+    strange = [name for name in [*fit.unused, *fit.reshaped] if _stage(name) in stages]
     if not allow_partial and strange:
         raise ValueError(
-            f"{checkpoint} is of another network or depth: the backbone has no place for tensors "
-            f"of the file's stages{_some('', strange)}. {ALLOW_PARTIAL}"
+            f"{checkpoint} is of another network or depth: the backbone has no place for "
+            f"{len(strange)} tensors of the file's stages ({shortened(strange)}). {ALLOW_PARTIAL}"
         )
-    return fitting, named
+    # By name and shape, so that the counters of norms come along where the file has them.
+    return {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}, fit
 
 
 def _stage(name: str) -> str | None:
     """``layer2`` of ``layer2.0.conv1.weight``; None for what is in no stage."""
     found = re.match(r"layer\d+(?=\.)", name)
     return found and found[0]
-
-
-def _share(fitting: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> float:
-    """The share of the numbers in ``ours`` that ``fitting`` has."""
-    return sum(t.numel() for t in fitting.values()) / sum(t.numel() for t in ours.values())
-
-
-def _some(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    return f"{what}: {len(names)} ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})"
 
 
 def _missing(checkpoint: str) -> str:
@@ -134,19 +122,19 @@ def _too_few(
     checkpoint: str,
     prefix: str,
     tensors: Mapping[str, Tensor],
-    fitting: Mapping[str, Tensor],
+    fit: Fit,
     ours: Mapping[str, Tensor],
 ) -> str:
-    message = (
-        f"only {len(shapes(fitting))} of {len(shapes(ours))} tensors of the backbone are in "
-        f"{checkpoint} with prefix={prefix or None!r}. The file has names such as "
-        f"{', '.join(list(tensors)[:3])}; the backbone has {', '.join(list(ours)[:3])}."
+    total = len(fit.fitting) + len(fit.missing) + len(fit.reshaped)
+    return (
+        f"only {len(fit.fitting)} of {total} tensors of the backbone are in {checkpoint} with "
+        f"prefix={prefix or None!r}. The file has names such as {shortened(list(tensors), 3)}; the "
+        f"backbone has {shortened(list(ours), 3)}. {_remedy(checkpoint, tensors, ours)} "
+        f"{ALLOW_PARTIAL}"
     )
-    message += f" {_advice(checkpoint, tensors, ours)}"
-    return f"{message} {ALLOW_PARTIAL}"
 
 
-def _advice(checkpoint: str, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
+def _remedy(checkpoint: str, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
     """What would have worked."""
     try:
         source = recognise(tensors)

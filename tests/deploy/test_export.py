@@ -13,7 +13,7 @@ from PIL import Image
 import mmres_plugin.models as families
 from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript, verify
 from mmres_plugin.deploy.output import prepare_output
-from mmres_plugin.engine.errors import UserError
+from mmres_plugin.errors import UserError
 
 DEPTH = (2, 2, 2, 2)
 SIZES = [(96, 64), (75, 131), (64, 97)]
@@ -151,5 +151,5 @@ def test_command_names_what_is_wrong(tmp_path):
     config = ROOT / "configs/digits/sreresnet18_digits.py"
     done = complete(TOOL, config, tmp_path / "gone.pth", tmp_path / "model.onnx")
     assert done.returncode == 2
-    assert "does not exist" in done.stderr
+    assert "there is no checkpoint file" in done.stderr
     assert "Traceback" not in done.stderr

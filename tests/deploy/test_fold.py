@@ -1,20 +1,33 @@
 """Folding of norms: exact for every family, only where it is right, and never trained again."""
 
 import copy
+from importlib import import_module
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from helpers import ROOT, complete, randomise
+from helpers.configs import detector_config
+from helpers.data import make_coco
 from mmcv.cnn import ConvModule
+from mmdet.apis import inference_detector
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import MODELS
+from PIL import Image
 from torch import nn
 
 import mmres_plugin.models as families
-from mmres_plugin.deploy import fold_norms, load_folded
-from mmres_plugin.engine import UserError
+from mmres_plugin.config_files import load_config
+from mmres_plugin.deploy import fold_norms, load_folded, load_model, save_folded
+from mmres_plugin.deploy.export import Exported
+from mmres_plugin.errors import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
+from mmres_plugin.preflight import build_model
+from mmres_plugin.weights.files import find_state_dict, read_checkpoint
 
 DEPTH = (4, 2, 2, 3)  # every position of a block in its stage occurs
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -105,7 +118,7 @@ def detector(backbone: str, **neck) -> nn.Module:
     cfg.model.backbone.update(depth=DEPTH, init_cfg=None)
     cfg.model.neck.update(neck)
     init_default_scope("mmdet")
-    return randomise(MODELS.build(cfg.model)).double().eval()
+    return randomise(MODELS.build(cfg.model)).double()
 
 
 def test_detector_with_norms_in_the_neck_and_group_norms_in_the_head():
@@ -131,6 +144,48 @@ def test_convolution_shared_by_several_norms_is_left_alone():
     folded = fold_norms(model)
     assert_same(model, folded, images(2, 8, 16, 16))
     assert len(norms(folded)) == 2
+
+
+class Branch(nn.Module):
+    """A ConvModule and another module that has its convolution, its weight or its norm too."""
+
+    def __init__(self, shared: str) -> None:
+        super().__init__()
+        self.first = ConvModule(8, 8, 3, padding=1, norm_cfg={"type": "BN"}, act_cfg=None)
+        self.other = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm = nn.Identity()
+        if shared == "convolution":
+            self.other = self.first.conv
+        elif shared == "weight":
+            self.other.weight = self.first.conv.weight
+        else:
+            self.norm = self.first.bn
+
+    def forward(self, x):
+        return self.first(x) + self.norm(self.other(x))
+
+
+@pytest.mark.parametrize("shared", ["convolution", "weight", "norm"])
+def test_what_has_another_user_is_left_alone(shared):
+    model = randomise(Branch(shared)).double()
+    with pytest.warns(UserWarning, match="none of the 1 norms of this Branch is folded"):
+        folded = fold_norms(model)
+    assert_same(model, folded, images(2, 8, 16, 16))
+    assert len(norms(folded)) == 1
+
+
+@pytest.mark.parametrize("package", ["mmpretrain", "mmdet"])
+def test_backbones_of_the_packages(package):
+    """Their ``train`` returns nothing, and they do not say which norms follow which convolution."""
+    theirs = import_module(f"{package}.models.backbones").ResNet(depth=18, out_indices=(3,))
+    with pytest.warns(UserWarning, match="none of the 20 norms of this ResNet is folded"):
+        folded = fold_norms(theirs)
+        exported = Exported(theirs)
+    theirs.eval()
+    x = images(1, 3, 64, 64).float()
+    with torch.no_grad():
+        assert torch.equal(folded(x)[0], theirs(x)[0])
+        assert torch.equal(exported(x)[0], theirs(x)[0])
 
 
 @pytest.mark.parametrize(
@@ -185,6 +240,7 @@ def test_transposed_convolutions_get_no_bias():
         assert module.decoder_norm.offset.abs().sum() > 0
 
 
+NAMES = [f"digit {number}" for number in range(10)]
 CONFIG = """
 _base_ = '{root}/configs/digits/sreresnet18_digits.py'
 model = dict(backbone=dict(depth={depth}), head=dict(in_channels=1024))
@@ -201,7 +257,8 @@ def test_fold_checkpoint(tmp_path):
     cfg = Config.fromfile(config)
     init_default_scope("mmpretrain")
     model = randomise(MODELS.build(cfg.model)).eval()
-    torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
+    meta = {"dataset_meta": {"classes": NAMES}}
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "trained.pth")
 
     run = fold_checkpoint(config, tmp_path / "trained.pth", tmp_path / "new/folded.pth")
     assert run.returncode == 0, run.stderr
@@ -211,22 +268,66 @@ def test_fold_checkpoint(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
 
-    # The config in the file is data. As the text of a config file it would be run.
-    content = torch.load(tmp_path / "new/folded.pth")
-    (mark,) = content["meta"]
-    content["meta"][mark] = f"import os; os.mkdir({str(tmp_path / 'ran')!r}); model = None"
+    # What MMPretrain's inferencer looks for; the pipeline of the test set comes along.
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "image.png")
+    assert folded.dataset_meta["classes"] == NAMES
+    assert (
+        ImageClassificationInferencer(folded)(str(tmp_path / "image.png"))[0]["pred_class"] in NAMES
+    )
+
+    # Elsewhere the file would load in part and compute something else.
+    for load in (read_state_dict, lambda path: load_checkpoint(model, path)):
+        with pytest.raises(ValueError, match=r"mmres_plugin\.deploy\.load_folded\("):
+            load(str(tmp_path / "new/folded.pth"))
+
+
+def read_state_dict(path: str) -> dict:
+    return find_state_dict(read_checkpoint(path), path)
+
+
+def test_folded_detector_finds_with_mmdet(tmp_path):
+    """``inference_detector`` takes the model as it comes from the file."""
+    config = detector_config(tmp_path / "det.py", make_coco(tmp_path / "coco"))
+    model = randomise(build_model(load_config(config)))
+    meta = {"dataset_meta": {"classes": ("cat", "dog")}}
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "det.pth")
+    model = load_model(config, tmp_path / "det.pth")
+    save_folded(fold_norms(model), config, tmp_path / "folded.pth")
+    picture = cv2.imread(str(next((tmp_path / "coco/val2017").iterdir())))
+    found = [
+        inference_detector(network, picture).pred_instances
+        for network in (model, load_folded(tmp_path / "folded.pth"))
+    ]
+    assert len(found[0]) > 0
+    torch.testing.assert_close(found[0].scores, found[1].scores, rtol=1e-3, atol=1e-5)
+
+
+HOSTILE = {
+    "a function": {"type": "subprocess.check_call", "args": "true"},
+    "in a list": [{"type": "ConvModule"}, {"type": "os.mkdir", "path": "ran"}],
+    "a class by its module": {"type": "torch.nn.modules.linear.Identity"},
+    "an operator by eval": {"type": "__import__('os').getpid"},
+    "a scope": {"type": "Conv2d", "_scope_": "os"},
+}
+
+
+@pytest.mark.parametrize("part", HOSTILE.values(), ids=HOSTILE)
+def test_a_file_names_registered_types_alone(tmp_path, monkeypatch, part):
+    monkeypatch.chdir(tmp_path)
+    model = {"type": "ImageClassifier", "backbone": {"type": "ResNet", "depth": 18}, "neck": part}
+    meta = {"mmres_plugin_folded": {"default_scope": "mmpretrain", "model": model}}
+    torch.save({"meta": meta, "state_dict": {"w": torch.zeros(1)}}, tmp_path / "hostile.pth")
+    monkeypatch.setattr(MODELS, "build", lambda cfg: pytest.fail("the model was built"))
+    with pytest.raises(UserError, match=r"hostile.pth was refused: .*\(config\.model\.neck\."):
+        load_folded(tmp_path / "hostile.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_config_in_the_file_is_data(tmp_path):
+    """As the text of a config file it would be run."""
+    text = f"import os; os.mkdir({str(tmp_path / 'ran')!r}); model = None"
+    content = {"meta": {"mmres_plugin_folded": text}, "state_dict": {"w": torch.zeros(1)}}
     torch.save(content, tmp_path / "hostile.pth")
     with pytest.raises(UserError, match="is not folded"):
         load_folded(tmp_path / "hostile.pth")
     assert not (tmp_path / "ran").exists()
-
-    run = fold_checkpoint(config, tmp_path / "new/folded.pth", tmp_path / "again.pth")
-    assert run.returncode != 0
-    assert "already folded" in run.stderr
-
-    state = {name: 1e30 * value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": state}, tmp_path / "diverged.pth")
-    run = fold_checkpoint(config, tmp_path / "diverged.pth", tmp_path / "again.pth")
-    assert run.returncode != 0
-    assert "nothing is written: the features of the folded model differ by nan" in run.stderr
-    assert not (tmp_path / "again.pth").exists()

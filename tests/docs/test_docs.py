@@ -14,8 +14,8 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 import mmres_plugin  # noqa: F401
-from mmres_plugin.engine import check
-from mmres_plugin.engine.config_check import known_configs, load_config
+from mmres_plugin.config_files import known_configs, load_config
+from mmres_plugin.preflight import check
 
 PAGES = [
     *ROOT.glob("*.md"),

@@ -57,4 +57,5 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
         elif tensor.is_floating_point():
             fan_in = tensor[0].numel() if tensor.dim() > 1 else 100
             tensor.normal_(0, fan_in**-0.5, generator=generator)
-    return model.eval()
+    model.eval()  # returns nothing in MMDetection
+    return model

@@ -18,7 +18,6 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor_config
 
-import mmres_plugin.engine.channels_last  # noqa: F401  registers its hook
 import mmres_plugin.models as families
 from mmres_plugin.deploy import fold_norms
 

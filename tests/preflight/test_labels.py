@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_image_folders, make_imagenet
+from mmdet.datasets import CocoDataset
 
 import mmres_plugin  # noqa: F401
-from mmres_plugin.engine import UserError, check, class_check
-from mmres_plugin.engine.class_check import head_outputs, wrong_classes
-from mmres_plugin.engine.config_check import load_config
+from mmres_plugin.config_files import load_config
+from mmres_plugin.errors import UserError
+from mmres_plugin.preflight import check, labels
+from mmres_plugin.preflight.labels import head_outputs, wrong_labels
 
 PETS = ["cat", "dog", "hare"]
 
@@ -28,7 +30,7 @@ def home(tmp_path_factory) -> Path:
 def said(config: Path, loops=("train", "val"), **options) -> str:
     """What is wrong with the classes of a config with these options (``a__b`` for ``a.b``)."""
     options = {key.replace("__", "."): value for key, value in options.items()}
-    return "\n".join(wrong_classes(load_config(str(config), options), loops))
+    return "\n".join(wrong_labels(load_config(str(config), options), loops))
 
 
 def both(key: str, value) -> dict:
@@ -45,8 +47,8 @@ def test_own_coco_without_names(home):
     message = said(home / "det.py")
     file = home / "coco/annotations/instances_train2017.json"
     assert f"train_dataloader.dataset: the classes are not those of {file}" in message
-    assert "not in the file: person, bicycle, car, " in message
-    assert "… (78 in all); only in the file: hare." in message  # cats and dogs are in COCO
+    assert "78 not in the file: person, bicycle, car, " in message  # cats and dogs are in COCO
+    assert ", …; 1 only in the file: hare." in message
     assert "metainfo names none, so they are COCO's" in message
     assert "metainfo=dict(classes=['cat', 'dog', 'hare'])" in message
     assert "model.bbox_head.num_classes is 80, must be 3" in message
@@ -69,9 +71,9 @@ def test_own_coco_is_among_the_checks_before_a_run(home):
         (["cat", "hare"], 2, None),  # the others are left out, as MMDetection does
         (PETS, 2, "model.bbox_head.num_classes is 2, must be 3"),
         (PETS, 4, "model.bbox_head.num_classes is 4, must be 3"),
-        (["cat", "Dog", "hare"], 3, "not in the file: Dog; only in the file: dog."),
+        (["cat", "Dog", "hare"], 3, "1 not in the file: Dog; 1 only in the file: dog."),
         (["dog", "cat", "hare"], 3, "in the order of the file, cat, dog, hare."),
-        ("dog", 3, "not in the file: d, o, g; only in the file: cat, dog, hare."),
+        ("dog", 3, "3 not in the file: d, o, g; 3 only in the file: cat, dog, hare."),
     ],
 )
 def test_own_coco_with_names(home, classes, outputs, answer):
@@ -88,7 +90,7 @@ def test_names_from_a_file(home, tmp_path):
 
 def test_large_files_are_not_read(home, monkeypatch):
     """With names in the config the heads are still compared; COCO's own names say nothing."""
-    monkeypatch.setattr(class_check, "LARGEST_FILE", 10)
+    monkeypatch.setattr(labels, "LARGEST_FILE", 10)
     assert said(home / "det.py") == ""
     message = said(home / "det.py", **with_classes("cat", "dog"))
     assert "model.bbox_head.num_classes is 80, must be 2" in message
@@ -172,4 +174,6 @@ def test_lists_of_images(tmp_path):
 def test_categories_are_read_in_the_order_of_the_file(tmp_path):
     names = [{"id": 7, "name": "b"}, {"id": 1, "name": "a"}]
     (tmp_path / "a.json").write_text(json.dumps({"categories": names}))
-    assert class_check.coco_categories(tmp_path / "a.json") == ["b", "a"]
+    dataset = {"metainfo": {"classes": ["a", "b"]}}
+    found = labels.coco_labels(dataset, CocoDataset, tmp_path / "a.json")
+    assert "numbers classes in the order of the file, b, a." in found.problem

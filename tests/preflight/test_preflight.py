@@ -16,16 +16,15 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import mmres_plugin  # noqa: F401
-from mmres_plugin.engine import UserError, check
+from mmres_plugin.config_files import load_config
 from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
-from mmres_plugin.engine.checkpoint_check import read_checkpoint
-from mmres_plugin.engine.class_check import dataset_classes
 from mmres_plugin.engine.command_line import RANKS, user_errors
-from mmres_plugin.engine.config_check import load_config
-from mmres_plugin.engine.data_check import missing_data
-from mmres_plugin.engine.errors import UnreadableImage, close_name
-from mmres_plugin.engine.preflight import build_model
-from mmres_plugin.engine.type_check import unknown_types
+from mmres_plugin.errors import UnreadableImage, UserError, close_name
+from mmres_plugin.preflight import build_model, check
+from mmres_plugin.preflight.checkpoints import open_checkpoint
+from mmres_plugin.preflight.data import missing_data
+from mmres_plugin.preflight.labels import dataset_labels
+from mmres_plugin.preflight.names import unknown_names
 
 
 @pytest.fixture(scope="module")
@@ -279,15 +278,15 @@ def test_names_of_another_scope(home):
     cfg = load_config(str(home / "det.py"))
     for loop in ("train", "val"):
         cfg[f"{loop}_dataloader"].dataset._scope_ = "mmdet"
-    assert list(unknown_types(cfg, ("train",))) == []
-    classes = dataset_classes(cfg.train_dataloader.dataset, "mmdet")
-    assert classes.number is not None
+    assert list(unknown_names(cfg, ("train",))) == []
+    labels = dataset_labels(cfg.train_dataloader.dataset, "mmdet")
+    assert labels.number is not None
     cfg.default_scope = "mmpretrain"
-    assert dataset_classes(cfg.train_dataloader.dataset, "mmpretrain") == classes
-    said = list(unknown_types(cfg, ("train", "val")))
+    assert dataset_labels(cfg.train_dataloader.dataset, "mmpretrain") == labels
+    said = list(unknown_names(cfg, ("train", "val")))
     assert not [text for text in said if "dataset.type" in text]
     cfg.train_dataloader.dataset._scope_ = "mmpretrain"
-    assert "train_dataloader.dataset.type" in "".join(unknown_types(cfg, ("train",)))
+    assert "train_dataloader.dataset.type" in "".join(unknown_names(cfg, ("train",)))
 
 
 def test_data_behind_a_storage_backend(tmp_path):
@@ -382,7 +381,7 @@ def test_no_checkpoint(home, tmp_path, kind, answer):
 
 def test_missing_checkpoint_lists_its_neighbours(home):
     said = problems(home / "det.py", "test", load_from=str(home / "dte.pth"))
-    assert f"{home}/dte.pth does not exist. {home} holds: det.pth, cls.pth" in said
+    assert f"there is no checkpoint file {home}/dte.pth. {home} holds: det.pth, cls.pth." in said
 
 
 def test_checkpoint_of_another_depth(home, tmp_path):
@@ -415,7 +414,7 @@ def test_old_files_and_wrapped_names_fit(home, tmp_path):
     state = {f"module.{k}": v for k, v in state.items() if "num_batches" not in k}
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert problems(home / "cls.py", "test", load_from=str(tmp_path / "old.pth")) == ""
-    assert len(read_checkpoint(tmp_path / "old.pth", "x")) == len(state)
+    assert len(open_checkpoint(tmp_path / "old.pth", "x")) == len(state)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from helpers import ENV, ROOT, complete
 from torch import nn
 from torch._dynamo.utils import counters
 
-from mmres_plugin.engine.errors import UserError
+from mmres_plugin.errors import UserError
 
 TOOL = ROOT / "tools/benchmarks/speed.py"
 

@@ -16,8 +16,8 @@ from helpers import ROOT
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 
-from mmres_plugin.engine.config_check import load_config
-from mmres_plugin.engine.preflight import build_model
+from mmres_plugin.config_files import load_config
+from mmres_plugin.preflight import build_model
 
 ENV = {
     **helpers.ENV,
@@ -128,7 +128,7 @@ def test_user_errors_are_one_message(tmp_path, coco):
     assert "Traceback" not in log
     assert f"there is no folder: {tmp_path}/nowhere" in log
     assert "Did you mean 'mmres_plugin.SReResNet'?" in log
-    assert f"load_from: {tmp_path}/gone.pth does not exist" in log
+    assert f"load_from: there is no checkpoint file {tmp_path}/gone.pth" in log
     assert not (tmp_path / "work_dirs").exists()
     log = run("train.py", config, "--no-checks", cwd=tmp_path, code=1)
     assert "FileNotFoundError" in log

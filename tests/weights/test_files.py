@@ -23,6 +23,7 @@ from mmpretrain import get_model
 from safetensors.torch import save_file
 
 import mmres_plugin
+from mmres_plugin.errors import UserError
 from mmres_plugin.models import SReResNet
 from mmres_plugin.weights import convert_checkpoint, publish_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import find_state_dict, sha256, write_checkpoint
@@ -267,7 +268,7 @@ def test_fits_a_config_of_ones_own(tmp_path):
     config = ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py"
     for name in ("src.pth", "classifier.pth"):
         convert_checkpoint(tmp_path / name, tmp_path / "dst.pth", model=str(config))
-    with pytest.raises(FileNotFoundError, match="no_such"):
+    with pytest.raises(UserError, match="no_such"):
         convert_checkpoint(tmp_path / "src.pth", tmp_path / "2.pth", model="no_such.py")
 
 

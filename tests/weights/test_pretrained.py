@@ -69,7 +69,7 @@ def test_sreresnet_starts_from_resnet(tmp_path, log, content):
     [(level, line)] = log()
     assert level == "INFO"
     assert line.startswith(f"loaded 265 of 265 tensors of the backbone from {path}")
-    assert ("not used: 2 (fc.weight, fc.bias)" in line) == ("fc.weight" in theirs)
+    assert ("2 only in the file: fc.weight, fc.bias" in line) == ("fc.weight" in theirs)
 
 
 @pytest.mark.parametrize("prefix", ["backbone.", "backbone"])
@@ -103,7 +103,12 @@ def test_prefix(tmp_path, log, prefix, kind):
         (maskrcnn_benchmark, SReResNet, {}, "names of 'maskrcnn-benchmark': convert the file"),
         (resnet50, IResGroup, {}, "No other prefix would do: the file is of another network"),
         # Most of the tensors fit these two.
-        (resnet50, IResNet, {}, r"another network.*: \d+ \(.*downsample.*allow_partial=True"),
+        (
+            resnet50,
+            IResNet,
+            {},
+            r"another network.*no place for \d+ tensors .*\(.*downsample.*allow_partial=True",
+        ),
         (lambda: SReResNet(101).state_dict(), SReResNet, {}, r"or depth.*\(layer3.6.conv1.weight"),
     ],
     ids=["none needed", "none given", "foreign", "other network", "other family", "other depth"],
@@ -139,7 +144,7 @@ def test_what_is_missing_is_a_warning(tmp_path, log):
     [(level, line)] = log()
     assert level == "WARNING"
     assert "loaded 265 of 329 tensors" in line
-    assert "not in the file: 64 (layer1.0.se_layer.conv1.conv.weight, " in line
+    assert "64 only in the model: layer1.0.se_layer.conv1.conv.weight, " in line
 
 
 @pytest.mark.parametrize("depth", [50, 101])

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 import mmres_plugin  # noqa: F401 (adds our names to the hub)
-from mmres_plugin.weights.fit import OnMeta
+from mmres_plugin.weights.fitting_models import OnMeta
 
 IMAGENET_SIZE = (224, 224)
 

@@ -22,7 +22,7 @@ from timing.report import Row, plot, summary, table, write_csv
 
 from mmres_plugin.deploy import keep_memory
 from mmres_plugin.engine.command_line import user_errors
-from mmres_plugin.engine.errors import UserError
+from mmres_plugin.errors import UserError
 
 Case = tuple[str, str, str]  # task, network, mode
 

@@ -13,7 +13,7 @@ from mmres_plugin.deploy import load_model
 from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript, verify
 from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.engine.command_line import user_errors
-from mmres_plugin.engine.errors import UserError
+from mmres_plugin.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

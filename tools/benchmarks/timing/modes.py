@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmres_plugin.deploy import fold_norms
 from mmres_plugin.deploy.export import Exported, export_onnx
-from mmres_plugin.engine.errors import UserError
+from mmres_plugin.errors import UserError
 
 Run = Callable[[], object]
 

@@ -16,10 +16,10 @@ from mmpretrain.models.backbones.resnet import ResLayer
 from torch import Tensor, nn
 
 from mmres_plugin import models
-from mmres_plugin.engine.config_check import load_config
-from mmres_plugin.engine.errors import UserError, did_you_mean
-from mmres_plugin.engine.preflight import build_model
+from mmres_plugin.config_files import load_config
+from mmres_plugin.errors import UserError, did_you_mean
 from mmres_plugin.models.shortcut import EncoderDecoder
+from mmres_plugin.preflight import build_model
 
 
 class Classifier(nn.Module):

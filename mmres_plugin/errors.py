@@ -1,11 +1,14 @@
-"""Errors that are the user's to mend, and the words that help: what, where, what to do."""
+"""Errors that you can mend, and words that help: what is wrong, where, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
+EXAMPLES = 5  # names shown of a long list
 
-class UserError(Exception):
-    """Something in the command, the config or the files is not as it must be.
+
+class UserError(ValueError):
+    """Something in the command, the config or the files is wrong.
 
     Args:
         problems: One text per problem; all of them are shown, not only the first.
@@ -25,6 +28,32 @@ class UnreadableImage(RuntimeError):
     """An image of the data set cannot be decoded; the message names the file."""
 
 
+@contextmanager
+def user_error(what: str, hint: str = "", headline: str = "Nothing was started:") -> Iterator[None]:
+    """Turn the errors of files and values into a :class:`UserError`.
+
+    Args:
+        what: What was wrong, as the user named it (``--resume``, ``checkpoint`` …).
+        hint: What to do, added to the message.
+        headline: As in :class:`UserError`.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (FileNotFoundError, ValueError, ImportError) as error:
+        raise UserError([f"{what}: {error}{hint}"], headline) from error
+
+
+@contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """Add the problems of a :class:`UserError` to the list and go on."""
+    try:
+        yield
+    except UserError as error:
+        problems += error.problems
+
+
 def close_name(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that ``name`` is probably a slip of, or None.
 
@@ -40,3 +69,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``' Did you mean …?'`` for the closest of ``known``, or an empty string."""
     close = close_name(name, known)
     return f" Did you mean '{close}'?" if close else ""
+
+
+def shortened(names: Sequence[object], most: int = EXAMPLES) -> str:
+    """The first of ``names`` for a message, with an ellipsis if some are left out."""
+    return ", ".join([*map(str, names[:most]), *(["…"] if len(names) > most else [])])

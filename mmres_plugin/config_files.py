@@ -1,7 +1,6 @@
 """Reading a config, and finding the words in it that nothing will ever look at."""
 
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from mmengine.runner import Runner
 from .errors import UserError, close_name, did_you_mean
 
 RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {"cfg"}
-# Top-level keys that somebody else than the constructor of the runner reads.
+# Top-level keys that others than the constructor of the runner read.
 CONVENTIONS = {
     "activation_checkpointing",
     "compile",
@@ -27,68 +26,62 @@ CONVENTIONS = {
 }
 
 
-def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
+def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
     """Read the config file ``path`` and put ``options`` into it.
 
     Args:
-        path: Config file.
+        path: The file.
         options: What ``--cfg-options`` gave, ``{'model.backbone.depth': 18}``.
 
     Raises:
-        UserError: no such file, a file that cannot be read, an option that names nothing.
+        UserError: No such file, a file that cannot be read, or an option that names nothing.
     """
+    options = options or {}
     if not Path(path).is_file():
-        raise UserError([missing_config(path)])
+        raise UserError([missing_config(Path(path))])
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is a program: it can fail in any way
-        raise UserError(
-            [f"the config {path} cannot be read: {type(error).__name__}: {error}"]
-        ) from error
-    problems = list(misspelt_keys(cfg, path))
-    for key in options or {}:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError([f"the config {path} cannot be read: {reason}"]) from error
+    problems = [
+        f"the config {path} has the unknown key '{key}'.{did_you_mean(key, RUNNER_KEYS)}"
+        for key in cfg
+        if key not in RUNNER_KEYS | CONVENTIONS and close_name(key, RUNNER_KEYS)
+    ]
+    for key in options:
         problem = option_problem(cfg._cfg_dict, key)
         if problem:
             problems.append(f"--cfg-options {key}: {problem}")
     if problems:
         raise UserError(problems)
     try:
-        cfg.merge_from_dict(options or {})
+        cfg.merge_from_dict(options)
     except (TypeError, KeyError, ValueError) as error:
         raise UserError([f"--cfg-options does not fit the config: {error}"]) from error
     return cfg
 
 
-def missing_config(path: str) -> str:
-    """The message for a config that is not there, with names that are close to it."""
-    asked = Path(path)
-    by_name = known_configs(asked.parent)
-    close = close_name(asked.stem, by_name)
-    if close:
-        hint = f"Did you mean {by_name[close]}?"
-    else:
-        hint = "The configs of the plugin are in the folder configs/."
-    return f"there is no config {path} (looked in {asked.parent.absolute()}). {hint}"
+def missing_config(path: Path) -> str:
+    """The message for a config that is not there, with a name that is close to it."""
+    known = known_configs(path.parent)
+    close = close_name(path.stem, known)
+    hint = f"Did you mean {known[close]}?" if close else "Those of the plugin are in configs/."
+    return f"there is no config {path} (looked in {path.parent.absolute()}). {hint}"
 
 
 def known_configs(folder: Path) -> dict[str, Path]:
     """The configs of the plugin and those directly in ``folder``, by name."""
-    package = Path(__file__).resolve().parents[1]
-    shipped = [package / ".mim" / "configs", package.parent / "configs"]
-    found = [file for place in shipped if place.is_dir() for file in sorted(place.rglob("*.py"))]
+    package = Path(__file__).resolve().parent
+    found = [
+        path
+        for place in (package / ".mim" / "configs", package.parent / "configs")
+        if place.is_dir()
+        for path in sorted(place.rglob("*.py"))
+    ]
     found += sorted(folder.glob("*.py")) if folder.is_dir() else []
     here = Path.cwd()
-    return {
-        file.stem: file.relative_to(here) if file.is_relative_to(here) else file for file in found
-    }
-
-
-def misspelt_keys(cfg: Config, path: str) -> Iterator[str]:
-    """A problem for each top-level key that is almost, but not quite, one the runner knows."""
-    for key in cfg:
-        meant = None if key in RUNNER_KEYS | CONVENTIONS else close_name(key, RUNNER_KEYS)
-        if meant:
-            yield f"the config {path} has the unknown key '{key}'. Did you mean '{meant}'?"
+    return {p.stem: p.relative_to(here) if p.is_relative_to(here) else p for p in found}
 
 
 def option_problem(cfg: Any, key: str) -> str | None:
@@ -119,10 +112,8 @@ def new_word_problem(siblings: set[str], here: str, word: str) -> str | None:
     place = f"'{here}'" if here else "the config"
     if not here:
         siblings = siblings | RUNNER_KEYS | CONVENTIONS
-        if word in siblings:
-            return None
+    if word in siblings:
+        return None
     if close_name(word, siblings):
         return f"{place} has no '{word}'.{did_you_mean(word, siblings)}"
-    if not here:
-        return f"{place} has no '{word}'. It has: {', '.join(sorted(siblings))}."
-    return None
+    return None if here else f"{place} has no '{word}'. It has: {', '.join(sorted(siblings))}."

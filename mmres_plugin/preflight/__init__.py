@@ -1,0 +1,76 @@
+"""The checks before a run: what would fail later is said now, all of it at once.
+
+:mod:`.names` looks at the types and arguments in the config, :mod:`.data` at files and folders,
+:mod:`.labels` at classes, :mod:`.model` at the model, :mod:`.checkpoints` at what it starts from.
+"""
+
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+from ..errors import UserError, collecting
+from .checkpoints import checkpoint_problems, pretrained_problems
+from .data import missing_data
+from .labels import wrong_labels
+from .model import build_model, check_operators, model_problems
+from .names import unknown_names
+
+__all__ = ["build_model", "check"]
+
+LOOPS = {"train": ("train", "val"), "test": ("test",)}
+NEEDED = {
+    "train": ("model", "train_dataloader", "train_cfg", "optim_wrapper"),
+    "test": ("model", "test_dataloader", "test_cfg", "test_evaluator"),
+}
+VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
+
+
+def check(cfg: Config, task: str) -> None:
+    """Raise one :class:`UserError` with everything that would make the run fail.
+
+    Only what the task needs is looked at: testing needs no training data.
+
+    Args:
+        cfg: The config as the runner will get it, ``load_from`` and ``resume`` included.
+        task: ``'train'`` or ``'test'``.
+
+    Raises:
+        ValueError: For an unknown task.
+        UserError: If there are problems.
+    """
+    if task not in LOOPS:
+        raise ValueError(f"task is {task!r}, must be one of {', '.join(map(repr, LOOPS))}")
+    check_operators(cfg)
+    loops = tuple(loop for loop in LOOPS[task] if cfg.get(f"{loop}_dataloader") is not None)
+    problems = [
+        *incomplete(cfg, task),
+        *unknown_names(cfg, loops),
+        *missing_data(cfg, loops),
+        *wrong_labels(cfg, loops),
+    ]
+    model = None
+    with collecting(problems):
+        model = build_model(cfg)
+    if model is not None and task == "train":
+        problems += pretrained_problems(model)
+        problems += model_problems(cfg, model)
+    with collecting(problems):
+        problems += checkpoint_problems(cfg, task, model)
+    if problems:
+        raise UserError(problems)
+
+
+def incomplete(cfg: Config, task: str) -> Iterator[str]:
+    """A problem for each key of the config without which the task cannot run."""
+    needed = NEEDED[task]
+    if task == "train" and any(cfg.get(key) is not None for key in VALIDATION):
+        needed = (*needed, *VALIDATION)
+    for key in needed:
+        if cfg.get(key) is None:
+            yield f"the config has no '{key}', which is needed to {task}."
+    scaling = cfg.get("auto_scale_lr") or {}
+    if scaling.get("enable") and not scaling.get("base_batch_size"):
+        yield (
+            "--auto-scale-lr: the config does not say for which total batch size its learning "
+            "rate is meant. Add auto_scale_lr=dict(base_batch_size=…)."
+        )

@@ -1,0 +1,156 @@
+"""Is a checkpoint there, whole, safe to open, and does it fit the model?"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import find_latest_checkpoint
+from torch import Tensor, nn
+
+from ..config_files import known_configs
+from ..errors import EXAMPLES, UserError, collecting, user_error
+from ..weights.files import find_state_dict, read_checkpoint
+from ..weights.fit import ENOUGH, compare, shapes
+from ..weights.pretrained import fitting_tensors, is_pretrained
+
+
+def open_checkpoint(path: str | Path, what: str) -> dict[str, Any]:
+    """:func:`~mmres_plugin.weights.read_checkpoint` with errors for the command line.
+
+    Args:
+        path: The file.
+        what: How the user named it (``--resume``, ``load_from`` …), for the message.
+
+    Raises:
+        UserError: If the file is missing, damaged or no checkpoint, or would run code.
+    """
+    path = Path(path).expanduser().absolute()
+    others = [file for file in path.parent.glob("*.pth") if file.name != path.name]
+    names = ", ".join(file.name for file in sorted(others, key=_age)[-EXAMPLES:])
+    with user_error(what, f". {path.parent} holds: {names}." if names else ""):
+        content = read_checkpoint(path)
+        find_state_dict(content, path)
+    return dict(content)
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def fit_problem(
+    model: nn.Module, state: Mapping[str, Tensor], partial: bool = False
+) -> tuple[str | None, str | None]:
+    """Compare ``state`` with what ``model`` holds.
+
+    Args:
+        model: What is to be filled. May be changed: hand in one that is not needed any more.
+        state: Tensors by name.
+        partial: Whether it is enough that half of the model is filled.
+
+    Returns:
+        A problem or None, and a remark (it fits, but in part) or None. At most one of them is set.
+    """
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    try:  # the real thing: models may rename old names while loading
+        model.load_state_dict(state, strict=True)
+        return None, None
+    except RuntimeError:
+        pass
+    own = shapes(model.state_dict())
+    fit = compare(shapes(state), own)
+    if not fit.differences:
+        return None, None
+    count = f"{len(fit.fitting)} of the model's {len(own)} tensors are in the file with the same"
+    text = "\n".join([f"{count} shape.", *fit.differences])
+    return (None, text) if partial and fit.share >= ENOUGH else (text, None)
+
+
+def pretrained_problems(model: nn.Module) -> Iterator[str]:
+    """What keeps the parts of ``model`` from starting from the files in their ``init_cfg``."""
+    for name, module in model.named_modules():
+        settings = getattr(module, "init_cfg", None)
+        for setting in settings if isinstance(settings, list) else [settings]:
+            if isinstance(setting, dict) and is_pretrained(setting):
+                place = f"model.{name}".rstrip(".")
+                problems: list[str] = []
+                with collecting(problems):
+                    check_start(module, setting, place)
+                yield from problems
+
+
+def check_start(module: nn.Module, setting: Mapping[str, Any], place: str) -> None:
+    """Raise UserError if ``module`` cannot start from the file in its ``init_cfg``."""
+    source = setting.get("checkpoint")
+    without = f"\nTo start without it: --cfg-options {place}.init_cfg=None"
+    if not source:
+        problem = f"{place}.init_cfg: type='Pretrained' needs a checkpoint, the file.{without}"
+        raise UserError([problem])
+    if "://" in source:
+        return  # the runner fetches it
+    known = {key: setting[key] for key in ("prefix", "allow_partial") if key in setting}
+    trained_by = known_configs(Path()).get(Path(source).parent.name)
+    command = f"\nTo train it: python tools/train.py {trained_by}" if trained_by else ""
+    with user_error(f"{place}.init_cfg.checkpoint", without + command):
+        fitting_tensors(module, source, **known)
+
+
+def latest_checkpoint(work_dir: Path) -> str | None:
+    """The checkpoint that the runner will continue from; None if there is none yet.
+
+    Raises:
+        UserError: If there are checkpoints, but the file that names the newest is lost or empty,
+            as after a power cut. The runner would start anew and write over them.
+    """
+    latest = find_latest_checkpoint(work_dir) if work_dir.is_dir() else None
+    names = [path.name for path in sorted(work_dir.glob("*.pth"), key=_age)[-EXAMPLES:]]
+    if not latest and names:
+        raise UserError(
+            [
+                f"--resume: {work_dir / 'last_checkpoint'} does not say which checkpoint is the "
+                f"newest. {work_dir} holds: {', '.join(names)}. Name one: --resume "
+                f"{work_dir}/NAME.pth. To start anew, choose another --work-dir."
+            ]
+        )
+    return latest or None
+
+
+def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iterator[str]:
+    """What keeps the run from its ``load_from`` checkpoint (``--resume``, the one to test …)."""
+    resume = task == "train" and cfg.get("resume")
+    source = cfg.get("load_from")
+    what = "--resume" if resume else "load_from" if task == "train" else "checkpoint"
+    if resume and source is None:
+        source = latest_checkpoint(Path(cfg.work_dir))
+    if not source or "://" in source:
+        return
+    content = open_checkpoint(source, what)
+    if resume and not {"meta", "message_hub", "optimizer"} <= content.keys():
+        yield (
+            f"{what}: {source} holds weights but not the state of a training. To start a new "
+            f"training from them: --cfg-options load_from={source}"
+        )
+    elif resume:
+        say_if_complete(cfg, content["meta"], source)
+    if model is not None:
+        state = content.get("state_dict", content)
+        problem, remark = fit_problem(model, state, partial=what == "load_from")
+        if problem:
+            yield f"{what}: {source} does not fit the config's model. {problem}"
+        if remark:
+            print_log(f"{what}: {source} fits in part. {remark}", logger="current")
+
+
+def say_if_complete(cfg: Config, meta: Mapping[str, Any], source: str) -> None:
+    """Warn where ``source`` has reached the end of the training, which then ends without a step."""
+    for unit, key in (("epoch", "max_epochs"), ("iter", "max_iters")):
+        last = (cfg.get("train_cfg") or {}).get(key)
+        if last and meta.get(unit, 0) >= last:
+            print_log(
+                f"--resume: nothing is left to train. {source} is of {unit} {meta[unit]}, the last "
+                f"of train_cfg.{key}={last}. To go on: --cfg-options train_cfg.{key}={2 * last}",
+                logger="current",
+                level=logging.WARNING,
+            )

@@ -1,0 +1,126 @@
+"""Is the data where the config says it is?"""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from ..errors import did_you_mean
+from .names import datasets, look_up, metrics, scope_of
+
+# How to come by the data: what the type of the data set or metric, or its root, ends with.
+LAYOUTS = {
+    "CocoDataset": """COCO 2017 belongs there like this (or a link: ln -s /path/to/coco {root}):
+  {root}/annotations/instances_train2017.json, instances_val2017.json
+  {root}/train2017/*.jpg
+  {root}/val2017/*.jpg""",
+    "ImageNet": """ImageNet belongs there like this (or a link: ln -s /path/to/imagenet {root}):
+  {root}/train/<class>/*.JPEG
+  {root}/val/<class>/*.JPEG   (or {root}/val/*.JPEG with {root}/meta/val.txt)""",
+}
+DIGITS = "The digits are made by: python tools/datasets/build_digits.py"
+OTHER = "Put the data there, or say where it is: --cfg-options {key}=/path/to/data"
+
+
+def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
+    """One problem per folder or file of the data sets that is not there, then how to get them.
+
+    Of a data set whose root is missing, only the root is named.
+
+    Args:
+        cfg: The config.
+        loops: The loops that will run, of ``'train'``, ``'val'`` and ``'test'``.
+    """
+    missing: dict[Path, list[tuple[str, str]]] = {}
+    hints: dict[str, None] = {}
+    for place, dataset in datasets(cfg, loops):
+        if "dataset" in dataset or "datasets" in dataset:
+            continue  # a wrapper; what it wraps follows
+        for key, path, what in dataset_paths(dataset, cfg.get("default_scope")):
+            problem = path_problem(path, what)
+            if problem:
+                missing.setdefault(path.absolute(), []).append((f"{place}.{key}", problem))
+                hints[how_to_get(dataset, key, path, f"{place}.data_root")] = None
+    for loop in loops:
+        for place, metric in metrics(cfg, loop):
+            path = local(metric.get("ann_file"))
+            problem = path and not has_storage(metric) and path_problem(path, "file")
+            if problem:
+                if isinstance(cfg.get(f"{loop}_evaluator"), dict):
+                    place = f"{loop}_evaluator"
+                missing.setdefault(path.absolute(), []).append((f"{place}.ann_file", problem))
+    for path, places in missing.items():
+        keys = ", ".join(key for key, _ in places)
+        near = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
+        meant = did_you_mean(path.name, [other.name for other in near])
+        yield f"{places[0][1]}: {path}{meant and '.' + meant}\n(asked for by {keys})"
+    yield from (hint for hint in hints if hint)
+
+
+def path_problem(path: Path, what: str) -> str | None:
+    """What is wrong with ``path``, which must be a ``'file'`` or a ``'folder'``, or None."""
+    if not path.exists():
+        return f"there is no {what}"
+    if what == "file" and not path.is_file():
+        return "this is a folder where a file is expected"
+    if what == "folder" and not path.is_dir():
+        return "this is a file where a folder is expected"
+    empty = path.stat().st_size == 0 if what == "file" else next(path.iterdir(), None) is None
+    return f"this {what} is empty" if empty else None
+
+
+def dataset_paths(dataset: dict, scope: str | None) -> Iterator[tuple[str, Path, str]]:
+    """Key, path and ``'file'`` or ``'folder'`` for what one data set reads."""
+    kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, scope))
+    if has_storage(dataset) or not isinstance(kind, type):
+        return
+    if dataset.get("download", "download" in inspect.signature(kind).parameters):
+        return  # it fetches what is missing
+    given = dataset.get("data_root") or ""
+    root = local(given)
+    if given and root is None:
+        return  # remote storage
+    if root is not None:
+        yield "data_root", root, "folder"
+        if not root.is_dir():
+            return
+    root = root or Path()
+    annotations = local(dataset.get("ann_file"))
+    if annotations:
+        yield "ann_file", root / annotations, "file"
+    prefixes = dataset.get("data_prefix") or {}
+    if isinstance(prefixes, str):
+        prefixes = {"": prefixes}
+    if not prefixes and dataset.get("split") and "ImageNet" in {c.__name__ for c in kind.__mro__}:
+        yield "split", root / dataset["split"], "folder"
+    for name, prefix in prefixes.items():
+        folder = local(prefix)
+        if folder:
+            yield f"data_prefix.{name}".rstrip("."), root / folder, "folder"
+
+
+def has_storage(node: dict) -> bool:
+    """Whether a data set or metric reads through a storage of its own, whatever its paths say."""
+    return (node.get("backend_args") or {}).get("backend", "local") != "local"
+
+
+def local(path: Any) -> Path | None:
+    """``path`` as a local path, or None if there is none or it lies in remote storage."""
+    if not isinstance(path, str) or not path or "://" in path or path.startswith("s3:"):
+        return None
+    return Path(path).expanduser()
+
+
+def how_to_get(dataset: dict, key: str, path: Path, root_key: str) -> str:
+    """How to come by ``path``, which ``dataset`` asks for under ``key``; may be empty."""
+    root = str(dataset.get("data_root") or "data").rstrip("/")
+    kind = str(dataset.get("type", "")).rpartition(".")[2]
+    if "digits" in Path(root).parts:
+        return DIGITS
+    layout = LAYOUTS.get(kind, OTHER).format(root=root, key=root_key)
+    # A name of the user's own is theirs to mend: where COCO belongs is no answer to it.
+    own = kind == "CocoDataset" and key != "data_root" and path.name not in layout
+    return "" if own else layout
