@@ -3,6 +3,7 @@
 import csv
 import os
 import platform
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -37,20 +38,50 @@ def test_table_csv_and_plot(tmp_path):
     done = run(*args, *keep, "--task", "inference", "training", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     rows = read(tmp_path / "speed.csv")
-    inference = [("inference", "timm-resnet50", mode) for mode in ("eager", "folded", "floor")]
+    inference = [
+        ("inference", "timm-resnet50", mode) for mode in ("eager", "folded", "convolutions")
+    ]
     for case in [*inference, ("training", str(config), "eager")]:
         assert float(rows[case]["ms"]) > 0
-    assert float(rows["inference", "timm-resnet50", "floor"]["of_floor"]) == 1
-    floor = float(rows["inference", "timm-resnet50", "floor"]["ms"])
-    assert floor < float(rows["inference", "timm-resnet50", "eager"]["ms"])
+    convolutions = rows["inference", "timm-resnet50", "convolutions"]
+    assert float(convolutions["of_convolutions"]) == 1
+    assert float(convolutions["ms"]) < float(rows["inference", "timm-resnet50", "eager"]["ms"])
     assert float(rows["inference", str(config), "eager"]["of_eager"]) == 1
     text = (tmp_path / "speed.md").read_text()
     assert "| inference | timm-resnet50 | folded |" in text
     assert ("memory kept" in text) == bool(keep)
     ms = float(rows["inference", "timm-resnet50", "eager"]["ms"])
-    assert "| inference, ms | eager | folded | floor |" in text
+    assert "| inference, ms | eager | folded | convolutions |" in text
     assert f"| timm-resnet50 | {ms:.0f} (1.00) |" in text
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_redrawing(tmp_path):
+    """The picture of performance.md is drawn from the measurements that lie next to it."""
+    files = [ROOT / f"docs/performance/{name}.csv" for name in ("inference", "training")]
+    done = run("--plot", *files, "--networks", "iresnet50", "timm-seresnext50", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    width, height = struct.unpack(">II", (tmp_path / "speed.png").read_bytes()[16:24])
+    assert width < 800 and height < 600  # two panels next to each other, one line per task
+    assert [path.name for path in tmp_path.iterdir()] == ["speed.png"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere.csv"], "--plot: there is no file nowhere.csv"),
+        ([ROOT / "docs/performance/authors.csv"], "must have the columns task,network,mode,"),
+        (
+            [ROOT / "docs/performance/training.csv", "--networks", "iresnet5"],
+            "the files have no 'iresnet5'",
+        ),
+    ],
+    ids=["no file", "other columns", "no such network"],
+)
+def test_what_cannot_be_drawn_is_explained(args, message):
+    done = run("--plot", *args)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_construction():
@@ -105,7 +136,7 @@ def test_networks_of_ones_own(monkeypatch, tmp_path):
         (
             "model = dict(type='mmpretrain.ImageClassifier',"
             " backbone=dict(type='mmpretrain.VisionTransformer', arch='deit-tiny'))",
-            r"must return a tuple of feature maps, N×C×H×W, got a last one of shape \(1, 192\)",
+            r"a tuple of N×C×H×W feature maps, but returns one whose last has shape \(1, 192\)",
         ),
     ],
     ids=["no model", "no maps"],
