@@ -22,7 +22,7 @@ def parse_args():
         "--resume",
         nargs="?",
         const="auto",
-        help="resume from this checkpoint; by default from the latest in the work dir, if any",
+        help="resume from this checkpoint, or without a value from the latest in the work dir",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument("--no-validate", action="store_true", help="train without validation")
