@@ -85,7 +85,7 @@ def test_what_cannot_be_drawn_is_explained(args, message):
 
 
 def test_construction():
-    """A share of the peer's time for a network of ours, by name or by path."""
+    """Our networks, by name or path, as a share of the peer's time."""
     config = ROOT / "configs/digits/sreresnet18_digits.py"
     tool = ROOT / "tools/benchmarks/construction.py"
     command = [sys.executable, tool, "--rounds", "1", "--networks", "sreresnet50", config]
@@ -151,7 +151,7 @@ def test_config_that_cannot_be_measured(monkeypatch, tmp_path, text, message):
 
 
 def test_foreign_networks_are_folded_right_or_not_at_all(monkeypatch):
-    """MMCV's folding pairs a norm with the convolution before it, whatever stands between."""
+    """MMCV's folding pairs a norm with the convolution before it, whatever is in between."""
     monkeypatch.syspath_prepend(TOOL.parent)
     from modes import fold
 
@@ -162,12 +162,12 @@ def test_foreign_networks_are_folded_right_or_not_at_all(monkeypatch):
 
 
 def test_frozen_weights_are_packed(monkeypatch):
-    """Where the switch comes too late, nothing is, and the network is as slow as compiled alone."""
+    """If freezing is switched on too late, nothing is packed and the network stays slow."""
     monkeypatch.syspath_prepend(TOOL.parent)
     from modes import compiled, frozen
 
     packed = []
-    for mode in (compiled, frozen):  # in one process, so that one could be taken for the other
+    for mode in (compiled, frozen):  # in one process, where one could reuse the other's code
         counters.clear()
         network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3)).eval()
         mode(network, torch.rand(1, 3, 32, 32))
@@ -176,7 +176,7 @@ def test_frozen_weights_are_packed(monkeypatch):
 
 
 def test_memory_is_that_of_the_device(monkeypatch):
-    """A GPU that nothing runs on has nothing to tell."""
+    """On a CPU, the GPU is not asked."""
     monkeypatch.syspath_prepend(TOOL.parent)
     from measure import peak_memory
 
@@ -204,7 +204,7 @@ def test_every_mode(tmp_path):
 
 @pytest.mark.slow
 def test_network_of_a_file_compiles(tmp_path):
-    """torch.compile looks up the names of a network's module, so the file has to be one."""
+    """torch.compile looks up names in a network's module, so the file must be a module."""
     file = tmp_path / "mine.py"
     file.write_text(
         "import torchvision\nfrom torch import nn\n\n"
@@ -222,7 +222,7 @@ def test_network_of_a_file_compiles(tmp_path):
 
 @pytest.mark.slow
 def test_many_compiled_networks(tmp_path):
-    """More networks of one class than Dynamo keeps compiled versions of one forward."""
+    """More networks of one class than Dynamo by default keeps compiled versions."""
     file = tmp_path / "mine.py"
     file.write_text(
         "from torch import nn\n\n"

@@ -59,7 +59,7 @@ def main() -> None:
     if not any(name.startswith("head.") for name in conversion.state_dict):
         print("the file has no classifier: the checkpoint is a backbone")
     if args.model:
-        print(f"fits {args.model}: all names and shapes of what both have")
+        print(f"fits {args.model}: names and shapes match in the parts that both have")
     if source.note:
         print(f"note: {source.note}")
     print(f"wrote {args.dst}")
