@@ -1,8 +1,8 @@
-"""Checks that what the plugin stands on is there, with a message that helps where it is not.
+"""Check on import that the packages the plugin needs are installed and fit.
 
-The packages cannot be requirements of our distribution: the maintained forks (onedl-*) and the
-originals put the same import packages under different names, and pip would install one family
-over the other. So the check is made here, when the plugin is imported, on what is really imported.
+They cannot be requirements of our distribution: the maintained forks (onedl-*) and the originals
+have the same import packages under different names, and pip would install one family over the
+other. So this module checks the packages that Python really imports.
 """
 
 import re
@@ -18,9 +18,9 @@ class Dependency(NamedTuple):
     Args:
         package (str): Name in import statements.
         oldest (str): First version that fits.
-        limit (str): First version that does not fit any more.
-        tested (str): What pip installs for the tested version.
-        original (str): What installs a version of the original package.
+        limit (str): First version that no longer fits.
+        tested (str): Command that installs the tested version.
+        original (str): Command that installs the original package.
     """
 
     package: str
@@ -39,7 +39,7 @@ REQUIRED = (
         "mmcv",
         "2.0",
         "3",
-        # Isolated from torch, mmcv is built without its operators and does not say so.
+        # If pip isolates the build from torch, mmcv silently lacks its operators.
         "pip install --no-build-isolation onedl-mmcv==2.3.6",
         "mim install 'mmcv>=2.0.1,<2.2'",
     ),
@@ -47,18 +47,18 @@ REQUIRED = (
         "mmpretrain", "1.0", "2", "pip install onedl-mmpretrain==1.3.6", "mim install mmpretrain"
     ),
 )
-# Only detectors need it, so what is wrong with it is a warning to all others.
+# Only detectors need these, so a problem is a warning, not an error.
 OPTIONAL = (
     Dependency("mmdet", "3.0", "4", "pip install onedl-mmdetection==3.5.1", "mim install mmdet"),
 )
 
 
 def check_dependencies() -> None:
-    """Check the packages that the plugin needs, and warn if MMDetection is installed but unfit.
+    """Check the packages that the plugin needs; warn if MMDetection is installed but does not fit.
 
     Raises:
-        ImportError: If one that is needed is missing, cannot be imported, or is too old or too
-            new. The message names it, what was found, what is needed and how to get it.
+        ImportError: If a package is missing, cannot be imported, or is too old or too new. The
+            message names it, the version found, the versions that fit and how to install one.
     """
     missing = [need for need in REQUIRED if find_spec(need.package) is None]
     if missing:
@@ -78,11 +78,11 @@ def check_compiled_ops(cuda: bool) -> None:
     """Check that mmcv has its compiled operators, which MMDetection's detectors need.
 
     Args:
-        cuda: Whether they are to run on a GPU.
+        cuda: Whether the detectors will run on a GPU.
 
     Raises:
-        ImportError: If this is an mmcv without operators (mmcv-lite, or built where torch was not
-            seen), if they were compiled for another torch, or without CUDA where it is needed.
+        ImportError: If this mmcv has no operators (mmcv-lite, or built without seeing torch), or
+            has them for another torch, or has none for CUDA although ``cuda`` is true.
     """
     mmcv = next(need for need in REQUIRED if need.package == "mmcv")
     try:
@@ -95,9 +95,9 @@ def check_compiled_ops(cuda: bool) -> None:
         ) from error
     if cuda and import_module("mmcv.ops").get_compiling_cuda_version() == "not available":
         raise ImportError(
-            "detectors on a GPU need mmcv's operators compiled for CUDA, and this mmcv has them "
-            "for the CPU alone, as one built where no nvcc was. Install CUDA's compiler and build "
-            "mmcv again, or leave the GPU alone with CUDA_VISIBLE_DEVICES= before the command. "
+            "detectors on a GPU need mmcv's operators compiled for CUDA, but this mmcv has them "
+            "for the CPU only. It was probably built without nvcc: install CUDA's compiler and "
+            "build mmcv again, or use the CPU by putting CUDA_VISIBLE_DEVICES= before the command. "
             f"{_how_to_get(mmcv)}"
         )
 
@@ -106,7 +106,7 @@ def _check_version(need: Dependency) -> None:
     try:
         module = import_module(need.package)
     except (ImportError, AssertionError) as error:
-        # The mm packages assert that they fit each other.
+        # The mm packages assert each other's versions.
         raise ImportError(
             f"mmres_plugin needs {need.package}, which is installed but cannot be imported: "
             f"{error}\n{_how_to_get(need)}"
@@ -125,12 +125,12 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def _how_to_get(*needs: Dependency) -> str:
-    lines = ["Get it as tested:"]
+    lines = ["Install the tested version:"]
     lines += [f"    {need.tested}" for need in needs]
-    lines += ["or, if your environment has the original packages and not the onedl-* forks:"]
+    lines += ["or, if your environment has the original packages instead of the onedl-* forks:"]
     lines += [f"    {need.original}" for need in needs]
     lines += [
-        "Stay with one of the two families: they overwrite each other's files. `make setup` in the",
-        "repository of mmres_plugin makes a complete environment.",
+        "Do not mix the two families: they overwrite each other's files. `make setup` in the",
+        "repository of mmres_plugin installs a complete environment.",
     ]
     return "\n".join(lines)

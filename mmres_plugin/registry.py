@@ -1,13 +1,13 @@
 """The plugin's model registry, and how a backbone gets its two names.
 
-A lookup in an OpenMMLab registry goes to the registry itself and then up to its parents, never to
-a sibling. So a class is registered twice:
+An OpenMMLab registry looks up a name in itself and then in its parents, never in a sibling. So each
+class is registered twice:
 
-- in our own child of MMEngine's root registry: ``type='mmres_plugin.SReResNet'`` is found from
-  every scope, and the scope alone imports the plugin;
-- in the root: the plain ``type='SReResNet'`` works once the plugin is imported
-  (``custom_imports``). A name that MMPretrain or MMDetection also has, such as ``ResNeXt``, keeps
-  meaning theirs within their scope.
+- in our child of MMEngine's root registry, so that every scope finds
+  ``type='mmres_plugin.SReResNet'``; the scope alone imports the plugin;
+- in the root, so that the plain ``type='SReResNet'`` works once the plugin is imported
+  (``custom_imports``). A name that MMPretrain or MMDetection also has, such as ``ResNeXt``, still
+  means their class in their scope.
 """
 
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -19,10 +19,10 @@ MODELS = Registry(
 
 
 def register_backbone(cls: type) -> type:
-    """Register ``cls`` in the plugin's registry and, where the name is free, in the root.
+    """Register ``cls`` in the plugin's registry and, if its name is free, in the root.
 
-    Registering the same class again, as a module reload does, replaces the earlier one; a class
-    of another project that holds the name in the root is left alone.
+    Registering a class again, as a module reload does, replaces the earlier one. A class of another
+    project with the same name in the root stays.
     """
     for registry in (MODELS, ROOT_MODELS):
         holder = registry.module_dict.get(cls.__name__)

@@ -28,31 +28,36 @@ def parse_args():
         "--out-item",
         choices=["metrics", "pred"],
         default="pred",
-        help="what --out writes: predictions (.pkl), or metrics (.json, .yaml or .pkl)",
+        help="content of --out: predictions (.pkl) or metrics (.json, .yaml or .pkl)",
     )
     parser.add_argument("--amp", action="store_true", help="run the model in mixed precision")
     parser.add_argument("--show", action="store_true", help="show the predictions in a window")
-    parser.add_argument("--show-dir", help="folder for pictures of the predictions")
+    parser.add_argument("--show-dir", help="save pictures of the predictions in this folder")
     parser.add_argument("--interval", type=int, default=1, help="show every n-th image")
-    parser.add_argument("--wait-time", type=float, default=2, help="seconds per window")
+    parser.add_argument(
+        "--wait-time", type=float, default=2, help="seconds that each window stays open"
+    )
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="average over augmented images: tta_model and tta_pipeline of the config, else flips",
+        help="average over augmented images, as in tta_model and tta_pipeline of the config; by "
+        "default over flips",
     )
     parser.add_common_options()
     return parser.parse_args()
 
 
 def show_predictions(cfg: Config, args) -> None:
-    """Switch on the visualization hook, whose arguments differ between the packages."""
+    """Switch on the visualization hook, which has other arguments in each package."""
     hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None:
         raise UserError(
             ["--show and --show-dir need a visualization hook in default_hooks of the config."]
         )
     if args.tta and cfg.default_scope == "mmpretrain":
-        raise UserError(["--tta: the pictures of a classifier are drawn without it only."])
+        raise UserError(
+            ["--tta: classifiers draw no pictures with it. Drop it, or --show and --show-dir."]
+        )
     hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
     if hook.type.rpartition(".")[2].startswith("Det"):
         hook.update(draw=True, test_out_dir=args.show_dir)
@@ -73,7 +78,7 @@ def augment(cfg: Config) -> None:
             cfg.tta_model = dict(type="DetTTAModel", tta_cfg=nms)
     if "tta_pipeline" not in cfg:
         pack = deepcopy(dataset.pipeline[-1])
-        if detection:  # boxes are mirrored back by what is written here
+        if detection:  # boxes are mirrored back from these keys
             default = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
             keys = pack.get("meta_keys", default)
             pack.meta_keys = (*keys, "flip", "flip_direction")
@@ -91,7 +96,7 @@ def main() -> None:
         cfg.load_from = args.checkpoint
         if args.out and not args.out.endswith(OUT_SUFFIXES[args.out_item]):
             allowed = ", ".join(OUT_SUFFIXES[args.out_item])
-            raise UserError([f"--out {args.out}: --out-item {args.out_item} goes into {allowed}"])
+            raise UserError([f"--out {args.out}: --out-item {args.out_item} writes {allowed}"])
         if args.show or args.show_dir:
             show_predictions(cfg, args)
         if not args.no_checks:

@@ -23,16 +23,15 @@ def parse_args():
         "--resume",
         nargs="?",
         const="auto",
-        help="continue from this checkpoint; without a value, from the latest in the work dir, if "
-        "there is one yet",
+        help="resume from this checkpoint, or without a value from the latest in the work dir",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
-    parser.add_argument("--no-validate", action="store_true", help="do not validate in between")
+    parser.add_argument("--no-validate", action="store_true", help="train without validation")
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
-        help="scale the learning rate by the total batch size over the one it is meant for "
-        "(auto_scale_lr.base_batch_size of the config)",
+        help="multiply the learning rate by the total batch size, divided by "
+        "auto_scale_lr.base_batch_size of the config",
     )
     parser.add_common_options()
     return parser.parse_args()
@@ -50,7 +49,7 @@ def merge_options(cfg: Config, args) -> None:
             cfg.optim_wrapper.type = "CPUAmpOptimWrapper"
     if args.resume:
         latest = args.resume == "auto"
-        # A job that is always started with --resume needs its load_from at the first start.
+        # A job that always starts with --resume still needs load_from at its first start.
         if not latest or latest_checkpoint(Path(cfg.work_dir)):
             cfg.resume = True
             cfg.load_from = None if latest else args.resume

@@ -7,8 +7,8 @@ _base_ = [
 ]
 
 model = dict(
-    # Where its names are looked up, also when this is inherited by `mmres_plugin::`, which would
-    # set our own scope.
+    # Look up names in MMPretrain, also in configs that inherit this one by `mmres_plugin::`, which
+    # would set our own scope.
     _scope_="mmpretrain",
     type="ImageClassifier",
     backbone=dict(depth=50),

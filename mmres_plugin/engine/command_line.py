@@ -1,4 +1,4 @@
-"""What tools/train.py and tools/test.py have in common."""
+"""Code that tools/train.py and tools/test.py share."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from ..errors import UnreadableImage, UserError, did_you_mean
 from ..weights.files import allowed_globals
 from .bad_images import NameBadImages
 
-EXIT_CODE = 2  # as argparse, for errors that are the user's to mend
+EXIT_CODE = 2  # like argparse's, for errors that the user can fix
 PATIENCE = 20  # seconds that a process leaves to the first one to say what is wrong
 # How launchers number processes, in all and on each machine: torchrun, Slurm, Open MPI.
 RANKS = (
@@ -29,7 +29,7 @@ RANKS = (
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser with the options of both tools, which suggests close names."""
+    """An argument parser with the options of both tools; it suggests names for misspelt ones."""
 
     def __init__(self, description: str) -> None:
         super().__init__(description=description)
@@ -39,8 +39,8 @@ class Parser(argparse.ArgumentParser):
         """Add the options that training and testing share, after those of the tool."""
         self.add_argument(
             "--work-dir",
-            help="folder for logs and checkpoints; default: work_dir of the config, else "
-            "work_dirs/<name of the config>",
+            help="folder for logs and checkpoints (default: work_dir of the config, or "
+            "work_dirs/<name of the config>)",
         )
         self.add_argument(
             "--cfg-options",
@@ -58,13 +58,13 @@ class Parser(argparse.ArgumentParser):
             help="start new data loading workers for each epoch",
         )
         self.add_argument(
-            "--no-checks", action="store_true", help="start without the checks of config and data"
+            "--no-checks", action="store_true", help="skip the checks of config and data"
         )
         self.add_argument(
             "--launcher",
             choices=["none", "pytorch", "slurm", "mpi"],
             default="none",
-            help="who started this process; anything but none means many processes",
+            help="what started this process, if it is one of several",
         )
         # torch.distributed.launch passes the rank like this; torchrun sets the variable.
         self.add_argument("--local_rank", "--local-rank", type=int, default=0)
@@ -84,11 +84,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def read_config(args: argparse.Namespace, loops: tuple[str, ...]) -> Config:
-    """The config of ``args`` with the common options in it.
+    """Read the config of ``args`` and apply the common options.
 
     Args:
         args: From :class:`Parser`.
-        loops: The loops whose dataloaders are prepared, of ``'train'``, ``'val'``, ``'test'``.
+        loops: Whose dataloaders to prepare: any of ``'train'``, ``'val'`` and ``'test'``.
     """
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -104,7 +104,7 @@ def read_config(args: argparse.Namespace, loops: tuple[str, ...]) -> Config:
 
 
 def prepared_loader(loader: dict, scope: str | None, args: argparse.Namespace) -> ConfigDict:
-    """A dataloader config with the defaults that the tools of its package set, and the options."""
+    """A dataloader config with the options and the defaults of its package's own tools."""
     loader = ConfigDict(loader)
     if scope == "mmpretrain":
         loader.setdefault("pin_memory", torch.cuda.is_available())

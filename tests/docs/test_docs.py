@@ -1,5 +1,6 @@
 """The documentation holds: links lead somewhere, snippets of configs build and train."""
 
+import csv
 import os
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ from mmres_plugin.preflight import check
 
 PAGES = [
     *ROOT.glob("*.md"),
-    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("docs/**/*.md"),
     *ROOT.glob("configs/*/*.md"),
     *ROOT.glob("tests/**/*.md"),
 ]
@@ -53,6 +54,30 @@ def test_messages_of_the_page_are_those_of_the_code():
     for message in re.findall(r"`(.*?)`", " ".join(rows)):
         for part in message.split("…"):
             assert part.strip(" :") in code, f"no message has {part!r}"
+
+
+def test_the_table_of_speeds_shows_what_was_measured():
+    measured = {}
+    for name in ("inference", "inference_se_groups", "training"):
+        with (ROOT / f"docs/performance/{name}.csv").open() as file:
+            for row in csv.DictReader(file):
+                measured[row["task"], row["network"], row["mode"]] = float(row["ms"])
+    page = (ROOT / "docs/performance.md").read_text("utf-8")
+    lines = [
+        line.strip("| ").split(" | ") for line in re.findall(r"^\| .* \|$", page, re.MULTILINE)
+    ]
+    header, _, *rows = [cells for cells in lines if len(cells) == 10]
+    task, cases = None, []
+    for name in header[1:]:  # "inference: eager" starts the columns of a task
+        start, colon, mode = name.rpartition(": ")
+        task = start if colon else task
+        cases.append((task, mode))
+    assert len(rows) > 5
+    for network, *cells in rows:
+        for (task, mode), cell in zip(cases, cells, strict=True):
+            ms = measured.get((task, network, mode))
+            fits = cell == "–" if ms is None else abs(int(cell) - ms) <= 0.5
+            assert fits, f"{task} of {network}, {mode}: {cell} in the page, {ms} measured"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -113,6 +113,24 @@ def test_lightweight_models_do_not_claim_the_accuracy_of_others(name):
     assert not model_tables.hub_entry(name + SUFFIX).results[0].metrics
 
 
+def test_third_party_accuracies_stand_apart_from_the_authors():
+    metrics = model_tables.hub_entry("iresnet50" + SUFFIX).results[0].metrics
+    assert metrics["Top 1 Accuracy"] == 77.31
+    assert metrics["Third-Party Top 1 Accuracy"] == 77.168
+    for page in ("docs/models.md", "configs/iresnet/README.md"):
+        lines = (ROOT / page).read_text("utf-8").splitlines()
+        (row,) = [line for line in lines if line.startswith("| [iresnet50]")]
+        assert row.endswith("| 77.31 | 77.17 | 93.59 |")
+        header = lines[lines.index(row) - 4]
+        assert header.endswith("| Top-1 (%) | Top-1, third party (%) | Top-5, third party (%) |")
+
+
+@pytest.mark.parametrize("path", model_tables.metafiles(), ids=lambda path: path.parent.name)
+def test_metafiles_are_ascii(path):
+    """The hub drops a metafile that it cannot read, without a message."""
+    assert path.read_bytes().isascii()
+
+
 @pytest.mark.parametrize("name", ["sreresnet18", "edseresnext50-32x4d", "iresgroupfix50"])
 def test_pytorch_counts_the_same(name):
     config = complexity.load_config(str(model_tables.model_configs()[name + SUFFIX]))

@@ -2,6 +2,7 @@
 
 import csv
 import platform
+import struct
 import subprocess
 from pathlib import Path
 
@@ -34,24 +35,54 @@ def test_table_csv_and_plot(tmp_path):
     done = run(*args, *keep, "--task", "inference", "training", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     rows = read(tmp_path / "speed.csv")
-    inference = [("inference", "timm-resnet50", mode) for mode in ("eager", "folded", "floor")]
+    inference = [
+        ("inference", "timm-resnet50", mode) for mode in ("eager", "folded", "convolutions")
+    ]
     for case in [*inference, ("training", str(config), "eager")]:
         assert float(rows[case]["ms"]) > 0
-    assert float(rows["inference", "timm-resnet50", "floor"]["of_floor"]) == 1
-    floor = float(rows["inference", "timm-resnet50", "floor"]["ms"])
-    assert floor < float(rows["inference", "timm-resnet50", "eager"]["ms"])
+    convolutions = rows["inference", "timm-resnet50", "convolutions"]
+    assert float(convolutions["of_convolutions"]) == 1
+    assert float(convolutions["ms"]) < float(rows["inference", "timm-resnet50", "eager"]["ms"])
     assert float(rows["inference", str(config), "eager"]["of_eager"]) == 1
     text = (tmp_path / "speed.md").read_text()
     assert "| inference | timm-resnet50 | folded |" in text
     assert ("memory kept" in text) == bool(keep)
     ms = float(rows["inference", "timm-resnet50", "eager"]["ms"])
-    assert "| inference, ms | eager | folded | floor |" in text
+    assert "| inference, ms | eager | folded | convolutions |" in text
     assert f"| timm-resnet50 | {ms:.0f} (1.00) |" in text
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_redrawing(tmp_path):
+    """The picture of performance.md is drawn from the measurements that lie next to it."""
+    files = [ROOT / f"docs/performance/{name}.csv" for name in ("inference", "training")]
+    done = run("--plot", *files, "--networks", "iresnet50", "timm-seresnext50", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    width, height = struct.unpack(">II", (tmp_path / "speed.png").read_bytes()[16:24])
+    assert width < 800 and height < 600  # two panels next to each other, one line per task
+    assert [path.name for path in tmp_path.iterdir()] == ["speed.png"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere.csv"], "--plot: there is no file nowhere.csv"),
+        ([ROOT / "docs/performance/authors.csv"], "must have the columns task,network,mode,"),
+        (
+            [ROOT / "docs/performance/training.csv", "--networks", "iresnet5"],
+            "the files have no 'iresnet5'",
+        ),
+    ],
+    ids=["no file", "other columns", "no such network"],
+)
+def test_what_cannot_be_drawn_is_explained(args, message):
+    done = run("--plot", *args)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_construction():
-    """A share of the peer's time for a network of ours, by name or by path."""
+    """Our networks, by name or path, as a share of the peer's time."""
     config = ROOT / "configs/digits/sreresnet18_digits.py"
     tool = ROOT / "tools/benchmarks/construction.py"
     done = complete(tool, "--rounds", "1", "--networks", "sreresnet50", config)
@@ -99,7 +130,7 @@ def test_networks_of_ones_own(monkeypatch, tmp_path):
         (
             "model = dict(type='mmpretrain.ImageClassifier',"
             " backbone=dict(type='mmpretrain.VisionTransformer', arch='deit-tiny'))",
-            r"must return a tuple of feature maps, N×C×H×W, got a last one of shape \(1, 192\)",
+            r"a tuple of N×C×H×W feature maps, but returns one whose last has shape \(1, 192\)",
         ),
     ],
     ids=["no model", "no maps"],
@@ -113,7 +144,7 @@ def test_config_that_cannot_be_measured(monkeypatch, tmp_path, text, message):
 
 
 def test_foreign_networks_are_folded_right_or_not_at_all(monkeypatch):
-    """MMCV's folding pairs a norm with the convolution before it, whatever stands between."""
+    """MMCV's folding pairs a norm with the convolution before it, whatever is in between."""
     from timing.modes import fold
 
     folded = fold(torchvision.models.resnet18())
@@ -123,11 +154,11 @@ def test_foreign_networks_are_folded_right_or_not_at_all(monkeypatch):
 
 
 def test_frozen_weights_are_packed(monkeypatch):
-    """Where the switch comes too late, nothing is, and the network is as slow as compiled alone."""
+    """If freezing is switched on too late, nothing is packed and the network stays slow."""
     from timing.modes import compiled, frozen
 
     packed = []
-    for mode in (compiled, frozen):  # in one process, so that one could be taken for the other
+    for mode in (compiled, frozen):  # in one process, where one could reuse the other's code
         counters.clear()
         network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3)).eval()
         mode(network, torch.rand(1, 3, 32, 32))
@@ -136,7 +167,7 @@ def test_frozen_weights_are_packed(monkeypatch):
 
 
 def test_memory_is_that_of_the_device(monkeypatch):
-    """A GPU that nothing runs on has nothing to tell."""
+    """On a CPU, the GPU is not asked."""
     from timing.measure import peak_memory
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -163,7 +194,7 @@ def test_every_mode(tmp_path):
 
 @pytest.mark.slow
 def test_network_of_a_file_compiles(tmp_path):
-    """torch.compile looks up the names of a network's module, so the file has to be one."""
+    """torch.compile looks up names in a network's module, so the file must be a module."""
     file = tmp_path / "mine.py"
     file.write_text(
         "import torchvision\nfrom torch import nn\n\n"
@@ -181,7 +212,7 @@ def test_network_of_a_file_compiles(tmp_path):
 
 @pytest.mark.slow
 def test_many_compiled_networks(tmp_path):
-    """More networks of one class than Dynamo keeps compiled versions of one forward."""
+    """More networks of one class than Dynamo by default keeps compiled versions."""
     file = tmp_path / "mine.py"
     file.write_text(
         "from torch import nn\n\n"

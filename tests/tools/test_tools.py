@@ -139,7 +139,7 @@ def test_output_is_refused_before_the_evaluation(tmp_path, item, allowed):
     config = classifier_config(tmp_path / "cls.py", tmp_path)
     args = ("test.py", config, "gone.pth", "--out", "x.txt", "--out-item", item)
     log = run(*args, cwd=tmp_path, code=2)
-    assert f"--out x.txt: --out-item {item} goes into {allowed}" in log
+    assert f"--out x.txt: --out-item {item} writes {allowed}" in log
 
 
 def test_wrong_command_lines(tmp_path):

@@ -1,13 +1,13 @@
-"""Parameters and multiply-accumulates (MACs) of models, and the tables that show them.
+"""Count parameters and multiply-accumulates (MACs) of models, and update the tables of them.
 
     python tools/analysis/complexity.py iresnet50_8xb32_in1k seresnext50-32x4d_8xb32_in1k
     python tools/analysis/complexity.py configs/sreresnet/fcos_sreresnet50_1x.py --size 800 1344
-    python tools/analysis/complexity.py --write     # renew metafiles and tables
-    python tools/analysis/complexity.py --check     # exit status 1 if one is stale
+    python tools/analysis/complexity.py --write     # update metafiles and tables
+    python tools/analysis/complexity.py --check     # exit status 1 if one is out of date
 
-Counted are the MACs of convolutions, transposed convolutions and linear layers for one image,
-each time that they run. Norms, activations, pooling and products of whole maps are not. Networks
-are built on PyTorch's meta device: nothing is computed and no memory is needed.
+MACs are those of convolutions, transposed convolutions and linear layers for one image, each time
+that a layer runs. Norms, activations, pooling and products of whole maps do not count. The networks
+are built on PyTorch's meta device, which computes nothing and needs no memory.
 """
 
 import argparse
@@ -44,19 +44,19 @@ class Complexity(NamedTuple):
 def count(
     config: Config, size: tuple[int, int] = IMAGENET_SIZE, backbone_only: bool = False
 ) -> Complexity:
-    """Count the model of a config: a whole classifier, but of a detector the backbone alone.
+    """Count the model of a config: a whole classifier, or the backbone of a detector.
 
     Args:
-        config: A config with a ``model``; it is not changed.
+        config: A config with a ``model``; stays unchanged.
         size: Height and width of the image, in pixels.
-        backbone_only: Leave a classifier's head out, too.
+        backbone_only: Leave out the head of a classifier, too.
 
     Raises:
-        ValueError: If the model has no backbone, or layers whose MACs this function does not know.
+        ValueError: If the model has no backbone, or has layers that this function cannot count.
     """
     if "backbone" not in config.get("model", {}):
         raise ValueError("the config has no model with a backbone")
-    whole = "head" in config.model and not backbone_only  # a detector's have other names
+    whole = "head" in config.model and not backbone_only  # detectors have heads with other names
     cfg = config.model if whole else config.model.backbone
     with OnMeta(), DefaultScope.overwrite_default_scope(config.default_scope):
         model = MODELS.build(copy.deepcopy(cfg)).eval()
@@ -64,8 +64,8 @@ def count(
 
     def add(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         nonlocal macs
-        # Every element of the output takes one row of the weight; in a transposed convolution
-        # every element of the input gives to one row.
+        # Each element of the output needs one row of the weight; in a transposed convolution, each
+        # element of the input does.
         elements = inputs[0] if isinstance(layer, _ConvTransposeNd) else output
         macs += elements.numel() * layer.weight[0].numel()
 
@@ -80,7 +80,7 @@ def count(
 
 
 def load_config(name: str) -> Config:
-    """The config of a hub name, or the one at a path."""
+    """The config at a path, or that of a model in the hub."""
     return Config.fromfile(name) if Path(name).suffix == ".py" else ModelHub.get(name).config
 
 
@@ -91,11 +91,11 @@ def main() -> int:
         "--size", nargs=2, type=int, default=IMAGENET_SIZE, metavar=("HEIGHT", "WIDTH")
     )
     parser.add_argument(
-        "--backbone", action="store_true", help="leave out classifiers' heads (detectors': always)"
+        "--backbone", action="store_true", help="leave out the heads of classifiers too"
     )
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--write", action="store_true", help="renew metafiles and tables")
-    modes.add_argument("--check", action="store_true", help="fail if one of them is stale")
+    modes.add_argument("--write", action="store_true", help="update metafiles and tables")
+    modes.add_argument("--check", action="store_true", help="fail if one of them is out of date")
     args = parser.parse_args()
     renew = args.write or args.check
     if renew:  # for developers: in a checkout alone
@@ -118,9 +118,9 @@ def main() -> int:
 
     stale = renew_files(counts, write=args.write)
     for path in stale:
-        print(f"{'renewed' if args.write else 'stale'}: {path}")
+        print(f"{'updated' if args.write else 'out of date'}: {path}")
     if stale and args.check:
-        print("renew with: python tools/analysis/complexity.py --write")
+        print("update with: python tools/analysis/complexity.py --write")
     return int(args.check and bool(stale))
 
 

@@ -1,11 +1,10 @@
-"""How long building a network takes, as a share of MMPretrain's ResNet-50.
+"""Measure how long it takes to build a network, compared with MMPretrain's ResNet-50.
 
     python tools/benchmarks/construction.py
     python tools/benchmarks/construction.py --networks iresnet50 configs/my_config.py
 
-Built is the network with its random weights; ``init_weights`` and files of weights are not part of
-it. All networks are built in turn, round after round, in this one process; printed are medians
-with quartiles.
+A build includes the random weights, but neither ``init_weights`` nor loading a file. All networks
+take turns in one process; the command prints medians with quartiles.
 """
 
 import argparse
@@ -20,11 +19,11 @@ PEER = "mmpretrain-resnet50"
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure how long networks take to be built")
+    parser = argparse.ArgumentParser(description="Measure how long it takes to build a network")
     parser.add_argument(
         "--networks", nargs="+", default=list(NETWORKS), help="as in tools/benchmarks/speed.py"
     )
-    parser.add_argument("--rounds", type=int, default=15, help="rounds through all networks")
+    parser.add_argument("--rounds", type=int, default=15, help="how often each network is built")
     return parser.parse_args()
 
 

@@ -1,10 +1,11 @@
-"""Speed of the backbones in every mode, beside other libraries' and beside the physical floor.
+"""Measure the speed of our backbones and of other libraries' in every mode.
 
     python tools/benchmarks/speed.py --networks iresnet50 timm-resnet50 --modes eager frozen
-    python tools/benchmarks/speed.py --networks configs/my_config.py --task training --floor
+    python tools/benchmarks/speed.py --networks configs/my_config.py --task training
+    python tools/benchmarks/speed.py --plot work_dirs/speed/speed.csv   # draws, measures nothing
 
-All cases run in this one process, in turn, with the same threads. Printed are medians with
-quartiles; ``speed.csv``, ``speed.md`` and ``speed.png`` are left in the folder of ``--out``.
+All cases take turns in one process, with the same threads. The command prints medians with
+quartiles and writes ``speed.csv``, ``speed.md`` and ``speed.png`` to the folder ``--out``.
 """
 
 import argparse
@@ -14,19 +15,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from timing.floor import floor
+from timing.floor import convolutions_alone
 from timing.measure import CLOCKS, Run, Times, interleaved, peak_memory
 from timing.modes import TASKS, fold, impossible
 from timing.networks import NETWORKS, build
-from timing.report import Row, plot, summary, table, write_csv
+from timing.report import Row, plot, read_csv, summary, table, write_csv
 
 from mmres_plugin.deploy import keep_memory
 from mmres_plugin.engine.command_line import user_errors
-from mmres_plugin.errors import UserError
+from mmres_plugin.errors import UserError, did_you_mean
 
 Case = tuple[str, str, str]  # task, network, mode
 
-# How variables begin that change how memory is handed out, and with it the times on a CPU.
+# Environment variables that start like this change how memory is allocated, and so CPU times.
 ALLOCATION = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
@@ -35,47 +36,60 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--networks",
         nargs="+",
-        default=list(NETWORKS),
-        help=f"{', '.join(NETWORKS)}; the path of a config; or file.py:function",
+        help=f"{', '.join(NETWORKS)}; the path of a config; or file.py:function (default: all)",
     )
     modes = sorted({mode for modes in TASKS.values() for mode in modes})
-    parser.add_argument("--modes", nargs="+", choices=modes, help="default: all that can run")
+    parser.add_argument("--modes", nargs="+", choices=modes, help="default: all that run here")
     parser.add_argument("--task", nargs="+", choices=list(TASKS), default=["inference"])
     parser.add_argument("--batch", type=int, default=8, help="images in a batch")
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds through all cases")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each case is timed")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     parser.add_argument(
         "--clock",
         choices=list(CLOCKS),
         default="wall",
-        help="cpu: processor time of one thread, which other programs on the machine disturb less",
+        help="cpu: processor time of one thread, which other programs disturb less",
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
         "--keep-memory",
         action="store_true",
-        help="mmres_plugin.deploy.keep_memory: freed memory stays with the process",
+        help="call mmres_plugin.deploy.keep_memory first",
     )
-    parser.add_argument("--floor", action="store_true", help="also time convolutions alone")
-    parser.add_argument("--out", type=Path, default=Path("work_dirs/speed"), help="folder")
     parser.add_argument(
-        "--quick", action="store_true", help="small images and two rounds: does it run at all?"
+        "--floor", action="store_true", help="also time the convolutions alone, in PyTorch"
+    )
+    parser.add_argument(
+        "--plot",
+        nargs="+",
+        type=Path,
+        metavar="CSV",
+        help="draw speed.png from these files, and measure nothing",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("work_dirs/speed"), help="folder for the results"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small images and two rounds, to see that it runs"
     )
     args = parser.parse_args()
+    if args.plot:
+        return args
+    args.networks = args.networks or list(NETWORKS)
     if args.quick:
         args.batch, args.size, args.rounds = 2, 64, 2
     if args.clock == "cpu":
         args.threads = 1
     if args.clock == "cpu" and args.device == "cuda":
-        raise UserError(["--clock cpu: the processor's time says nothing of a GPU"])
+        raise UserError(["--clock cpu: processor time says nothing about a GPU"])
     if args.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(["--device: there is no GPU that this PyTorch can use"])
+        raise UserError(["--device cuda: PyTorch finds no GPU"])
     return args
 
 
 def chosen_modes(task: str, args: argparse.Namespace) -> list[str]:
-    """The modes of ``task`` that were asked for and can run here."""
+    """The requested modes of ``task`` that run on this machine."""
     able = []
     for mode in TASKS[task]:
         if args.modes and mode not in args.modes:
@@ -89,7 +103,7 @@ def chosen_modes(task: str, args: argparse.Namespace) -> list[str]:
 
 
 def prepare(args: argparse.Namespace, images: torch.Tensor) -> tuple[dict, dict]:
-    """A function for each case, run once, and the peak memory of a second run."""
+    """For each case a function that has already run once, and the peak memory of its second run."""
     runs: dict[Case, Run] = {}
     peaks: dict[Case, float | None] = {}
     for task in args.task:
@@ -104,50 +118,52 @@ def prepare(args: argparse.Namespace, images: torch.Tensor) -> tuple[dict, dict]
     return runs, peaks
 
 
-def floors(
+def convolution_times(
     args: argparse.Namespace, images: torch.Tensor, cases: Iterable[Case]
 ) -> dict[tuple[str, bool], float]:
-    """The floor of each network, in the number formats of its inference among ``cases``."""
+    """Time of each network's convolutions, in float32, bfloat16 or both, as in ``cases``."""
     found = {}
     halves = {"bf16" in mode for task, _, mode in cases if task == "inference"}
     for network in args.networks if args.floor and halves else ():
-        print(f"floor of {network}", flush=True)
+        print(f"measuring the convolutions of {network}", flush=True)
         model = fold(build(network).to(args.device).eval())
         for half in sorted(halves):
             dtype = torch.bfloat16 if half else torch.float32
-            found[network, half] = floor(model.to(dtype), images.to(dtype), CLOCKS[args.clock])
+            found[network, half] = convolutions_alone(
+                model.to(dtype), images.to(dtype), CLOCKS[args.clock]
+            )
     return found
 
 
 def rows(
-    times: dict[Case, Times], peaks: dict, floor_ms: dict[tuple[str, bool], float], batch: int
+    times: dict[Case, Times], peaks: dict, alone: dict[tuple[str, bool], float], batch: int
 ) -> list[Row]:
     found = []
     for case, ms in sorted(times.items(), key=lambda item: (item[0][0], item[0][1])):
         task, network, mode = case
         eager = times.get((task, network, "eager"))
-        least = floor_ms.get((network, "bf16" in mode)) if task == "inference" else None
+        convolutions = alone.get((network, "bf16" in mode)) if task == "inference" else None
         found.append(
             Row(
                 *case,
                 batch * 1000 / ms.median,
                 *ms,
                 ms.median / eager.median if eager else None,
-                ms.median / least if least else None,
+                ms.median / convolutions if convolutions else None,
                 peaks[case],
             )
         )
-    for (network, half), ms in floor_ms.items():
+    for (network, half), ms in alone.items():
         eager = times.get(("inference", network, "eager"))
         share = ms / eager.median if eager else None
-        name = "floor bf16" if half else "floor"
+        name = "convolutions bf16" if half else "convolutions"
         row = Row("inference", network, name, batch * 1000 / ms, ms, ms, ms, share, 1.0, None)
         found.append(row)
     return sorted(found, key=lambda row: (row.task, row.network))
 
 
 def machine(args: argparse.Namespace) -> str:
-    """The machine and the settings, in one line."""
+    """Machine and settings in one line."""
     if args.device == "cuda":
         device = torch.cuda.get_device_name()
     else:
@@ -163,17 +179,36 @@ def machine(args: argparse.Namespace) -> str:
     return ", ".join(parts)
 
 
+def redraw(args: argparse.Namespace) -> None:
+    """Draw the rows of ``--plot``, only those of ``--networks`` if given, in that order."""
+    found = [row for path in args.plot for row in read_csv(path)]
+    known = dict.fromkeys(row.network for row in found)
+    for name in args.networks or ():
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UserError(
+                [f"--networks: the files have no {name!r}, only {', '.join(known)}.{hint}"]
+            )
+    chosen = [row for name in args.networks or known for row in found if row.network == name]
+    args.out.mkdir(parents=True, exist_ok=True)
+    plot(chosen, args.out / "speed.png")
+    print(f"written: {args.out}/speed.png")
+
+
 def main() -> None:
     args = parse_args()
+    if args.plot:
+        redraw(args)
+        return
     if args.keep_memory and not keep_memory():
         raise UserError(["--keep-memory: the C library is not glibc"])
     torch.set_num_threads(args.threads)
     images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
     runs, peaks = prepare(args, images)
-    floor_ms = floors(args, images, runs)
+    alone = convolution_times(args, images, runs)
     print(f"measuring {len(runs)} cases in {args.rounds} rounds", flush=True)
     times = interleaved(runs, args.rounds, CLOCKS[args.clock])
-    result = rows(times, peaks, floor_ms, args.batch)
+    result = rows(times, peaks, alone, args.batch)
     text = f"{machine(args)}\n\n{summary(result)}\n\n{table(result)}\n"
     print(f"\n{text}")
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Export a classifier, or a backbone's features, to ONNX (or to TorchScript: a name in .pt).
+"""Export a classifier or the features of a backbone to ONNX, or to TorchScript (.pt).
 
 ``python tools/deployment/export_onnx.py CONFIG CHECKPOINT model.onnx``
 
-The norms are folded; batch, height and width are dynamic. The file is run by ONNX Runtime and
-compared with the model at two sizes before the command reports success.
+The command folds the norms and leaves batch, height and width dynamic. Then it runs the file with
+ONNX Runtime at two image sizes and compares the outputs with the model's.
 """
 
 import argparse
@@ -22,12 +22,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="its checkpoint file, or 'none' for random weights")
     parser.add_argument("out", type=Path, help="file to write: .onnx, or .pt for TorchScript")
     parser.add_argument(
-        "--features", action="store_true", help="the feature maps of the backbone, not the logits"
+        "--features",
+        action="store_true",
+        help="export the feature maps of the backbone, not the logits",
     )
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(224, 224), help="height and width of the example"
+        "--size",
+        type=int,
+        nargs=2,
+        default=(224, 224),
+        help="height and width of the example image",
     )
-    parser.add_argument("--opset", type=int, default=18, help="version of the ONNX operators")
+    parser.add_argument("--opset", type=int, default=18, help="ONNX opset version")
     parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
     return parser.parse_args()
 

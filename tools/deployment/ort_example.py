@@ -1,6 +1,6 @@
-"""Run an exported classifier with ONNX Runtime alone: no torch, no MM package.
+"""Run an exported classifier with ONNX Runtime, without torch and MM packages.
 
-``python tools/deployment/ort_example.py model.onnx image.jpg`` needs onnxruntime, numpy, Pillow.
+``python tools/deployment/ort_example.py model.onnx image.jpg`` needs onnxruntime, numpy and Pillow.
 """
 
 import argparse
@@ -11,9 +11,9 @@ from PIL import Image
 
 
 def load_image(path: str, size: int, metadata: dict[str, str]) -> np.ndarray:
-    """The image for the network: 1×3×size×size, the centre of it, normalised.
+    """The normalised centre of an image, 1×3×size×size.
 
-    Resized by Pillow; the configs resize with OpenCV, whose pixels differ a little.
+    Pillow resizes it; the configs resize with OpenCV, whose pixels differ slightly.
 
     Args:
         path: The image file.
@@ -39,7 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Classify an image with ONNX Runtime")
     parser.add_argument("model", help="file written by export_onnx.py")
     parser.add_argument("image", help="image file")
-    parser.add_argument("--size", type=int, default=224, help="height and width given to it")
+    parser.add_argument(
+        "--size", type=int, default=224, help="height and width of the network's input"
+    )
     parser.add_argument("--top", type=int, default=5, help="how many classes to print")
     args = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Draws the figures of the families' blocks into docs/images.
+"""Draw the figures of the blocks of each family into docs/images.
 
 python tools/dev/draw_blocks.py
 """
@@ -14,11 +14,11 @@ from matplotlib.patches import Circle, FancyBboxPatch
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 CONV, NORM, NEW, LINE, NEW_LINE = "#d6e4f5", "#e8e8e8", "#f9d9b0", "#444444", "#d07a00"
-WIDTH, HEIGHT, GAP = 2.0, 0.36, 0.24  # of a layer's box, in inches, and between two boxes
+WIDTH, HEIGHT, GAP = 2.0, 0.36, 0.24  # size of a layer's box and gap between boxes, in inches
 
 
 class Canvas:
-    """A figure whose unit is one inch, y downwards; it is as high as what is drawn."""
+    """A figure in inches, with y downwards; it grows with what is drawn."""
 
     def __init__(self, width: float) -> None:
         self.width, self.bottom = width, 0.0
@@ -44,7 +44,7 @@ class Canvas:
         self.text(x, y, sign, size=11, zorder=4)
 
     def arrow(self, *points: tuple[float, float], new: bool = False) -> None:
-        """A line through the points with a head at the last one."""
+        """A line through the points that ends in an arrowhead."""
         self.bottom = max(self.bottom, *(y for _, y in points))
         colour = NEW_LINE if new else LINE
         self.axes.plot(*zip(*points[:-1], strict=True), color=colour, lw=1.2, zorder=1)
@@ -56,9 +56,9 @@ class Canvas:
         )
 
     def column(self, x: float, y: float, labels: Sequence[str]) -> float:
-        """Boxes under each other, an arrow from y into each; returns the y below the last.
+        """A column of boxes with arrows, starting at y; returns the y below the last box.
 
-        A label that starts with a star is of what the paper adds.
+        A star at the start of a label marks what the paper adds.
         """
         for label in labels:
             self.arrow((x, y), (x, y + GAP))
@@ -86,7 +86,7 @@ def block(
     shortcut: Sequence[str] = (),
     top: float = 0.35,
 ) -> None:
-    """A residual block: the branch at x, the shortcut to its right, then the sum."""
+    """A residual block: branch at x, shortcut to its right, then the sum."""
     side = x + WIDTH / 2 + (0.35 if not shortcut else 0.3 + WIDTH / 2)
     canvas.text(x, top, title, size=11, weight="bold")
     start = top + 0.3
@@ -211,7 +211,7 @@ def draw_sreresnet() -> None:
 
 
 def main() -> None:
-    plt.rcParams["svg.hashsalt"] = "mmres_plugin"  # the same file at every run
+    plt.rcParams["svg.hashsalt"] = "mmres_plugin"  # gives the same file in every run
     for draw in (draw_sreresnet, draw_iresnet, draw_edresnet, draw_seresnet, draw_resnext):
         draw()
 

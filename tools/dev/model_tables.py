@@ -1,7 +1,6 @@
-"""Writes the counts of the models into metafiles, and the tables of models into Markdown pages.
+"""Write parameters and MACs into the metafiles, and the tables of models into the Markdown pages.
 
-A table stands in a page between two comments, of which the first says what is in it, as patterns
-of ``family/model``:
+A table stands between two comments. The first lists its models as patterns of ``family/model``:
 
     <!-- models: iresnet/iresnet* iresnet/iresgroup* -->
     <!-- end of models -->
@@ -9,6 +8,7 @@ of ``family/model``:
 
 import os
 import re
+from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -18,19 +18,23 @@ from modelindex.models.Model import Model
 ROOT = Path(__file__).parents[2]
 SUFFIX = "_8xb32_in1k"
 TABLE = re.compile(r"(<!-- models: (.+?) -->\n).*?(<!-- end of models -->)", re.DOTALL)
-HEADER = """| Model | Params (M) | MACs (G) | Top-1 (%) | Top-5 (%) |
-|---|---:|---:|---:|---:|
-"""
+# Metrics of the metafiles and their columns; a table shows those that several of its models have.
+ACCURACIES = {
+    "Top 1 Accuracy": "Top-1 (%)",
+    "Top 5 Accuracy": "Top-5 (%)",
+    "Third-Party Top 1 Accuracy": "Top-1, third party (%)",
+    "Third-Party Top 5 Accuracy": "Top-5, third party (%)",
+}
 
 
 def model_configs() -> dict[str, Path]:
-    """Config of each ImageNet model by its name, 18 layers before 101."""
+    """The config of each ImageNet model by name, sorted by family and depth."""
     paths = ROOT.glob(f"configs/[!_]*/*{SUFFIX}.py")
     return {path.stem: path for path in sorted(paths, key=_natural_order)}
 
 
 def pages() -> list[Path]:
-    """The Markdown pages that have tables."""
+    """The Markdown pages with tables of models."""
     families = [path.with_name("README.md") for path in metafiles()]
     return [ROOT / "README.md", ROOT / "docs/models.md", *families]
 
@@ -41,16 +45,16 @@ def metafiles() -> list[Path]:
 
 
 def hub_entry(name: str) -> Model:
-    """What the hub knows of a model; unlike `ModelHub.get` it does not parse the config."""
+    """The hub's entry of a model; unlike `ModelHub.get` this does not parse the config."""
     return ModelHub._models_dict[name]
 
 
 def renew_files(counts: dict[str, tuple[int, int]], write: bool) -> list[Path]:
-    """Compare metafiles and pages with the counts; return those that are stale.
+    """Compare metafiles and pages with the counts, and return those that are out of date.
 
     Args:
         counts: Parameters and MACs of each model of :func:`model_configs`.
-        write: Also bring the stale ones up to date.
+        write: Also bring them up to date.
     """
     renewed = {path: _metafile(path.read_text("utf-8"), counts) for path in metafiles()}
     renewed |= {path: _page(path, counts) for path in pages()}
@@ -72,8 +76,10 @@ def _page(path: Path, counts: dict[str, tuple[int, int]]) -> str:
     def table(match: re.Match) -> str:
         start, patterns, end = match.groups()
         configs = [config for pattern in patterns.split() for config in _matching(pattern)]
-        rows = [_row(config, *counts[config.stem], path.parent) for config in configs]
-        return start + HEADER + "".join(rows) + end
+        known = Counter(key for config in configs for key in _metrics(config))
+        shown = [key for key in ACCURACIES if known[key] > 1]
+        rows = [_row(config, *counts[config.stem], shown, path.parent) for config in configs]
+        return start + _header(shown) + "".join(rows) + end
 
     return TABLE.sub(table, path.read_text("utf-8"))
 
@@ -89,11 +95,20 @@ def _matching(pattern: str) -> list[Path]:
     return configs
 
 
-def _row(config: Path, params: int, macs: int, folder: Path) -> str:
-    """One line of a table; the accuracies are those that the hub has for the model's name."""
+def _metrics(config: Path) -> dict[str, float]:
+    """The accuracies that the hub has for a model with the name of this config."""
     results = hub_entry(config.stem).results or []
-    metrics = results[0].metrics if results else {}
-    accuracies = [metrics.get(f"Top {k} Accuracy") for k in (1, 5)]
+    return results[0].metrics if results else {}
+
+
+def _header(shown: list[str]) -> str:
+    names = ["Model", "Params (M)", "MACs (G)", *(ACCURACIES[key] for key in shown)]
+    return f"| {' | '.join(names)} |\n|---|{'---:|' * (len(names) - 1)}\n"
+
+
+def _row(config: Path, params: int, macs: int, shown: list[str], folder: Path) -> str:
+    """One line of a table in a page of ``folder``."""
+    accuracies = [_metrics(config).get(key) for key in shown]
     cells = [
         f"[{config.stem.removesuffix(SUFFIX)}]({os.path.relpath(config, folder)})",
         f"{params / 1e6:.3f}",
@@ -104,6 +119,6 @@ def _row(config: Path, params: int, macs: int, folder: Path) -> str:
 
 
 def _natural_order(path: Path) -> list:
-    """Sorts edresnet50, edresnet50-a, edresnet101."""
+    """A key that sorts edresnet50 before edresnet50-a and edresnet101."""
     name = path.stem.removesuffix(SUFFIX)
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

@@ -1,8 +1,8 @@
-"""Convert a published file into a checkpoint that MMPretrain and MMDetection load.
+"""Convert a published file to a checkpoint that MMPretrain and MMDetection can load.
 
     python tools/model_converters/convert_checkpoint.py SRC DST --model iresnet50_8xb32_in1k
 
-Nothing in the file is run. docs/weights.md lists the files that are published.
+No code in the file is run. docs/weights.md lists published files.
 """
 
 import argparse
@@ -16,18 +16,20 @@ from mmres_plugin.weights.sources import SOURCES
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("src", help="the published file: .pth, .safetensors, or an address")
-    parser.add_argument("dst", help="the checkpoint to write: .pth or .safetensors")
-    parser.add_argument("--source", choices=SOURCES, help="whose file it is, if not recognised")
-    parser.add_argument("--model", help="a model of the hub, or a config, that it must fit")
+    parser.add_argument("src", help="published file: .pth, .safetensors, or an address")
+    parser.add_argument("dst", help="checkpoint to write: .pth or .safetensors")
+    parser.add_argument(
+        "--source", choices=SOURCES, help="where the file comes from, if the command cannot tell"
+    )
+    parser.add_argument("--model", help="model of the hub, or config, that the result must fit")
     parser.add_argument("--verbose", action="store_true", help="list every tensor")
     return parser.parse_args()
 
 
 def table(conversion: Conversion, verbose: bool = False) -> str:
-    """What became of the tensors.
+    """A list of the tensors that were kept, renamed and dropped.
 
-    A row for each, or without ``verbose`` one for all whose names differ in numbers only.
+    Without ``verbose``, names that differ only in numbers share a line.
     """
     pairs = {
         "matched": [(old, "") for old, new in conversion.names.items() if old == new],
@@ -57,7 +59,7 @@ def main() -> None:
     if not any(name.startswith("head.") for name in conversion.state_dict):
         print("the file has no classifier: the checkpoint is a backbone")
     if args.model:
-        print(f"fits {args.model}: all names and shapes of what both have")
+        print(f"fits {args.model}: names and shapes match in the parts that both have")
     if source.note:
         print(f"note: {source.note}")
     print(f"wrote {args.dst}")

@@ -1,7 +1,7 @@
 """Fold the batch norms of a trained model into its convolutions.
 
-``python tools/model_converters/fold_checkpoint.py CONFIG CHECKPOINT OUT`` writes a file that holds
-config and folded weights; ``mmres_plugin.deploy.load_folded(OUT)`` opens it.
+``python tools/model_converters/fold_checkpoint.py CONFIG CHECKPOINT OUT`` writes config and folded
+weights to a file that ``mmres_plugin.deploy.load_folded(OUT)`` opens.
 """
 
 import argparse
@@ -18,11 +18,15 @@ from mmres_plugin.engine.command_line import user_errors
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fold batch norms into convolutions")
-    parser.add_argument("config", help="config file the model was trained with")
+    parser.add_argument("config", help="config file of the model")
     parser.add_argument("checkpoint", help="its checkpoint file")
     parser.add_argument("out", help="file to write")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(224, 224), help="height and width of the check"
+        "--size",
+        type=int,
+        nargs=2,
+        default=(224, 224),
+        help="height and width of the image for the check",
     )
     return parser.parse_args()
 
@@ -36,12 +40,12 @@ def main() -> None:
     folded = fold_norms(model)
     images = torch.rand(1, 3, *args.size)
     pairs = zip(model.extract_feat(images), folded.extract_feat(images), strict=True)
-    # Unlike Python's, this maximum keeps a not-a-number.
+    # Unlike Python's max, this one keeps NaN.
     difference = torch.stack([(a - b).abs().max() / a.abs().max() for a, b in pairs]).max().item()
-    if not difference <= TOLERANCE:  # also for not-a-number
+    if not difference <= TOLERANCE:  # also true for NaN
         raise SystemExit(
             f"nothing is written: the features of the folded model differ by {difference:.1e} of "
-            f"their largest value, allowed is {TOLERANCE:.0e}"
+            f"their largest value, more than the allowed {TOLERANCE:.0e}"
         )
     save_folded(folded, args.config, args.out)
     norms = sum(isinstance(module, _BatchNorm) for module in model.modules())

@@ -1,4 +1,4 @@
-"""Make a file to give away of a checkpoint: the weights alone, with their hash in its name.
+"""Make a file for publishing from a checkpoint: only the weights, with a hash in the file name.
 
 python tools/model_converters/publish_model.py work_dirs/x/epoch_12.pth iresnet50.pth
 """
@@ -12,8 +12,8 @@ from mmres_plugin.weights import publish_checkpoint
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("src", help="a checkpoint of a training")
-    parser.add_argument("dst", help="the file to write, without the hash: .pth or .safetensors")
+    parser.add_argument("src", help="checkpoint of a training")
+    parser.add_argument("dst", help="file to write, without the hash: .pth or .safetensors")
     return parser.parse_args()
 
 

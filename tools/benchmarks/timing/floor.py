@@ -1,8 +1,9 @@
-"""The floor: the convolutions and matrix products of a network alone.
+"""The convolutions and matrix products of a network alone, in PyTorch.
 
-Each distinct shape is timed in every layout that PyTorch has for it, on data that lies ready in
-that layout, and the best times are summed. Norms, activations, pools, sums and changes of layout
-are free: no way of running the network with these kernels can be faster.
+Each distinct shape is timed in every layout that PyTorch has for it, on data already in that
+layout; the fastest times are added up. Norms, activations, pools, sums and layout changes cost
+nothing here, so PyTorch cannot run the whole network faster with these kernels. Other libraries
+have kernels of their own and sometimes do.
 """
 
 from collections import Counter
@@ -31,7 +32,7 @@ class Shape(NamedTuple):
 
 
 def shapes(network: nn.Module, images: Tensor) -> Counter[Shape]:
-    """The shapes of a network and how often each runs."""
+    """The shapes in a network, with how often each one runs."""
     found: Counter[Shape] = Counter()
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -53,7 +54,7 @@ def shapes(network: nn.Module, images: Tensor) -> Counter[Shape]:
 
 
 def candidates(shape: Shape, device: str, dtype: torch.dtype) -> dict[str, Run]:
-    """The ways to compute ``shape``, by name."""
+    """The ways to compute ``shape`` by name."""
     x = torch.randn(shape.input, device=device, dtype=dtype)
     weight = torch.randn(shape.weight, device=device, dtype=dtype)
     if len(shape.input) == 2:
@@ -88,8 +89,14 @@ def candidates(shape: Shape, device: str, dtype: torch.dtype) -> dict[str, Run]:
 
 
 @torch.no_grad()
-def floor(network: nn.Module, images: Tensor, clock: Clock) -> float:
-    """Milliseconds of the floor of ``network`` at ``images``, in their type and on their device."""
+def convolutions_alone(network: nn.Module, images: Tensor, clock: Clock) -> float:
+    """Milliseconds that the convolutions of ``network`` take for ``images``.
+
+    Args:
+        network: On the device and in the type of ``images``.
+        images: N×3×H×W.
+        clock: Tells the time in seconds.
+    """
     total = 0.0
     for shape, count in shapes(network, images).items():
         ways = candidates(shape, images.device.type, images.dtype)

@@ -1,4 +1,4 @@
-"""Timing: all cases in turn, round after round, so that a slow moment of the machine hits all."""
+"""Timing: all cases take turns, so that a slow moment of the machine hits all of them."""
 
 import ctypes
 import gc
@@ -17,7 +17,7 @@ CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Times(NamedTuple):
-    """Milliseconds of one call: median, and the quartiles as its spread."""
+    """Milliseconds of one call: median and quartiles."""
 
     median: float
     low: float
@@ -36,11 +36,13 @@ def once(run: Run, clock: Clock = time.perf_counter) -> float:
 def interleaved(
     runs: Mapping[str, Run], rounds: int, clock: Clock = time.perf_counter
 ) -> dict[str, Times]:
-    """Time each of ``runs`` in ``rounds`` rounds, after a call that refills the caches.
+    """Time all ``runs`` in turn, ``rounds`` times.
+
+    Each timed call follows an untimed one, which fills the caches.
 
     Args:
         runs: What to time, by name.
-        rounds: Each round takes every run in turn.
+        rounds: How often each run is timed.
         clock: Tells the time in seconds.
     """
     samples: dict[str, list[float]] = {name: [] for name in runs}
@@ -59,12 +61,12 @@ def summary(values: list[float]) -> Times:
 
 
 def peak_memory(run: Run, device: torch.device) -> float | None:
-    """MiB that one call takes above what is held before it, or None where that is unknown.
+    """MiB that one call needs on top of what was in use before it; None if unknown.
 
     Args:
         run: The call.
-        device: Where it computes. Of a GPU it is what PyTorch's allocator counts, else the
-            resident memory of the process, which Linux tells.
+        device: Where it computes. On a GPU, PyTorch's allocator counts; on a CPU it is the resident
+            memory of the process, which only Linux reports.
     """
     gc.collect()
     if device.type == "cuda":
@@ -75,9 +77,9 @@ def peak_memory(run: Run, device: torch.device) -> float | None:
         torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # hand freed memory back, so that it is not reused
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # return freed memory, so that it is not reused
         before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # restarts the count of the peak
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     except (OSError, AttributeError):
         return None
     run()
@@ -85,7 +87,7 @@ def peak_memory(run: Run, device: torch.device) -> float | None:
 
 
 def resident(key: str) -> int:
-    """A figure in KiB from Linux's account of the process."""
+    """A figure in KiB from Linux's status of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
 

@@ -1,7 +1,7 @@
-"""The ways to run a network: each makes a function without arguments that runs it once.
+"""The ways to run a network: each returns a function without arguments that runs it once.
 
-An inference mode gets a network that it may change and the images; a training mode does a whole
-step: forward, loss, backward, SGD with momentum.
+A mode takes a network, which it may change, and the images. An inference mode runs the forward
+pass; a training mode runs a whole step: forward, loss, backward, SGD with momentum.
 """
 
 import tempfile
@@ -22,8 +22,8 @@ from mmres_plugin.errors import UserError
 
 Run = Callable[[], object]
 
-# The networks of one class share one forward, for which Dynamo keeps 8 compiled versions, as many
-# as one network should ever need. Here each network and mode has one of its own.
+# All networks of one class share a forward, and Dynamo keeps at most 8 compiled versions of it.
+# Here each network in each mode needs its own version.
 torch._dynamo.config.recompile_limit = 1000
 
 
@@ -55,13 +55,13 @@ def compiled(network: nn.Module, images: Tensor, freezing: bool = False) -> Run:
     options = {"freezing": freezing}
     compiled_network = torch.compile(network, fullgraph=True, options=options)
 
-    @torch.no_grad()  # weights are frozen only where no gradients are recorded
+    @torch.no_grad()  # Inductor freezes weights only while no gradients are recorded
     def run():
         return compiled_network(images)
 
-    # The option keeps frozen code apart from what is compiled of other networks of the same class.
-    # Alone it freezes nothing: Dynamo runs before it holds, and has to keep the weights in the
-    # graph.
+    # The option keeps frozen code apart from other compiled networks of the same class. By itself
+    # it freezes nothing: it takes effect after Dynamo, which must already keep the weights in the
+    # graph. Hence the patch.
     with inductor_config.patch(freezing=freezing):
         run()
     return run
@@ -108,16 +108,18 @@ def openvino_bf16(network: nn.Module, images: Tensor) -> Run:
 
 
 def fold(network: nn.Module) -> nn.Module:
-    """Our own folding; for networks of other libraries, which must be of ResNet's order, MMCV's.
+    """Fold the norms: with our function, or with MMCV's for networks of other libraries.
+
+    MMCV's function is right only for networks whose layers come in ResNet's order.
 
     Raises:
-        UserError: If MMCV's has changed what the network computes.
+        UserError: If MMCV's function has changed what the network computes.
     """
     if any(hasattr(module, "conv_norm_pairs") for module in network.modules()):
         return fold_norms(network)
     network = network.eval()
     for module in network.modules():
-        if isinstance(module, _BatchNorm):  # a fresh norm does nothing, and nobody would miss it
+        if isinstance(module, _BatchNorm):  # a fresh norm does nothing, so losing it would not show
             nn.init.uniform_(module.running_mean, -1, 1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     weight = next(network.parameters())
@@ -126,7 +128,7 @@ def fold(network: nn.Module) -> nn.Module:
         before = network(images)
         network = fuse_conv_bn(network)
         difference = (network(images) - before).abs().max() / before.abs().max()
-    if not difference < 0.1:  # rounding is all that may differ, in bfloat16 too
+    if not difference < 0.1:  # allows for rounding, in bfloat16 too
         raise UserError(
             [
                 f"MMCV's folding changes the outputs of this {type(network).__name__} by "
@@ -189,7 +191,7 @@ CPU_ONLY = ("openvino", "openvino_bf16")
 
 
 def impossible(mode: str, device: str) -> str | None:
-    """Why ``mode`` cannot be measured on ``device``, ``'cpu'`` or ``'cuda'``; None if it can."""
+    """Why ``mode`` cannot run on ``device`` (``'cpu'`` or ``'cuda'``), or None if it can."""
     if mode in PACKAGES and find_spec(PACKAGES[mode]) is None:
         return "not installed"
     if device == "cuda":
@@ -199,7 +201,7 @@ def impossible(mode: str, device: str) -> str | None:
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
                 return "this ONNX Runtime is for the CPU"
         return "CPU only" if mode in CPU_ONLY else None
-    # PyTorch would emulate it, ten times slower than float32, and Inductor would refuse.
+    # PyTorch would emulate bfloat16, ten times slower than float32, and Inductor would refuse it.
     if "bf16" in mode and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return "this CPU has no instructions for bfloat16"
     return None

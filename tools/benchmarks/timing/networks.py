@@ -1,4 +1,4 @@
-"""The networks that are compared: ours, and the same architectures of other libraries.
+"""The networks to compare: ours, and the same architectures from other libraries.
 
 Every network maps N×3×H×W images to N×1000 logits and has random weights.
 """
@@ -26,8 +26,8 @@ class Classifier(nn.Module):
     """A backbone, global average pooling and a linear layer.
 
     Args:
-        backbone: Returns a tuple of feature maps; the last one is classified.
-        channels: Channels of that one.
+        backbone: Returns a tuple of feature maps, of which the last is classified.
+        channels: Channels of the last feature map.
     """
 
     def __init__(self, backbone: nn.Module, channels: int) -> None:
@@ -41,14 +41,14 @@ class Classifier(nn.Module):
 
 
 class ProjectsTwice(EncoderDecoder):
-    """The encoder-decoder as the official code runs it: the projection is computed twice."""
+    """The encoder-decoder as the authors' code runs it: it computes the projection twice."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.projection(x) + self.encode_decode(self.projection(x))
 
 
 class RunsTwice(ResLayer):
-    """A stage of MMPretrain's own blocks, re-entered as in SReResNet."""
+    """A stage of MMPretrain's blocks that runs twice, as in SReResNet."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = super().forward(x)
@@ -58,7 +58,7 @@ class RunsTwice(ResLayer):
 
 
 class MMRecursive(MMResNet):
-    """SReResNet made of MMPretrain's parts."""
+    """SReResNet built from MMPretrain's parts."""
 
     def make_res_layer(self, **kwargs):
         return RunsTwice(**kwargs)
@@ -78,15 +78,17 @@ def from_config(path: str) -> nn.Module:
     backbone = getattr(build_model(load_config(path)), "backbone", None)
     if backbone is None:
         raise UserError([f"--networks: the config {path} has no model with a backbone."])
-    backbone.eval()  # MMPretrain's return nothing here
+    backbone.eval()  # not chained: MMPretrain's returns None
     maps = backbone(torch.zeros(1, 3, 64, 64))
     last = maps[-1] if isinstance(maps, tuple | list) else None
     if getattr(last, "ndim", 0) != 4:
-        got = type(maps).__name__ if last is None else f"a last one of shape {tuple(last.shape)}"
+        got = (
+            type(maps).__name__ if last is None else f"one whose last has shape {tuple(last.shape)}"
+        )
         raise UserError(
             [
-                f"--networks: the backbone of {path} must return a tuple of feature maps, "
-                f"N×C×H×W, got {got}."
+                f"--networks: the backbone of {path} must return a tuple of N×C×H×W feature maps, "
+                f"but returns {got}."
             ]
         )
     return Classifier(backbone, last.shape[1])
@@ -158,7 +160,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def import_file(path: str) -> ModuleType:
-    """The Python file as a module that others can import, as torch.compile does."""
+    """Import a Python file as a module that torch.compile can import again."""
     spec = importlib.util.spec_from_file_location(f"networks_of_{Path(path).stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -167,14 +169,14 @@ def import_file(path: str) -> ModuleType:
 
 
 def build(name: str) -> nn.Module:
-    """The network ``name`` with random weights, the same at each call.
+    """Build a network with random weights, the same ones at each call.
 
     Args:
-        name: A key of :data:`NETWORKS`, the path of a config (of a detector the backbone is
-            taken), or ``file.py:function``, a function without arguments that returns a network.
+        name: A key of :data:`NETWORKS`; the path of a config, of which the backbone is built; or
+            ``file.py:function``, a function without arguments that returns a network.
 
     Raises:
-        UserError: If it is none of these, or the config's backbone returns no feature maps.
+        UserError: If ``name`` is none of these, or the backbone returns no feature maps.
     """
     torch.manual_seed(0)
     path, _, function = name.partition(":")
@@ -183,7 +185,7 @@ def build(name: str) -> nn.Module:
     if not Path(path).is_file():
         raise UserError(
             [
-                f"--networks: {name!r} is no config file and none of {', '.join(NETWORKS)}."
+                f"--networks: {name!r} is neither a config file nor one of {', '.join(NETWORKS)}."
                 + did_you_mean(name, NETWORKS)
             ]
         )
