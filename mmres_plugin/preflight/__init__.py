@@ -52,7 +52,7 @@ def check(cfg: Config, task: str) -> None:
     with collecting(problems):
         model = build_model(cfg)
     if model is not None and task == "train":
-        problems += pretrained_problems(model)
+        problems += pretrained_problems(cfg, model)
         problems += model_problems(cfg, model)
     with collecting(problems):
         problems += checkpoint_problems(cfg, task, model)

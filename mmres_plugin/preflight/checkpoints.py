@@ -14,6 +14,12 @@ from ..config_files import known_configs
 from ..errors import EXAMPLES, UserError, collecting, user_error
 from ..weights.files import find_state_dict, read_checkpoint
 from ..weights.fit import ENOUGH, compare, shapes
+from ..weights.image_settings import (
+    ImageSettings,
+    expected_settings,
+    preprocessor_problem,
+    style_problem,
+)
 from ..weights.pretrained import fitting_tensors, is_pretrained
 
 
@@ -68,8 +74,12 @@ def fit_problem(
     return (None, text) if partial and fit.share >= ENOUGH else (text, None)
 
 
-def pretrained_problems(model: nn.Module) -> Iterator[str]:
-    """What keeps the parts of ``model`` from starting from the files in their ``init_cfg``."""
+def pretrained_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
+    """What keeps the parts of ``model`` from starting from the files in their ``init_cfg``.
+
+    Weights for other images or of another style are a warning: they load and can be trained.
+    """
+    preprocessor = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
     for name, module in model.named_modules():
         settings = getattr(module, "init_cfg", None)
         for setting in settings if isinstance(settings, list) else [settings]:
@@ -77,24 +87,37 @@ def pretrained_problems(model: nn.Module) -> Iterator[str]:
                 place = f"model.{name}".rstrip(".")
                 problems: list[str] = []
                 with collecting(problems):
-                    check_start(module, setting, place)
+                    settings = check_start(module, setting, place)
+                    if "://" in setting["checkpoint"]:  # else the backbone says it when it loads
+                        warn(place, style_problem(settings, module))
+                    warn(place, preprocessor_problem(settings, preprocessor))
                 yield from problems
 
 
-def check_start(module: nn.Module, setting: Mapping[str, Any], place: str) -> None:
-    """Raise UserError if ``module`` cannot start from the file in its ``init_cfg``."""
+def warn(place: str, problem: str | None) -> None:
+    """Log what may well be a mistake."""
+    if problem:
+        print_log(f"{place}.init_cfg: {problem}", logger="current", level=logging.WARNING)
+
+
+def check_start(module: nn.Module, setting: Mapping[str, Any], place: str) -> ImageSettings | None:
+    """What images the file in the ``init_cfg`` of ``module`` is for, if that is known.
+
+    Raises:
+        UserError: If ``module`` cannot start from it.
+    """
     source = setting.get("checkpoint")
     without = f"\nTo start without it: --cfg-options {place}.init_cfg=None"
     if not source:
         problem = f"{place}.init_cfg: type='Pretrained' needs a checkpoint, the file.{without}"
         raise UserError([problem])
     if "://" in source:
-        return  # the runner fetches it
+        return expected_settings((), source)  # the runner fetches it
     known = {key: setting[key] for key in ("prefix", "allow_partial") if key in setting}
     trained_by = known_configs(Path()).get(Path(source).parent.name)
     command = f"\nTo train it: python tools/train.py {trained_by}" if trained_by else ""
     with user_error(f"{place}.init_cfg.checkpoint", without + command):
-        fitting_tensors(module, source, **known)
+        return fitting_tensors(module, source, **known)[2]
 
 
 def latest_checkpoint(work_dir: Path) -> str | None:

@@ -19,6 +19,7 @@ from ..hub import how_to_get, is_model
 from .convert import WRAPPERS, recognise
 from .files import find_state_dict, read_checkpoint
 from .fit import ENOUGH, Fit, compare, shapes
+from .image_settings import ImageSettings, expected_settings, style_problem
 
 ALLOW_PARTIAL = "To load what there is, set allow_partial=True in init_cfg."
 # Sources whose backbones have our names, up to a prefix.
@@ -58,7 +59,7 @@ def load_pretrained(
             tensor of one of its stages, as when the file is of another family or depth. A stage
             that the backbone does not have at all may be in the file.
     """
-    tensors, fit = fitting_tensors(module, checkpoint, prefix, allow_partial)
+    tensors, fit, settings = fitting_tensors(module, checkpoint, prefix, allow_partial)
     module.load_state_dict(tensors, strict=False)
     if hasattr(module, "_params_init_info"):  # MMEngine's record of where each weight is from
         update_init_info(module, init_info=f"loaded from {checkpoint}")
@@ -69,18 +70,23 @@ def load_pretrained(
         logger="current",
         level=logging.WARNING if fit.missing or fit.reshaped else logging.INFO,
     )
+    problem = style_problem(settings, module)
+    if problem:
+        print_log(f"{checkpoint}: {problem}", logger="current", level=logging.WARNING)
 
 
 def fitting_tensors(
     module: nn.Module, checkpoint: str, prefix: str | None = None, allow_partial: bool = False
-) -> tuple[dict[str, Tensor], Fit]:
-    """The tensors of ``checkpoint`` that fit ``module``, and how all that have the prefix fit.
+) -> tuple[dict[str, Tensor], Fit, ImageSettings | None]:
+    """The tensors of ``checkpoint`` that fit, how all fit, and what images they are for.
 
     Arguments and errors are those of :func:`load_pretrained`; nothing is loaded.
     """
     if "://" not in checkpoint and not Path(checkpoint).expanduser().is_file():
         raise FileNotFoundError(_missing(checkpoint))
-    tensors = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    content = read_checkpoint(checkpoint)
+    tensors = find_state_dict(content, checkpoint)
+    settings = expected_settings(tensors, checkpoint, content.get("meta"))
     tensors = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
     prefix = prefix or ""
     if prefix and not prefix.endswith("."):
@@ -98,7 +104,8 @@ def fitting_tensors(
             f"{len(strange)} tensors of the file's stages ({shortened(strange)}). {ALLOW_PARTIAL}"
         )
     # By name and shape, so that the counters of norms come along where the file has them.
-    return {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}, fit
+    fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
+    return fitting, fit, settings
 
 
 def _stage(name: str) -> str | None:

@@ -53,6 +53,12 @@ TIMM_DEEP_STEM: Rows = (
     *TIMM_SE,
 )
 
+# Where nothing strides, timm keeps an empty pool and MMDetection a pool of size 1.
+POOL_IN_LAYER1: Rows = (
+    (r"\b(layer1\.0\.downsample)\.1\.", r"\1.0."),
+    (r"\b(layer1\.0\.downsample)\.2\.", r"\1.1."),
+)
+
 SOURCES: dict[str, Source] = {
     "iresnet-basic": Source(
         "iduta/iresnet, 18 and 34 layers",
@@ -101,15 +107,15 @@ SOURCES: dict[str, Source] = {
             *TORCHVISION,
         ),
         note="use it with style='caffe', frozen batch norms, and BGR images of mean "
-        "[102.9801, 115.9465, 122.7717] and std 1 (the project’s defaults)",
+        "[102.9801, 115.9465, 122.7717] and std 1, the project’s defaults (the authors’ later "
+        "recipe for MMDetection, configs/sreresnet/fcos_sreresnet50_1x.py, has the mean "
+        "[103.53, 116.28, 123.675])",
     ),
     "timm-d": Source(
         "timm, a deep stem and average pools in the shortcuts (ResNet-D)",
         marks=(r"^conv1\.0\.weight$", r"^layer1\.0\.downsample\.2\."),
         rows=(
-            # timm keeps an empty pool where nothing strides.
-            (r"^(layer1\.0\.downsample)\.1\.", r"\1.0."),
-            (r"^(layer1\.0\.downsample)\.2\.", r"\1.1."),
+            *POOL_IN_LAYER1,
             *TIMM_DEEP_STEM,
             *TORCHVISION,
         ),
@@ -124,6 +130,16 @@ SOURCES: dict[str, Source] = {
         marks=(r"^conv1\.weight$", r"\.se\.fc1\."),
         rows=TIMM_SE + TORCHVISION,
     ),
+    "resnet-d": Source(
+        "a backbone of MMDetection, a deep stem and average pools in the shortcuts (ResNet-D)",
+        marks=(r"^stem\.0\.weight$", r"^layer1\.0\.downsample\.2\."),
+        rows=POOL_IN_LAYER1 + DEEP_STEM + TORCHVISION,
+    ),
+    "deep-stem": Source(
+        "a backbone with a deep stem (ResNet-C), such as open-mmlab://resnet50_v1c",
+        marks=(r"^stem\.0\.weight$", r"^layer1\.0\.conv1\.weight$"),
+        rows=DEEP_STEM + TORCHVISION,
+    ),
     "torchvision": Source(
         "torchvision, and what keeps its names: ResNet and ResNeXt of timm, Caffe, iduta",
         marks=(r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$"),
@@ -133,6 +149,11 @@ SOURCES: dict[str, Source] = {
         "a classifier of MMPretrain or MMClassification",
         marks=(r"^backbone\.", r"^head\."),
         rows=((r"^(?!(backbone|head)\.)", None),),
+    ),
+    "mmdetection-d": Source(
+        "a detector of MMDetection with ResNet-D, of which the backbone is kept",
+        marks=(r"^backbone\.stem\.0\.weight$", r"^backbone\.layer1\.0\.downsample\.2\."),
+        rows=((r"^(?!backbone\.)", None), *POOL_IN_LAYER1, *DEEP_STEM),
     ),
     "mmdetection": Source(
         "a detector of MMDetection, of which the backbone is kept",

@@ -13,6 +13,7 @@ from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
+from mmengine.model.weight_init import PretrainedInit
 from mmengine.runner import Runner
 
 import mmres_plugin  # noqa: F401
@@ -38,6 +39,14 @@ def home(tmp_path_factory) -> Path:
     state = build_model(load_config(str(home / "cls.py"))).state_dict()
     torch.save({"state_dict": state, "meta": {}}, home / "cls.pth")
     return home
+
+
+@pytest.fixture
+def log(monkeypatch) -> list[str]:
+    """What the checks of checkpoints log."""
+    lines = []
+    monkeypatch.setattr(checkpoints, "print_log", lambda text, **kwargs: lines.append(text))
+    return lines
 
 
 def problems(config: Path, task: str = "train", **options) -> str:
@@ -476,6 +485,99 @@ def test_missing_pretrained_file_names_who_makes_it(home):
     assert "python tools/train.py " in said
     assert "configs/digits/sreresnet18_digits.py" in said
     assert "--cfg-options model.backbone.init_cfg=None" in said
+
+
+def test_pretrained_by_class(home):
+    """A class instead of its name, as Python configs have it."""
+    start = dict(type=PretrainedInit, checkpoint=str(home / "cls.pth"), prefix="bakbone.")
+    cfg = load_config(home / "det.py")
+    cfg.model.backbone.init_cfg = start
+    with pytest.raises(UserError, match=r"model\.backbone\.init_cfg\.checkpoint: only 0 of 100"):
+        check(cfg, "train")
+
+
+def test_weights_for_other_images_are_a_warning(home, tmp_path, log):
+    config = tmp_path / "caffe.py"
+    start = "dict(type='Pretrained', checkpoint='torchvision://resnet50')"
+    config.write_text(
+        f"_base_ = {str(home / 'det.py')!r}\n"
+        "model = dict(data_preprocessor=dict(std=[1.0, 1.0, 1.0], bgr_to_rgb=False),\n"
+        f"    backbone=dict(depth=50, style='caffe', init_cfg={start}),\n"
+        "    neck=dict(in_channels=[512, 1024, 2048]))\n"
+    )
+    assert problems(config) == ""
+    said = "".join(log)
+    assert "model.backbone.init_cfg: these are weights of torchvision or timm, whose" in said
+    assert "set mean=[123.675, 116.28, 103.53]" in said
+
+
+# What the model learns from
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({"frozen_stages": 1}, "--cfg-options model.backbone.frozen_stages=-1"),
+        ({"norm_eval": True}, "--cfg-options model.backbone.norm_eval=False"),
+        (
+            {"norm_cfg": {"type": "BN", "requires_grad": False}},
+            "--cfg-options model.backbone.norm_cfg.requires_grad=True",
+        ),
+        ({"frozen_stages": 0, "norm_eval": True}, "frozen_stages=-1 model.backbone.norm_eval"),
+    ],
+)
+def test_frozen_random_weights(home, options, answer):
+    options = {f"model__backbone__{key}": value for key, value in options.items()}
+    said = problems(home / "det.py", **options)
+    assert "model.backbone: starts from random weights and keeps some of them as they are" in said
+    assert answer in said
+    assert problems(home / "det.py", load_from=str(home / "det.pth"), **options) == ""
+    start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix="backbone.")
+    assert problems(home / "det.py", model__backbone__init_cfg=start, **options) == ""
+
+
+def test_flagship_without_weights():
+    """The digits' data stands for COCO's: what is missing is said as well."""
+    said = problems(
+        ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py", model__backbone__init_cfg=None
+    )
+    assert "model.backbone.frozen_stages=-1 model.backbone.norm_eval=False" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "answer"),
+    [
+        ("det", {"backbone__depth": 50}, "neck.in_channels=[512,1024,2048]"),
+        ("det", {"backbone__out_indices": (0, 1, 2)}, "neck.in_channels=[64,128,256]"),
+        ("det", {"backbone__out_indices": (2, 3)}, "neck.in_channels=[256,512]"),
+        ("det", {"neck__out_channels": 16}, "bbox_head.in_channels=16"),
+        ("cls", {"backbone__depth": 50}, "head.in_channels=2048"),
+    ],
+)
+def test_channels_between_the_parts(home, config, options, answer):
+    options = {f"model__{key}": value for key, value in options.items()}
+    said = problems(home / f"{config}.py", **options)
+    assert f"--cfg-options model.{answer}" in said
+
+
+def test_training_that_is_complete(home, tmp_path, log):
+    content = torch.load(home / "cls.pth")
+    content |= {"meta": {"epoch": 2, "iter": 8}, "message_hub": {}, "optimizer": {}}
+    torch.save(content, tmp_path / "epoch_2.pth")
+    options = dict(resume=True, load_from=str(tmp_path / "epoch_2.pth"))
+    assert problems(home / "cls.py", **options) == ""
+    assert "nothing is left to train" in log[0]
+    assert problems(home / "cls.py", train_cfg__max_epochs=3, **options) == ""
+    assert len(log) == 1
+
+
+def test_misspelt_annotations_suggest_the_file(home):
+    said = problems(home / "det.py", train_dataloader__dataset__ann_file="annotations/train.json")
+    assert f"there is no file: {home}/coco/annotations/train.json" in said
+    assert "ln -s" not in said
+    name = "annotations/instances_trian2017.json"
+    said = problems(home / "det.py", train_dataloader__dataset__ann_file=name)
+    assert "trian2017.json. Did you mean 'instances_train2017.json'?" in said
 
 
 # Images

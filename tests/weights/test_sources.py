@@ -10,6 +10,7 @@ import timm
 import torch
 from helpers import ROOT, randomise
 from helpers.weights import maskrcnn_benchmark, resnet50
+from mmdet.models.backbones import ResNet as DetResNet
 from mmdet.models.backbones import ResNetV1d as DetResNetV1d
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
@@ -101,6 +102,36 @@ def test_detector_with_a_deep_stem():
     ours = load(SReResNetV1d(18, recursions=0).double(), convert_state_dict(named))
     image = torch.rand(1, 3, 64, 64, dtype=torch.float64)
     torch.testing.assert_close(ours(image)[-1], theirs(image)[-1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("prefix", "source"), [("", "resnet-d"), ("backbone.", "mmdetection-d")])
+@torch.no_grad()
+def test_resnet_d_of_mmdetection(prefix, source):
+    """MMDetection pools by 1 in the first block of stage 1, MMPretrain does not pool there."""
+    theirs = randomise(DetResNetV1d(depth=50)).double()
+    named = {f"{prefix}{name}": tensor for name, tensor in theirs.state_dict().items()}
+    assert recognise(named) == source
+    ours = load(
+        SReResNetV1d(50, recursions=0, out_indices=(0, 1, 2, 3)).double(), convert_state_dict(named)
+    )
+    image = torch.rand(1, 3, 97, 64, dtype=torch.float64)
+    for a, b in zip(ours(image), theirs(image), strict=True):
+        assert (a - b).abs().max() <= 1e-10 * b.abs().max()
+
+
+@torch.no_grad()
+def test_bare_backbone_with_a_deep_stem():
+    """As behind open-mmlab://resnet50_v1c, which has a classifier too."""
+    theirs = randomise(DetResNet(depth=50, deep_stem=True)).double()
+    named = {
+        **theirs.state_dict(),
+        "fc.weight": torch.zeros(1000, 2048),
+        "fc.bias": torch.zeros(1000),
+    }
+    assert recognise(named) == "deep-stem"
+    ours = load(SReResNet(50, recursions=0, deep_stem=True).double(), convert_state_dict(named))
+    image = torch.rand(1, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(ours(image)[-1], theirs(image)[-1], rtol=1e-10, atol=1e-12)
 
 
 def test_classifier_of_mmpretrain_stays_as_it_is():
