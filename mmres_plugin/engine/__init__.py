@@ -1,6 +1,6 @@
 """Training and testing: what the tools and configs add to MMEngine's runner."""
 
 from .amp import CPUAmpOptimWrapper
-from .channels_last import ChannelsLastHook
+from .speed import ChannelsLastHook, KeepMemoryHook
 
-__all__ = ["CPUAmpOptimWrapper", "ChannelsLastHook"]
+__all__ = ["CPUAmpOptimWrapper", "ChannelsLastHook", "KeepMemoryHook"]

@@ -1,6 +1,7 @@
 """Code that tools/train.py and tools/test.py share."""
 
 import argparse
+import atexit
 import os
 import sys
 import time
@@ -152,7 +153,27 @@ def leave_process_group() -> None:
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+        end_process(0)
+
+
+def end_process(code: int) -> None:
+    """End the process with this exit code.
+
+    Once a model was wrapped, PyTorch keeps gloo's threads alive, even after the group is destroyed.
+    One that runs while Python shuts down aborts the process ("terminate called without an active
+    exception"). So with gloo the exit functions run, and the shutdown does not.
+    """
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not distributed:
+        sys.exit(code)
+    gloo = torch.distributed.get_backend() == "gloo"
+    torch.distributed.destroy_process_group()
+    if gloo:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextmanager
@@ -172,7 +193,7 @@ def user_errors() -> Iterator[None]:
     else:
         return
     print(f"\n{message}", file=sys.stderr, flush=True)
-    raise SystemExit(EXIT_CODE)
+    end_process(EXIT_CODE)
 
 
 def is_first_on_its_machine() -> bool:

@@ -6,6 +6,8 @@ The quick tests compile with ``aot_eager``, which captures graphs and gradients 
 but generates no code; what Inductor makes of them is tested among the slow ones.
 """
 
+import importlib
+
 import pytest
 import torch
 from helpers import ROOT
@@ -135,6 +137,17 @@ def test_channels_last_switch_of_the_runner(tmp_path):
     )
     runner.train()
     assert formats and all(formats)
+
+
+@pytest.mark.parametrize("name", ["amp", "speed"])
+def test_modules_that_register_can_be_reloaded(name):
+    module = importlib.import_module(f"mmres_plugin.engine.{name}")
+    for registered in module.__dict__.values():
+        if isinstance(registered, type) and registered.__module__ == module.__name__:
+            assert getattr(importlib.reload(module), registered.__name__) is not registered
+            break
+    else:
+        pytest.fail("nothing is registered")
 
 
 @pytest.mark.slow

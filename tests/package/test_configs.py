@@ -131,7 +131,7 @@ def train_and_validate(config: str, data: dict, work_dir: Path) -> None:
     metrics = [s for s in runner.message_hub.log_scalars if s.startswith("val/")]
     assert {"mmdet": "val/time", "mmpretrain": "val/accuracy/top1"}[cfg.default_scope] in metrics
     loss = runner.message_hub.get_scalar("train/loss").current()
-    assert torch.isfinite(torch.tensor(loss))
+    assert 0 < loss < 100
     assert isinstance(runner.model.backbone, ResNet)
     file = work_dir / "epoch_1.pth"
     saved = torch.load(file, weights_only=False)

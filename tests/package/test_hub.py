@@ -66,3 +66,16 @@ def test_get_model_without_weights_and_with_arguments():
     model = get_model("edresnet50_8xb32_in1k", backbone=dict(out_indices=(0, 3)))
     features = model.extract_feat(torch.rand(1, 3, 64, 64), stage="backbone")
     assert [f.shape[1] for f in features] == [256, 2048]
+
+
+def test_a_failed_start_is_made_up_for(monkeypatch):
+    """The hub is not done before its work is."""
+    monkeypatch.setattr(hub, "_registered", False)
+    monkeypatch.setitem(ModelHub._models_dict, "iresnet50_8xb32_in1k", None)
+    del ModelHub._models_dict["iresnet50_8xb32_in1k"]
+    with monkeypatch.context() as context:
+        context.setattr(hub, "load", lambda path: pytest.fail("no index today"))
+        with pytest.raises(pytest.fail.Exception, match="no index today"):
+            hub.register_models()
+    hub.register_models()
+    assert "iresnet50_8xb32_in1k" in ModelHub._models_dict

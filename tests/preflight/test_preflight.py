@@ -21,7 +21,7 @@ from mmres_plugin.config_files import load_config
 from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
 from mmres_plugin.engine.command_line import RANKS, user_errors
 from mmres_plugin.errors import UnreadableImage, UserError, close_name
-from mmres_plugin.preflight import build_model, check
+from mmres_plugin.preflight import build_model, check, checkpoints
 from mmres_plugin.preflight.checkpoints import open_checkpoint
 from mmres_plugin.preflight.data import missing_data
 from mmres_plugin.preflight.labels import dataset_labels

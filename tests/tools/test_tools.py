@@ -170,35 +170,24 @@ def parse_error(args: list[str]) -> str:
     return said.getvalue()
 
 
-def run_processes(*args, cwd: Path) -> str:
-    """:func:`run`, once more if a process was aborted.
-
-    It happens to one in tens of runs over gloo, for no reason known, and not to the next run.
-    """
-    try:
-        return run(*args, cwd=cwd)
-    except AssertionError as error:
-        if "terminate called without an active exception" not in str(error):
-            raise
-        return run(*args, cwd=cwd)
-
-
 @pytest.mark.slow
 def test_two_processes(tmp_path, coco):
     """dist_train.sh and dist_test.sh, over gloo where there is no GPU."""
-    config = detector_config(tmp_path / "det.py", coco)
+    hooks = "custom_hooks = [dict(type='ChannelsLastHook'), dict(type='KeepMemoryHook')]\n"
+    config = detector_config(tmp_path / "det.py", coco, hooks)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         ENV["PORT"] = str(free.getsockname()[1])
-    log = run_processes(
+    log = run(
         *("dist_train.sh", config, 2, "--auto-scale-lr"),
         *("--cfg-options", "train_cfg.max_epochs=1"),
         cwd=tmp_path,
     )
     assert "current batch size is 4" in log
+    assert "Grad strides do not match" not in log  # the layout changed before the wrapping
     lines = [line for line in scalars(tmp_path / "work_dirs/det") if "lr" in line]
     assert [line["iter"] for line in lines] == [1]  # four images, two processes of two
-    log = run_processes("dist_test.sh", config, "work_dirs/det/epoch_1.pth", 2, cwd=tmp_path)
+    log = run("dist_test.sh", config, "work_dirs/det/epoch_1.pth", 2, cwd=tmp_path)
     assert "coco/bbox_mAP_50" in log
     log = run("dist_train.sh", tmp_path / "dett.py", 2, cwd=tmp_path, code=1)
     assert log.count("Did you mean") == 1  # the first process speaks for all

@@ -1,4 +1,4 @@
-"""Memory that stays with the process, for inference on a CPU.
+"""Memory that stays with the process, for inference and training on a CPU.
 
 glibc maps each block of more than 32 MiB afresh and hands it back as soon as it is freed. A network
 frees such blocks in every forward pass, and the kernel clears their pages for the next one, which
