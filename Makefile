@@ -15,7 +15,7 @@ help:
 	@echo "make demo       train and show a detector of digits (DEMO_ARGS=--quick for a short one)"
 	@echo "make test       lint, then the quick tests (PYTEST_ARGS='-k hub' for some of them)"
 	@echo "make test-slow  the long tests"
-	@echo "make lint       ruff: lint and format, as CI checks them"
+	@echo "make lint       ruff (lint and format) and basedpyright (types), as in CI"
 	@echo "make setup      only make the environment, $(VENV) (PYTHON=python3.12 to choose one)"
 	@echo "make clean      remove the environment and what builds left; data and results stay"
 
@@ -34,6 +34,7 @@ test-slow: setup
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m basedpyright --pythonpath $(RUN)
 
 clean:
 	rm -rf $(VENV) $(VENV).old $(VENV).lock build dist *.egg-info .pytest_cache .ruff_cache

@@ -121,7 +121,8 @@ def _check_version(need: Dependency) -> None:
 
 def _release(version: str) -> tuple[int, ...]:
     """The numbers at the start of a version: ``'2.11.0+cu130'`` is ``(2, 11, 0)``."""
-    return tuple(map(int, re.match(r"\d+(?:\.\d+)*", version).group().split(".")))
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def _how_to_get(*needs: Dependency) -> str:

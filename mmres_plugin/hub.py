@@ -24,8 +24,8 @@ def register_models() -> None:
         return
     ModelHub._register_mmpretrain_models()
     index = load(str(ROOT / "model-index.yml"))
-    index.build_models_with_collections()
-    for model in index.models:
+    index.build_models_with_collections()  # pyright: ignore[reportAttributeAccessIssue]
+    for model in index.models:  # pyright: ignore[reportAttributeAccessIssue]
         name = model.name.lower()
         if ModelHub.has(name):
             continue
@@ -52,7 +52,7 @@ def how_to_get(name: str, path: str) -> str:
     )
 
 
-@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
+@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
 def load_from_mmres_plugin(filename: str, map_location=None) -> dict:
     """Loader of weights that are not published in MMPretrain's format: it says how to get them.
 

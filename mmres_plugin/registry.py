@@ -10,15 +10,19 @@ class is registered twice:
   means their class in their scope.
 """
 
+from typing import TypeVar
+
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import Registry
+
+Backbone = TypeVar("Backbone", bound=type)
 
 MODELS = Registry(
     "model", parent=ROOT_MODELS, scope="mmres_plugin", locations=["mmres_plugin.models"]
 )
 
 
-def register_backbone(cls: type) -> type:
+def register_backbone(cls: Backbone) -> Backbone:
     """Register ``cls`` in the plugin's registry and, if its name is free, in the root.
 
     Registering a class again, as a module reload does, replaces the earlier one. A class of another

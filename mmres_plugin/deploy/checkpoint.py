@@ -1,5 +1,8 @@
 """Trained models from config and checkpoint, and folded files that need no config."""
 
+# PyTorch gives attributes of modules no types of their own.
+# pyright: reportArgumentType=false
+
 from pathlib import Path
 
 import torch

@@ -8,6 +8,7 @@ metadata (``mean``, ``std``, ``channels``).
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,6 +92,7 @@ def export_onnx(
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
             verbose=False,
         )
+    assert program is not None  # as with every `dynamo=True`
     program.model.metadata_props.update(exported.metadata())
     with whole(path) as half:
         program.save(half, external_data=False)
@@ -101,7 +103,7 @@ def export_torchscript(
 ) -> None:
     """Write a TorchScript trace; arguments as in :func:`export_onnx`."""
     with torch.no_grad(), whole(path) as half:
-        torch.jit.trace(exported, torch.randn(2, 3, *size)).save(str(half))
+        torch.jit.trace(exported, torch.randn(2, 3, *size)).save(str(half))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def verify(exported: Exported, path: str | Path, sizes: list[tuple[int, int]]) -> float:
@@ -138,7 +140,7 @@ def verify(exported: Exported, path: str | Path, sizes: list[tuple[int, int]]) -
     return largest
 
 
-def _runner(path: str | Path) -> Callable[[Tensor], list[np.ndarray]]:
+def _runner(path: str | Path) -> Callable[[Tensor], list[Any]]:
     if Path(path).suffix != ".onnx":
         module = torch.jit.load(str(path))
 
@@ -160,4 +162,4 @@ def _runner(path: str | Path) -> Callable[[Tensor], list[np.ndarray]]:
             "",
         ) from error
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images.numpy()})
+    return lambda images: session.run(None, {"images": images.numpy()})  # pyright: ignore[reportReturnType]

@@ -10,6 +10,9 @@ returns pairs of names below it. MMCV's ``ConvModule``, of which necks, heads an
 made, says it in its ``order``.
 """
 
+# PyTorch gives attributes of modules no types of their own.
+# pyright: reportOperatorIssue=false, reportCallIssue=false, reportArgumentType=false
+
 import copy
 import warnings
 from collections import Counter
@@ -108,7 +111,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
         if isinstance(module, ConvModule):
             follows = module.order.index("norm") == module.order.index("conv") + 1
             if module.with_norm and follows:
-                yield module.conv, module, module.norm_name
+                yield module.conv, module, module.norm_name  # pyright: ignore[reportReturnType]
         elif hasattr(module, "conv_norm_pairs"):
             for conv_name, norm_name in module.conv_norm_pairs():
                 yield module.get_submodule(conv_name), module, norm_name

@@ -21,7 +21,7 @@ class NamedLoader:
 
     def __call__(self, results: dict) -> dict | None:
         try:
-            return self.loader(results)
+            return self.loader(results)  # pyright: ignore[reportReturnType]
         except Exception as error:  # each decoder raises its own kinds
             path = results.get("img_path")
             raise UnreadableImage(

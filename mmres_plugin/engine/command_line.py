@@ -128,7 +128,7 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         use_cpus(cfg)
     torch.serialization.add_safe_globals(allowed_globals())  # for what the checks have not opened
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
     runner.register_hook(NameBadImages())
     return runner
 

@@ -27,7 +27,7 @@ class ChannelsLastHook(Hook):
             model.to(memory_format=torch.channels_last)
             runner.model = runner.wrap_model(runner.cfg.get("model_wrapper_cfg"), model)
         else:
-            model.to(memory_format=torch.channels_last)
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 @HOOKS.register_module(force=True)

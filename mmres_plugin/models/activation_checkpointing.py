@@ -7,6 +7,7 @@ would end with other statistics than one trained without.
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.fx
@@ -53,10 +54,12 @@ def checkpoint_activations(
         x: Its input, N×C×H×W.
     """
     if isinstance(x, torch.fx.Proxy):  # the module stays one node, so the graph checkpoints too
-        return x.tracer.create_proxy("call_module", x.tracer.path_of_module(module), (x,), {})
+        tracer: Any = x.tracer
+        return tracer.create_proxy("call_module", tracer.path_of_module(module), (x,), {})
+    run: Any = checkpoint
     if torch.compiler.is_compiling():  # the compiler itself updates buffers only once
-        return checkpoint(function, x, use_reentrant=False)
-    return checkpoint(
+        return run(function, x, use_reentrant=False)
+    return run(
         function,
         x,
         use_reentrant=False,

@@ -132,7 +132,7 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """N×in_channels×H×W to N×out_channels×⌈H/stride⌉×⌈W/stride⌉."""
-        if self.with_cp and torch.is_grad_enabled() and not torch.jit.is_tracing():
+        if self.with_cp and torch.is_grad_enabled() and not torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             return checkpoint_activations(self, self._forward, x)
         return self._forward(x)
 

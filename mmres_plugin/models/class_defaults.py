@@ -32,5 +32,5 @@ class ClassDefaults:
                 raise TypeError(f"{type(self).__name__}: {error}") from None
             constructor(self, *args, **{**defaults, **kwargs})
 
-        __init__.__signature__ = signature
+        vars(__init__)["__signature__"] = signature
         cls.__init__ = __init__

@@ -1,6 +1,7 @@
 """Which layer a parameter belongs to, for layer-wise learning-rate decay."""
 
 from collections.abc import Sequence
+from typing import Any
 
 # Blocks per layer in stages 2 and 3, by the number of blocks there: MMPretrain's grouping.
 _GROUPED = {(4, 6): (2, 3), (4, 23): (2, 3), (8, 36): (4, 4), (24, 36): (4, 4)}
@@ -19,7 +20,7 @@ def layer_depth(param_name: str, stage_blocks: Sequence[int], prefix: str = "") 
         prefix: What stands before the backbone's own names, such as ``'backbone.'``.
     """
     per_layer = list(stage_blocks)
-    middle = tuple(stage_blocks[1:3])
+    middle: Any = tuple(stage_blocks[1:3])
     cut = [-(-n // most) for n, most in zip(middle, _MOST_LAYERS)]  # noqa: B905 (1 to 4 stages)
     per_layer[1:3] = _GROUPED.get(middle, cut)
     layers = [-(-n // group) for n, group in zip(stage_blocks, per_layer, strict=True)]

@@ -169,7 +169,7 @@ class ResNet(ClassDefaults, _ResNet):
         check("stage_with_dcn", stage_with_dcn, fits, "true for a stage at least, as dcn is set")
         self.plugins = plugins
         super().__init__(
-            depth,
+            depth,  # pyright: ignore[reportCallIssue]
             in_channels=in_channels,
             stem_channels=stem_channels,
             base_channels=base_channels,

@@ -74,7 +74,7 @@ def crop_to(x: Tensor, like: Tensor) -> Tensor:
     A graph for all sizes always crops. Otherwise x is returned as it is where it fits, since a crop
     costs two passes over the gradient. For ``torch.fx`` this is one node, whatever the sizes.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.shape != like.shape:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.shape != like.shape:  # pyright: ignore[reportPrivateImportUsage]
         return x[..., : like.shape[-2], : like.shape[-1]]
     return x
 
@@ -140,7 +140,7 @@ class EncoderDecoder(BaseModule):
         """``decoder(encoder(p))``, of the shape of p."""
         # With output padding 1 the decoder fills an even size. Where p is odd, its last row and
         # column are cropped, which is what output padding 0 computes.
-        return self.decoder_norm(crop_to(self.decoder_conv(self.encoder(p)), p))
+        return self.decoder_norm(crop_to(self.decoder_conv(self.encoder(p)), p))  # pyright: ignore[reportCallIssue]
 
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of both convolutions and of the norms that follow them, for folding."""

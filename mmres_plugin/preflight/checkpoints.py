@@ -127,7 +127,7 @@ def latest_checkpoint(work_dir: Path) -> str | None:
         UserError: If there are checkpoints, but the file that names the newest is lost or empty,
             as after a power cut. The runner would start anew and write over them.
     """
-    latest = find_latest_checkpoint(work_dir) if work_dir.is_dir() else None
+    latest = find_latest_checkpoint(str(work_dir)) if work_dir.is_dir() else None
     names = [path.name for path in sorted(work_dir.glob("*.pth"), key=_age)[-EXAMPLES:]]
     if not latest and names:
         raise UserError(

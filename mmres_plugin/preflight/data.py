@@ -47,7 +47,9 @@ def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
     for loop in loops:
         for place, metric in metrics(cfg, loop):
             path = local(metric.get("ann_file"))
-            problem = path and not has_storage(metric) and path_problem(path, "file")
+            if path is None or has_storage(metric):
+                continue
+            problem = path_problem(path, "file")
             if problem:
                 if isinstance(cfg.get(f"{loop}_evaluator"), dict):
                     place = f"{loop}_evaluator"

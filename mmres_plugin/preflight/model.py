@@ -99,7 +99,7 @@ def wrong_channels(cfg: Config, model: nn.Module) -> Iterator[str]:
             if isinstance(expected, list | tuple) and list(expected) != features:
                 yield channel_problem("neck", list(expected), features, "the backbone puts out")
                 return
-            features = [tuple(feature.shape)[1] for feature in as_list(model.extract_feat(image))]
+            features = [tuple(feature.shape)[1] for feature in as_list(model.extract_feat(image))]  # pyright: ignore[reportCallIssue]
     except Exception:  # networks that need more than an image say so in the run itself
         return
     for name in FIRST_HEADS:

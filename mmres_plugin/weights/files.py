@@ -163,7 +163,7 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-@CheckpointLoader.register_scheme(prefixes="", force=True)
+@CheckpointLoader.register_scheme(prefixes="", force=True)  # pyright: ignore[reportOptionalCall]
 def load_from_local(filename: str, map_location=None) -> dict:
     """MMEngine's loader of local files, which would load the half of a folded model that fits."""
     checkpoint = _load_from_local(filename, map_location)
@@ -171,7 +171,7 @@ def load_from_local(filename: str, map_location=None) -> dict:
     return checkpoint
 
 
-@CheckpointLoader.register_scheme(prefixes=r".*\.safetensors$", force=True)
+@CheckpointLoader.register_scheme(prefixes=r".*\.safetensors$", force=True)  # pyright: ignore[reportOptionalCall]
 def load_from_safetensors(filename: str, map_location=None) -> dict:
     """Loader of local safetensors files, for which MMEngine has none."""
     return read_checkpoint(filename)
@@ -203,7 +203,7 @@ def _fetch(address: str) -> dict:
 
 
 def _read_safetensors(path: Path) -> dict:
-    with _safetensors().safe_open(path, framework="pt") as file:
+    with _safetensors().safe_open(path, framework="pt") as file:  # pyright: ignore[reportPrivateImportUsage]
         meta = json.loads((file.metadata() or {}).get("meta", "{}"))
         names = file.keys()
         return {"meta": meta, "state_dict": {name: file.get_tensor(name) for name in names}}

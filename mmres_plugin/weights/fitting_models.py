@@ -65,7 +65,7 @@ def fitting_models(theirs: Shapes) -> dict[str, str]:
     for name in names:
         # The number before the first dash. Reading a config takes a while, so of each depth that
         # has other blocks only one is read.
-        depth = re.match(r".*?(\d+)[-_]", name)[1]
+        depth = re.findall(r"(\d+)[-_]", name)[0]
         if depth in other_depths:
             continue
         network, ours = _shipped(name)
