@@ -94,3 +94,8 @@ print(in1k)
         "mmres_plugin.models.sreresnet",
         "1",
     ]
+
+
+def test_importing_the_plugin_imports_no_checks():
+    code = "import sys, mmres_plugin; print(*(m for m in sys.modules if '.preflight' in m), 'end')"
+    assert run_code(code).split() == ["end"]
