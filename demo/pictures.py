@@ -87,9 +87,14 @@ def draw_curves(classifier: list[dict], detector: list[dict], picture: Path) -> 
             entries = [entry for entry in log if key in entry]
             style = "-" if key == "loss" else "o-"
             axis.plot([e["step"] for e in entries], [e[key] for e in entries], style, label=label)
+            if key != "loss" and entries:
+                last = (entries[-1]["step"], entries[-1][key])
+                offset = {"textcoords": "offset points", "xytext": (-8, -14), "ha": "right"}
+                axis.annotate(f"{last[1]:.4g}", last, fontsize=9, **offset)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step" if "loss" in curves else "epoch", fontsize=9)
-        axis.set_ylim(0, 100 if "accuracy/top1" in curves else None)
+        axis.set_ylim(0, None if "loss" in curves else 100 if "accuracy/top1" in curves else 1)
+        axis.set_xlim(0, None)
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axis.grid(alpha=0.3)
         if len(curves) > 1:

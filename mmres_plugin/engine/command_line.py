@@ -18,6 +18,7 @@ from ..config_files import load_config
 from ..errors import UnreadableImage, UserError, did_you_mean
 from ..weights.files import allowed_globals
 from .bad_images import NameBadImages
+from .stored_config import DropStoredConfig
 
 EXIT_CODE = 2  # like argparse's, for errors that the user can fix
 PATIENCE = 20  # seconds that a process leaves to the first one to say what is wrong
@@ -130,6 +131,7 @@ def build_runner(cfg: Config) -> Runner:
     torch.serialization.add_safe_globals(allowed_globals())  # for what the checks have not opened
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
     runner.register_hook(NameBadImages())
+    runner.register_hook(DropStoredConfig())
     return runner
 
 

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 import mmres_plugin  # noqa: F401
 from mmres_plugin.config_files import load_config
 from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
-from mmres_plugin.engine.command_line import RANKS, user_errors
+from mmres_plugin.engine.command_line import RANKS, build_runner, user_errors
 from mmres_plugin.errors import UnreadableImage, UserError, close_name
 from mmres_plugin.preflight import build_model, check, checkpoints
 from mmres_plugin.preflight.checkpoints import open_checkpoint
@@ -608,6 +608,25 @@ def test_unreadable_image_ends_a_real_run(tmp_path, capsys):
         runner.train()
     assert end.value.code == 2
     assert f"Stopped: the image {broken} cannot be read" in capsys.readouterr().err
+
+
+def test_config_in_a_resumed_checkpoint_is_not_run(tmp_path):
+    """MMEngine runs the text under ``meta['config']`` when it resumes."""
+    config = classifier_config(tmp_path / "cls.py", make_imagenet(tmp_path / "imagenet"))
+    cfg = load_config(config)
+    cfg.update(work_dir=str(tmp_path / "work"), launcher="none", visualizer=None)
+    cfg.train_cfg.max_epochs = 1
+    build_runner(cfg).train()
+    path = tmp_path / "work/epoch_1.pth"
+    content = torch.load(path, weights_only=False)
+    content["meta"]["config"] = f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n"
+    torch.save(content, path)
+    cfg.train_cfg.max_epochs = 2
+    cfg.update(load_from=str(path), resume=True, experiment_name="again")
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.epoch == 2
+    assert not (tmp_path / "ran").exists()
 
 
 # Several processes
