@@ -20,7 +20,7 @@ help:
 	@echo "make clean      remove the environment and what builds left; data and results stay"
 
 setup:
-	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+	@$(PYTHON) tools/setup --venv $(VENV)
 
 demo: setup
 	$(RUN) tools/demo.py $(DEMO_ARGS)
@@ -36,4 +36,4 @@ lint: setup
 	$(RUN) -m ruff format --check .
 
 clean:
-	rm -rf $(VENV) $(VENV).old $(VENV).lock build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV).lock $(VENV).unsafe build dist *.egg-info .pytest_cache .ruff_cache
