@@ -20,7 +20,7 @@ help:
 	@echo "make clean      remove the environment and what builds left; data and results stay"
 
 setup:
-	@$(PYTHON) tools/setup/setup_env.py --venv $(VENV)
+	@$(PYTHON) tools/setup --venv $(VENV)
 
 demo: setup
 	$(RUN) demo/digits_demo.py $(DEMO_ARGS)
@@ -37,4 +37,4 @@ lint: setup
 	$(RUN) -m basedpyright --pythonpath $(RUN)
 
 clean:
-	rm -rf $(VENV) $(VENV).old $(VENV).lock build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV).lock $(VENV).unsafe build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,10 +1,10 @@
-"""The set-up on small stand-ins of the real packages: real environments, pip, locks and kills."""
+"""The set-up on small stand-ins of the real packages: real environments, uv, locks and kills."""
 
 import ast
 import fcntl
-import importlib.util
-import io
 import os
+import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,75 +12,100 @@ import time
 from pathlib import Path
 
 import pytest
-import setup_checks
-import setup_progress
 import tiny_backend
 from helpers import ROOT
+
+UV = Path(sys.executable).with_name("uv")
 
 TORCH = """
 __version__ = "9.0+cpu"
 class version: cuda = None
-class cuda:
-    is_available = staticmethod(lambda: False)
+class cuda: is_available = staticmethod(lambda: False)
 def tensor(data, device): return data
+"""
+CUDA_HOME = """
+import os, shutil
+CUDA_HOME = os.path.dirname(os.path.dirname(shutil.which("nvcc") or "/no/bin/nvcc"))
 """
 MMCV = """
 class kept: tolist = staticmethod(lambda: [0, 2])
 def nms(boxes, scores, threshold): return None, kept
 """
-# Starts the script as a user does, on a machine with a disk of a size that the test chooses.
+# Starts the script as a user does, with a disk and a Python that the test chooses.
 START = """
 import collections, runpy, shutil, sys
-sys.path.insert(0, "tools/setup")
 shutil.disk_usage = lambda path: collections.namedtuple("usage", "free")({free} * 10**9)
-sys.argv = ["setup_env.py"]
-runpy.run_path("tools/setup/setup_env.py", run_name="__main__")
+sys.version_info = {version}
+sys.argv = ["tools/setup"]
+runpy.run_path("tools/setup", run_name="__main__")
 """
 
 
 class Repository:
-    """A repository with our set-up scripts and stand-ins of all packages."""
+    """A repository with our set-up and stand-ins of all packages except uv."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "clone"
-        self.cache, self.builds, links = folder / "cache", folder / "builds", folder / "links"
-        for name in ("clone/tools/setup", "clone/mmres_plugin", "links"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        self.links, self.cache, self.builds = folder / "links", folder / "cache", folder / "builds"
+        for path in (self.links, self.path / "mmres_plugin"):
+            path.mkdir(parents=True)
         self.builds.touch()
-        for script in (ROOT / "tools/setup").glob("setup_*.py"):
-            (self.path / "tools/setup" / script.name).write_text(script.read_text())
-        (self.path / "requirements.txt").write_text(
-            "torch==9.0\nonedl-mmcv==1.0\ntiny==1.0 # one\n"
+        shutil.copytree(
+            ROOT / "tools/setup", self.path / "tools/setup", ignore=lambda *_: ["__pycache__"]
         )
+        self.require("tiny==1.0 # one")
         (self.path / "mmres_plugin" / "__init__.py").touch()
         pth = {"mmres_plugin.pth": f"{self.path}\n"}
         for name, text in tiny_backend.make_project("mmres_plugin", "0", pth).items():
             (self.path / name).write_text(text)
-        tiny_backend.make_wheel(links, "torch", "9.0", {"torch/__init__.py": TORCH})
-        tiny_backend.make_wheel(links, "tiny", "1.0", {"tiny.py": ""})
+        self.torch()
+        script = {"uv-1.0.data/scripts/uv": f'#!/bin/sh\nexec {UV} "$@"\n'}
+        for name, files in {
+            "uv": script,
+            "tiny": {"tiny.py": ""},
+            "opencv_python": {"cv2/__init__.py": "raise ImportError('libGL.so.1')"},
+            "opencv_python_headless": {"cv2/__init__.py": ""},
+        }.items():
+            tiny_backend.make_wheel(self.links, name, "1.0", files)
         mmcv = {"mmcv/_ext.so": "", "mmcv/__init__.py": "", "mmcv/ops/__init__.py": MMCV}
-        tiny_backend.make_sdist(links, "onedl_mmcv", "1.0", mmcv)
+        tiny_backend.make_sdist(self.links, "onedl_mmcv", "1.0", mmcv)
         self.env = dict(os.environ, TINY_LOG=str(self.builds), MMRES_CACHE=str(self.cache))
-        self.env.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(links))
+        self.env.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(self.links))
+        self.env.update(UV_CACHE_DIR=str(folder / "uv"), UV_HTTP_RETRIES="0", PIP_RETRIES="1")
 
-    def start(self, free: float = 100, **env: str) -> subprocess.Popen:
-        """Start the set-up with `free` gigabytes of disk."""
+    def require(self, *more: str) -> None:
+        """Write requirements.txt."""
+        names = ("uv", "onedl-mmcv", "opencv-python", "opencv-python-headless")
+        lines = ["torch==9.0", *(f"{name}==1.0" for name in names), *more]
+        (self.path / "requirements.txt").write_text("\n".join(lines) + "\n")
+
+    def torch(self, cuda: str = "None") -> None:
+        """Offer a PyTorch that was built with this version of CUDA."""
+        files = {"torch/__init__.py": TORCH.replace("None", cuda), "torch/utils/__init__.py": ""}
+        files["torch/utils/cpp_extension.py"] = CUDA_HOME
+        tiny_backend.make_wheel(self.links, "torch", "9.0", files)
+
+    def start(self, free=100, version=sys.version_info[:3], **options) -> subprocess.Popen:
+        """Start the set-up with `free` gigabytes of disk; upper-case options are variables."""
+        env = {name: value for name, value in options.items() if name.isupper()}
+        streams = {name: value for name, value in options.items() if not name.isupper()}
         return subprocess.Popen(
-            [sys.executable, "-c", START.format(free=free)],
+            [sys.executable, "-c", START.format(free=free, version=version)],
             cwd=self.path,
             env=dict(self.env, **env),
             # Tests that a script runs in the background have inherited an ignored SIGINT.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **streams},
         )
 
-    def set_up(self, **kwargs) -> tuple[int, str]:
+    def set_up(self, **options) -> tuple[int, str]:
         """Run the set-up; its exit status and all that it printed."""
-        process = self.start(**kwargs)
+        process = self.start(**options)
         output = process.communicate(timeout=300)[0]
         return process.returncode, output
+
+    def log(self) -> str:
+        return (self.path / ".venv/setup.log").read_text()
 
     def wheels(self) -> list[Path]:
         return sorted(self.cache.rglob("*.whl"))
@@ -100,7 +125,7 @@ class Repository:
 
     def check_ready(self) -> None:
         """All packages are importable, and a further run has nothing to do."""
-        code = "import torch, tiny, mmcv.ops, mmres_plugin"
+        code = "import torch, tiny, cv2, mmcv.ops, mmres_plugin"
         subprocess.run([self.path / ".venv/bin/python", "-c", code], check=True, cwd="/")
         start = time.monotonic()
         assert self.set_up() == (0, f"{self.path / '.venv'} is up to date.\n")
@@ -121,30 +146,38 @@ def is_alive(pid: int) -> bool:
     return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
-def test_complete_run_and_second_clone(repository, tmp_path):
+def test_complete_run_and_changed_requirement(repository):
     status, output = repository.set_up()
     assert status == 0, output
-    assert "[7/7] mmres_plugin" in output
+    assert "[5/5]" in output
+    # Where there is no terminal, ninja's steps and uv's are lines.
+    assert "      [4/4] c++\n" in output
+    assert "      Installed 1 package in" in output
     repository.check_ready()
     (wheel,) = repository.wheels()
     python = "cp{}{}".format(*sys.version_info[:2])
     assert wheel.parent.name.startswith(f"onedl-mmcv-1.0-torch-9.0+cpu-{python}-")
     assert wheel.parent.name.endswith("-cpu")
-    assert "c++ -c file4.cpp" in (repository.path / ".venv/setup.log").read_text()
+    assert "c++ -c file4.cpp" in repository.log()
 
-    # A changed requirement is noticed; the wheel of mmcv comes from the cache, without a compiler.
-    (repository.path / "requirements.txt").write_text("torch==9.0\nonedl-mmcv==1.0\n")
-    built = len(repository.builds.read_text().split())
+    # A changed requirement is noticed; what the user has added stays. The wheel of mmcv comes from
+    # the cache, without a compiler.
+    (repository.path / ".venv/kept").touch()
+    repository.require("tiny==1.0", "more==1.0")
+    tiny_backend.make_wheel(repository.links, "more", "1.0", {"more.py": ""})
     status, output = repository.set_up(CXX="no-such-compiler")
     assert status == 0, output
     assert f"from the cache: {wheel}" in output
-    assert len(repository.builds.read_text().split()) == built + 1  # the plugin, not mmcv
+    assert repository.builds.read_text().split()  # mmcv, the plugin
+    assert output.count("[4/4] c++") == 0
+    assert (repository.path / ".venv/kept").exists()
+    subprocess.run([repository.path / ".venv/bin/python", "-c", "import more"], check=True)
 
 
 @pytest.mark.slow
 def test_kill_during_the_compilation(repository):
     process = repository.start(TINY_SLEEP="4")
-    repository.wait_for_builds(1)
+    repository.wait_for_builds(2)  # the plugin, then mmcv
     process.kill()
     process.wait()
     assert repository.wheels() == []
@@ -163,8 +196,9 @@ def test_kill_during_the_compilation(repository):
 def test_kill_while_packages_are_written(repository):
     assert repository.set_up()[0] == 0
     (repository.path / ".venv/setup.stamp").unlink()
+    (repository.path / "pyproject.toml").touch()  # uv builds the plugin once more
     process = repository.start(TINY_SLEEP="4")
-    repository.wait_for_builds(3)  # mmcv and the plugin before, the plugin now
+    repository.wait_for_builds(3)
     process.kill()
     process.wait()
     half_made = repository.path / ".venv/half_made"
@@ -178,9 +212,11 @@ def test_kill_while_packages_are_written(repository):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interruption_ends_the_compiler_too(repository, number, status):
-    process = repository.start(TINY_SLEEP="60")
-    compiler = repository.wait_for_builds(1)
+@pytest.mark.parametrize("builds", [1, 2])
+def test_interruption_ends_the_children_too(repository, number, status, builds):
+    """During uv's build of the plugin, and during pip's of mmcv."""
+    process = repository.start(TINY_SLEEP="20")
+    compiler = repository.wait_for_builds(builds)
     process.send_signal(number)
     output = process.communicate(timeout=30)[0]
     assert process.returncode == status, output
@@ -205,9 +241,7 @@ def test_cached_wheel_that_does_not_work_is_compiled_again(repository):
 @pytest.mark.slow
 def test_login_node_compiles_for_the_gpus_that_are_named(repository, tmp_path):
     """No GPU is here; PyTorch's variable says which ones the operators are for."""
-    tiny_backend.make_wheel(
-        tmp_path / "links", "torch", "9.0", {"torch/__init__.py": TORCH.replace("None", "'77.0'")}
-    )
+    repository.torch(cuda="'77.0'")
     named = {"TORCH_CUDA_ARCH_LIST": "9.0;8.0"}
     status, output = repository.set_up(**named)
     assert status == 0, output
@@ -225,6 +259,24 @@ def test_login_node_compiles_for_the_gpus_that_are_named(repository, tmp_path):
     assert [w for w in repository.wheels() if w.parent.name.endswith("-cu77.0-sm8.0_9.0")]
 
 
+@pytest.mark.slow
+def test_on_a_terminal_uv_draws_and_the_compilation_is_one_line(repository):
+    master, slave = pty.openpty()
+    process = repository.start(stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:
+            break
+    assert process.wait() == 0, shown.decode()
+    assert b"\r\x1b[K      [3/4] c++\r\x1b[K      [4/4] c++" in shown
+    assert b"\x1b[2K" in shown  # uv's own
+    assert "\x1b" not in repository.log()
+    assert "\nInstalled 1 package in" in repository.log()
+
+
 def test_another_set_up_at_work(repository):
     with open(repository.path / ".venv.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -237,19 +289,28 @@ def test_another_set_up_at_work(repository):
 def test_too_little_disk(repository):
     status, output = repository.set_up(free=2)
     assert status == 1
-    assert "set-up stopped: Too little disk space: the set-up needs about" in output
+    assert "set-up stopped: Too little disk space: the set-up needs about 6.5 GB" in output
     assert "2.0 GB are free" in output
     assert not (repository.path / ".venv").exists()
 
 
+def test_disk_that_fills_up(repository, tmp_path):
+    """What uv says of a full disk is what the system says."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\necho "No space left on device (os error 28)" >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    status, output = repository.set_up(CXX=str(compiler))
+    assert status == 1
+    assert "set-up stopped: The disk is full." in output
+
+
 def test_no_compiler(repository, tmp_path):
     (tmp_path / "empty").mkdir()
-    env = dict(repository.env, PATH=str(tmp_path / "empty"))
-    env.pop("CXX", None)
-    repository.env = env
-    status, output = repository.set_up()
+    repository.env.pop("CXX", None)
+    (tmp_path / "empty/sh").symlink_to("/bin/sh")
+    status, output = repository.set_up(PATH=str(tmp_path / "empty"))
     assert status == 1
-    assert "set-up stopped: No C++ compiler was found (looked for c++, g++, clang++)" in output
+    assert "set-up stopped: No C++ compiler was found (c++)" in output
     assert not (repository.path / ".venv").exists()
 
 
@@ -262,7 +323,7 @@ def test_no_compiler(repository, tmp_path):
 )
 def test_compiler_that_does_not_do(repository, tmp_path, says, sentence):
     compiler = tmp_path / "compiler"
-    compiler.write_text(f'#!/bin/sh\necho "{says}"\nexit 1\n')
+    compiler.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 1\n')
     compiler.chmod(0o755)
     status, output = repository.set_up(CXX=str(compiler))
     assert status == 1
@@ -278,64 +339,49 @@ def test_folder_that_is_no_environment_is_left_alone(repository):
     assert (repository.path / ".venv" / "thesis.tex").exists()
 
 
-def test_python_versions():
-    for version in ((3, 10), (3, 11), (3, 12)):
-        setup_checks.check_python(version)
-    for version, fault in (((3, 9), "3.9 is too old"), ((3, 13), "3.13 is too new")):
-        with pytest.raises(setup_progress.SetupError, match=fault):
-            setup_checks.check_python(version)
+@pytest.mark.parametrize(
+    ("version", "fault"), [((3, 9, 1), "3.9 is too old"), ((3, 13, 0), "3.13 is too new")]
+)
+def test_wrong_python(repository, version, fault):
+    status, output = repository.set_up(version=version)
+    assert status == 1
+    assert f"set-up stopped: Python {fault}" in output
+    assert not (repository.path / ".venv").exists()
 
 
-def test_an_old_python_can_read_the_scripts_and_so_say_that_it_is_too_old():
-    for script in (ROOT / "tools/setup").glob("setup_*.py"):
-        ast.parse(script.read_text(), feature_version=(3, 6))
+def test_an_old_python_can_read_the_script_and_so_say_that_it_is_too_old():
+    ast.parse((ROOT / "tools/setup/__main__.py").read_text(), feature_version=(3, 4))
 
 
-def test_python_without_venv(monkeypatch):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "ensurepip" else find_spec(name)
-    )
-    with pytest.raises(setup_progress.SetupError, match=r"apt install python3\.\d+-venv"):
-        setup_checks.check_venv_module()
+def test_python_without_ensurepip(repository):
+    """As on Debian, where it is a package of its own."""
+    says = "The virtual environment was not created successfully because ensurepip is not available"
+    (repository.path / "venv.py").write_text(f"raise SystemExit('{says}.')")
+    status, output = repository.set_up(PYTHONPATH=str(repository.path))
+    assert status == 1
+    assert "set-up stopped: Python cannot make virtual environments." in output
+    assert "sudo apt install python3." in output
+
+
+DEAD = "http://127.0.0.1:9/simple"
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("variables", "sentence"),
     [
-        (["--index-url", "http://127.0.0.1:9/simple"], "index cannot be reached"),
-        (["--no-index"], "index has no no-such-package"),
+        ({"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": DEAD}, "cannot be reached"),
+        ({"PIP_NO_INDEX": "0", "PIP_INDEX_URL": DEAD}, "cannot be reached"),
+        ({}, "The package index has no missing for this machine (python3."),
     ],
+    ids=["pip finds no index", "uv finds no index", "uv finds no package"],
 )
-def test_what_pip_says_is_explained(tmp_path, options, sentence):
-    command = [sys.executable, "-m", "pip", "--isolated", "download", "--retries=1", *options]
-    with pytest.raises(setup_progress.CommandError) as error:
-        setup_progress.run([*command, "no-such-package"], tmp_path / "log")
-    assert sentence in setup_checks.explain(error.value.lines)
-
-
-def test_progress_without_a_terminal(monkeypatch):
-    reader, stream = setup_progress.OutputReader(), io.StringIO()
-    progress = setup_progress.Progress(stream)
-    now = progress.start
-    monkeypatch.setattr(setup_progress.time, "monotonic", lambda: now)
-    for number in range(1, 79):
-        now += 4
-        progress.update(*reader.read(f"  [{number}/78] c++ -MMD -MF /tmp/build/file{number}.o"))
-    lines = stream.getvalue().splitlines()
-    assert 10 <= len(lines) <= 14
-    assert lines[-1].strip() == "compiled 78 of 78 files · 100% · 5:12"
-    now += 31  # no news, but still a sign of life
-    progress.update()
-    assert stream.getvalue().splitlines()[-1].endswith("5:43")
-
-
-def test_progress_on_a_terminal_rewrites_its_line(monkeypatch):
-    stream = io.StringIO()
-    monkeypatch.setattr(stream, "isatty", lambda: True)
-    progress = setup_progress.Progress(stream)
-    reader = setup_progress.OutputReader()
-    for line in ("Downloading torch-2.11.0-cp311-cp311-linux.whl (532 MB)", "Progress 1 of 4"):
-        progress.update(*reader.read(line))
-    assert "\n" not in stream.getvalue()
-    assert stream.getvalue().endswith("\r\033[K      downloading torch-2.11.0 (0 MB) · 25% · 0:00")
+def test_the_index_is_at_fault(repository, variables, sentence):
+    """The first failure is pip's, the others are uv's, which was handed pip's settings."""
+    repository.require("tiny==1.0", "missing==3.0")
+    status, output = repository.set_up(**variables)
+    assert status == 1
+    assert sentence in output
+    assert "set-up stopped: The package index" in output
+    assert "The whole output: " in output
+    # Nothing has been written, so the environment stays.
+    assert not (repository.path / ".venv.unsafe").exists()

@@ -41,7 +41,9 @@ def make_wheel(folder, name: str, version: str, files: dict) -> str:
     file_name = f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(Path(folder, file_name), "w") as archive:
         for path, text in files.items():
-            archive.writestr(path, text)
+            entry = zipfile.ZipInfo(path)
+            entry.external_attr = 0o100755 << 16  # scripts have to be executable
+            archive.writestr(entry, text)
     return file_name
 
 
@@ -66,7 +68,7 @@ def make_sdist(folder, name: str, version: str, files: dict) -> None:
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    """Hook of pip: what it prints and how long it takes is like a compilation by ninja."""
+    """Hook of pip and uv: what it prints and how long it takes is like a compilation by ninja."""
     with open(os.environ["TINY_LOG"], "a") as log:
         log.write(f"{os.getpid()}\n")
     for step in range(1, 5):
