@@ -114,7 +114,7 @@ class Environment:
 
 def pinned(name: str) -> str:
     """The requirement of this name, ``name==version``."""
-    return re.search(f"^{name}==[^ ;]+", REQUIREMENTS.read_text(), re.M)[0]
+    return re.search(rf"^{name}==[^\s;]+", REQUIREMENTS.read_text(), re.M)[0]
 
 
 def uv_cache() -> Path:
