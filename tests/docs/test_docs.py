@@ -129,6 +129,9 @@ def test_configs_for_own_data_train(snippet, tmp_path, monkeypatch):
     Path("own.py").write_text(snippet)
     cfg = shrink(load_config("own.py"), tmp_path / "work")
     make_own_data(cfg.train_dataloader.dataset, cfg.val_dataloader.dataset)
+    if cfg.default_scope == "mmdet":  # `shrink` has taken the weights, so nothing may be frozen
+        free = dict(frozen_stages=-1, norm_eval=False, norm_cfg=dict(type="BN", requires_grad=True))
+        cfg.model.backbone.update(free)
     check(cfg, "train")
     runner = Runner.from_cfg(cfg)
     runner.train()

@@ -26,6 +26,7 @@ from mmres_plugin.preflight.checkpoints import open_checkpoint
 from mmres_plugin.preflight.data import missing_data
 from mmres_plugin.preflight.labels import dataset_labels
 from mmres_plugin.preflight.names import unknown_names
+from mmres_plugin.weights import read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -610,15 +611,16 @@ def test_unreadable_image_ends_a_real_run(tmp_path, capsys):
     assert f"Stopped: the image {broken} cannot be read" in capsys.readouterr().err
 
 
-def test_config_in_a_resumed_checkpoint_is_not_run(tmp_path):
+def test_config_in_a_resumed_checkpoint_is_not_run(tmp_path, monkeypatch):
     """MMEngine runs the text under ``meta['config']`` when it resumes."""
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")  # set by the tools; here taken back
     config = classifier_config(tmp_path / "cls.py", make_imagenet(tmp_path / "imagenet"))
     cfg = load_config(config)
     cfg.update(work_dir=str(tmp_path / "work"), launcher="none", visualizer=None)
     cfg.train_cfg.max_epochs = 1
     build_runner(cfg).train()
     path = tmp_path / "work/epoch_1.pth"
-    content = torch.load(path, weights_only=False)
+    content = read_checkpoint(path)
     content["meta"]["config"] = f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n"
     torch.save(content, path)
     cfg.train_cfg.max_epochs = 2
