@@ -185,9 +185,9 @@ def user_errors() -> Iterator[None]:
         yield
     except UserError as error:
         message = str(error)
-        # Most errors are found by all processes. A launcher ends the others as soon as one has
-        # ended, so the first of each machine has the word; who still lives then is the only one
-        # that has found this error.
+        # Most errors are found by all processes, and one message is enough. The launcher ends all
+        # processes once the first of a machine has ended. One that is still alive after that time
+        # is the only one with this error, and prints it.
         if not is_first_on_its_machine():
             time.sleep(PATIENCE)
     except UnreadableImage as error:  # from a worker process the text starts with its traceback
