@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..weights.files import whole
+from ..weights.files import atomic_write
 from .fold import fold_norms
 
 TOLERANCE = 1e-4  # of the largest value of an output
@@ -94,16 +94,16 @@ def export_onnx(
         )
     assert program is not None  # as with every `dynamo=True`
     program.model.metadata_props.update(exported.metadata())
-    with whole(path) as half:
-        program.save(half, external_data=False)
+    with atomic_write(path) as temporary:
+        program.save(temporary, external_data=False)
 
 
 def export_torchscript(
     exported: Exported, path: str | Path, size: tuple[int, int] = (224, 224)
 ) -> None:
     """Write a TorchScript trace; arguments as in :func:`export_onnx`."""
-    with torch.no_grad(), whole(path) as half:
-        torch.jit.trace(exported, torch.randn(2, 3, *size)).save(str(half))  # pyright: ignore[reportAttributeAccessIssue]
+    with torch.no_grad(), atomic_write(path) as temporary:
+        torch.jit.trace(exported, torch.randn(2, 3, *size)).save(str(temporary))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def verify(exported: Exported, path: str | Path, sizes: list[tuple[int, int]]) -> float:
