@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ENV, ROOT, complete
+from helpers.checks import problems
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 from mmcv.transforms import LoadImageFromFile
@@ -48,18 +49,6 @@ def log(monkeypatch) -> list[str]:
     lines = []
     monkeypatch.setattr(checkpoints, "print_log", lambda text, **kwargs: lines.append(text))
     return lines
-
-
-def problems(config: Path, task: str = "train", **options) -> str:
-    """What the checks say of a config with these options (``a__b`` for ``a.b``); '' for nothing."""
-    options = {key.replace("__", "."): value for key, value in options.items()}
-    try:
-        cfg = load_config(str(config), options)
-        cfg.setdefault("work_dir", str(config.parent / "none"))
-        check(cfg, task)
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("name", ["det", "cls"])
