@@ -149,7 +149,7 @@ def inspected_annotations() -> Iterator[None]:
             super().createIndex()
 
         def get_cat_ids(self, cat_names=[], sup_names=[], cat_ids=[]) -> list[int]:
-            compare_classes(self.path, self.dataset, cat_names)
+            compare_classes(self.path, dict(self.dataset), cat_names)
             return super().get_cat_ids(cat_names, sup_names, cat_ids)
 
     CocoDataset.COCOAPI = Inspected

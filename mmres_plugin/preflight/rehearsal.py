@@ -7,7 +7,6 @@ small. So whatever would end the run in its first epoch ends the rehearsal.
 
 import io
 import tempfile
-import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -20,46 +19,25 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, DefaultScope
-from mmengine.runner import BaseLoop, Runner, ValLoop
+from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..data_check import inspected_annotations
 from ..engine.bad_images import NameBadImages
-from ..errors import UnreadableImage, UserError, collecting, did_you_mean, shortened
-from .names import as_list, dicts, look_up, scope_of, typed_places
+from ..errors import UserError, collecting, did_you_mean, shortened
+from .names import as_list, dicts
+from .places import told
 from .watch import channel_problems, watch
 
-# The keys of the config that the runner's methods read.
-KEYS = {
-    "set_randomness": "randomness",
-    "setup_env": "env_cfg",
-    "build_log_processor": "log_processor",
-    "register_default_hooks": "default_hooks",
-    "register_custom_hooks": "custom_hooks",
-    "build_optim_wrapper": "optim_wrapper",
-    "scale_lr": "auto_scale_lr",
-    "build_param_scheduler": "param_scheduler",
-    "build_evaluator": "{loop}_evaluator",
-    "build_dataloader": "{loop}_dataloader",
-    "build_val_loop": "val_cfg",
-    "build_train_loop": "train_cfg",
-}
-# What helps, by words of the place or the error.
-HINTS = {
-    "model.data_preprocessor": " (The pipeline gives this; does it end with PackInputs?)",
-    "subfolders": " Write their names in alphabetical order: metainfo=dict(classes=[…])",
-}
 NAME = "rehearsal"
 PASSED = (  # what the runner gets as the config has it
     *("val_cfg", "val_evaluator", "train_cfg", "optim_wrapper", "param_scheduler", "randomness"),
     *("auto_scale_lr", "default_hooks", "custom_hooks", "env_cfg", "log_processor"),
     "default_scope",
 )
-LONGEST = 300  # characters of an error that are shown
 
 
 class Built:
@@ -97,7 +75,8 @@ class CheckNumbers(Hook):
     """Raises an error where the first step has losses or weights that are no numbers."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        wrong = [name for name, value in (outputs or {}).items() if not value.isfinite().all()]
+        numbers = {name: one for name, one in (outputs or {}).items() if torch.is_tensor(one)}
+        wrong = [name for name, number in numbers.items() if not number.isfinite().all()]
         if wrong:
             raise UserError([f"model: not a finite number in the first step: {shortened(wrong)}."])
         if not all(parameter.isfinite().all() for parameter in runner.model.parameters()):
@@ -171,7 +150,7 @@ def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
         runner.register_hook(CheckNumbers())
         try:
             runner.train()
-        except (RuntimeError, AssertionError) as error:
+        except Exception as error:
             problems = list(channel_problems(cfg, seen))
             if problems:
                 raise UserError(problems) from error
@@ -181,11 +160,11 @@ def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
 def one_batch(cfg: Config, loop: str, dataset: Built) -> DataLoader:
     """The first batch that the loader of ``loop`` gives, cut to two images, in this process."""
     loader = Runner.build_dataloader({**cfg[f"{loop}_dataloader"], "dataset": dataset}, seed=0)
-    first = next(iter(loader.batch_sampler), None)
+    first = next(iter(loader.batch_sampler or ()), None)
     if not first:
         raise UserError(
             [
-                f"{loop}_dataloader: gives no batch. Its data set has {len(loader.dataset)} "
+                f"{loop}_dataloader: gives no batch. Its data set has {len(loader.sampler)} "
                 f"images, batch_size is {loader.batch_size}, drop_last {loader.drop_last}."
             ]
         )
@@ -207,60 +186,3 @@ def quiet() -> Iterator[None]:
                 del kind._instance_dict[name]
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-@contextmanager
-def told(cfg: Config, loop: str = "", model: nn.Module | None = None) -> Iterator[None]:
-    """Turn any error into a :class:`UserError` that says where in the config its cause stands.
-
-    Args:
-        cfg: The config.
-        loop: ``'train'`` or ``'val'``; if empty, what was running when the error was raised.
-        model: The model, for the names of its parts.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except UnreadableImage as error:
-        raise UserError([str(error)]) from error
-    except Exception as error:
-        place = place_of(error, cfg, loop, model)
-        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        reason = f"{type(error).__name__}: {' '.join(str(reason).split())}"[:LONGEST]
-        reason += "".join(hint for text, hint in HINTS.items() if text in f"{place} {reason}")
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"(raised in {last.filename}, line {last.lineno})"
-        raise UserError([f"{place}: {reason}\n{where}"]) from error
-
-
-def place_of(error: Exception, cfg: Config, loop: str, model: nn.Module | None) -> str:
-    """The place in the config of the innermost part that was at work when ``error`` was raised."""
-    frames = [
-        (frame.f_locals.get("self"), frame.f_code.co_name)
-        for one in (error, error.__context__)  # hooks and registries raise what they caught again
-        for frame, _ in traceback.walk_tb(one and one.__traceback__)
-    ]
-    loop = loop or ("val" if any(isinstance(part, ValLoop) for part, _ in frames) else "train")
-    scope = cfg.get("default_scope")
-    places = {
-        look_up(node.get("type"), where, scope_of(node, scope)): place
-        for place, node, where in typed_places(cfg, (loop,))
-        if isinstance(node, dict)
-    }
-    modules = model.named_modules() if model is not None else ()
-    names = {id(part): f"model.{name}" for name, part in modules if name}
-    for part, function in reversed(frames):
-        if id(part) in names:
-            return names[id(part)]
-        if type(part) in places:
-            return places[type(part)]
-        if type(part).__module__.startswith("torch.utils.data"):
-            return f"{loop}_dataloader"
-        if isinstance(part, OptimWrapper):
-            return "optim_wrapper"
-        if isinstance(part, BaseLoop):
-            return f"{loop}_cfg"
-        if function in KEYS:
-            return KEYS[function].format(loop=loop)
-    return "the config"

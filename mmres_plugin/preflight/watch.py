@@ -65,7 +65,8 @@ def make_small(seen: dict, module: nn.Module, args: tuple, batch: Any) -> None:
                 objects.bboxes = objects.bboxes * objects.bboxes.new_tensor(factors)
             if objects is not None and "masks" in objects:
                 objects.masks = objects.masks.resize((SIDE, SIDE))
-        sizes = dict.fromkeys(("img_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
+        keys = ("img_shape", "pad_shape", "batch_input_shape")
+        sizes: dict[str, tuple] = dict.fromkeys(keys, (SIDE, SIDE))
         if "ori_shape" in sample:
             sizes["scale_factor"] = tuple(SIDE / side for side in sample.ori_shape[1::-1])
         sample.set_metainfo(sizes)
