@@ -1,10 +1,8 @@
-"""The model in the rehearsal: images are made small, channels and strides are compared."""
+"""The model in the rehearsal: images are made small, strides are compared."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -12,17 +10,11 @@ from ..errors import UserError
 from .names import as_list
 
 SIDE = 256  # pixels: with a stride of 128 a map still has 2×2 numbers, enough for a batch norm
-# Parts of a model that get what neck or backbone put out.
-PARTS = ("neck", "head", "bbox_head", "rpn_head")
 
 
-def watch(model: nn.Module) -> dict[str, Any]:
-    """Hang the functions below into ``model``.
-
-    Returns:
-        Filled while the model runs: the channels that each of :data:`PARTS` gets.
-    """
-    seen: dict[str, Any] = {}
+def watch(model: nn.Module) -> None:
+    """Hang the functions below into ``model``."""
+    seen: dict[str, int] = {}  # the height of the images
     preprocessor = getattr(model, "data_preprocessor", None)
     if preprocessor is not None:
         preprocessor.register_forward_hook(partial(make_small, seen))
@@ -31,9 +23,6 @@ def watch(model: nn.Module) -> dict[str, Any]:
         strides = getattr(module, "featmap_strides", None) or getattr(priors, "strides", None)
         if strides:
             module.register_forward_pre_hook(partial(check_strides, seen, name, strides))
-        if name in PARTS:
-            module.register_forward_pre_hook(partial(note_channels, seen, name))
-    return seen
 
 
 def make_small(seen: dict, module: nn.Module, args: tuple, batch: Any) -> None:
@@ -85,25 +74,3 @@ def check_strides(seen: dict, name: str, strides: Any, module: nn.Module, args: 
         raise UserError(
             [f"model.{name}: its strides are {own}, but the maps that it gets have {found}."]
         )
-
-
-def note_channels(seen: dict, name: str, module: nn.Module, args: tuple) -> None:
-    """Remember how many channels a part gets."""
-    seen[name] = [one.shape[1] for one in as_list(args[0]) if isinstance(one, Tensor)]
-
-
-def channel_problems(cfg: Config, seen: dict) -> Iterator[str]:
-    """The reason of an error, if it is that a part expects other channels than it got."""
-    for part in PARTS:
-        node, found = cfg.model.get(part), seen.get(part)
-        expected = node.get("in_channels") if isinstance(node, dict) else None
-        if expected is None or not found:
-            continue
-        several = isinstance(expected, list | tuple)
-        if sorted(as_list(expected)) != sorted(found if several else found[-1:]):
-            fitting = str(found if several else found[-1]).replace(" ", "")
-            yield (
-                f"model.{part}.in_channels is {expected}, but it gets {fitting} channels.\n"
-                f"Write it into the config, or: --cfg-options model.{part}.in_channels={fitting}"
-            )
-            return
