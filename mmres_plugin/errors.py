@@ -46,12 +46,18 @@ def user_error(what: str, hint: str = "", headline: str = "Nothing was started:"
 
 
 @contextmanager
-def collecting(problems: list[str]) -> Iterator[None]:
-    """Add the problems of a :class:`UserError` to the list and go on."""
+def collecting(problems: list[str], place: str = "") -> Iterator[None]:
+    """Add the problems of a :class:`UserError` to the list and go on.
+
+    Args:
+        problems: The list.
+        place: Put before each problem that does not start with it.
+    """
     try:
         yield
     except UserError as error:
-        problems += error.problems
+        start = place.rstrip(": ")
+        problems += [p if p.startswith(start) else place + p for p in error.problems]
 
 
 def close_name(name: str, known: Iterable[str]) -> str | None:

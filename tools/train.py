@@ -62,9 +62,8 @@ def main() -> None:
     with user_errors():
         cfg = read_config(args, loops=("train", "val"))
         merge_options(cfg, args)
-        if not args.no_checks:
-            check(cfg, "train")
-        build_runner(cfg).train()
+        datasets = {} if args.no_checks else check(cfg, "train")
+        build_runner(cfg, datasets).train()
         leave_process_group()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmdet.datasets import CocoDataset
 
 
 def draw(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
@@ -29,7 +28,7 @@ def make_coco(
     train: int = 4,
     val: int = 2,
     size: tuple[int, int] = (64, 80),
-    names: Sequence[str] = CocoDataset.METAINFO["classes"],
+    names: Sequence[str] = (),
     seed: int = 0,
 ) -> Path:
     """Write ``annotations/instances_{train,val}2017.json`` and ``{train,val}2017/*.jpg``.
@@ -39,12 +38,16 @@ def make_coco(
         train: Number of training images, each with one object.
         val: Number of validation images.
         size: Height and width of the images in pixels.
-        names: Names of the categories.
+        names: Names of the categories; COCO's if there are none.
         seed: For other pictures.
 
     Returns:
         ``root`` as a path.
     """
+    if not names:
+        from mmdet.datasets import CocoDataset  # needs the operators of MMCV
+
+        names = CocoDataset.METAINFO["classes"]
     root, rng = Path(root), np.random.default_rng(seed)
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
