@@ -24,6 +24,19 @@ class UserError(ValueError):
             super().__init__("\n".join(self.problems))
 
 
+class Interrupted(BaseException):
+    """The run was told to end, by Ctrl-C or by the system; the message says what was kept.
+
+    Args:
+        message: What to say.
+        number: The number of the signal.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number  # as shells count
+
+
 class UnreadableImage(RuntimeError):
     """An image of the data set cannot be decoded; the message names the file."""
 
