@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..version import __version__
-from ..weights.files import whole
+from ..weights.files import atomic_write
 from .classifier import Classifier
 from .detector import DenseDetector
 from .fold import fold_norms
@@ -177,10 +177,10 @@ def export_onnx(
             [f"this {type(exported.model).__name__} cannot be exported: {reason}"], ""
         ) from error
     program.model.metadata_props.update(exported.metadata | {"opset": str(opset)})
-    with whole(path) as half:
-        program.save(half, external_data=False)
+    with atomic_write(path) as temporary:
+        program.save(temporary, external_data=False)
         if check is not None:
-            check(half)
+            check(temporary)
 
 
 def _program(exported: Exported, images: Tensor, dynamic: dict, opset: int):
@@ -213,8 +213,8 @@ def export_torchscript(
     """
     if exported.task == "detection":
         raise UserError(["a whole detector cannot be exported to TorchScript; to .onnx it can"], "")
-    with torch.no_grad(), whole(path) as half:
+    with torch.no_grad(), atomic_write(path) as temporary:
         trace = torch.jit.trace(exported, exported.example(size))
-        trace.save(str(half))  # pyright: ignore[reportAttributeAccessIssue]
+        trace.save(str(temporary))  # pyright: ignore[reportAttributeAccessIssue]
         if check is not None:
-            check(half)
+            check(temporary)
