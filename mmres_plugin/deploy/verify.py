@@ -24,6 +24,7 @@ from .session import Session, open_torchscript
 
 TOLERANCE = 1e-4  # of scores; of features, relative to the largest value of an output
 OVERLAP = 0.99  # of boxes that are the same
+DISTANCE = 0.01  # in pixels, for boxes without an area
 
 
 def verify(exported: Exported, path: str | Path, sizes: list[tuple[int, int]]) -> float:
@@ -163,7 +164,8 @@ def compare_detections(ours: dict[str, Tensor], theirs: Any, exported: Exported)
     """
     close = (ours["scores"][:, None] - theirs.scores).abs() <= TOLERANCE
     same = (ours["labels"][:, None] == theirs.labels) & close
-    same &= bbox_overlaps(ours["boxes"], theirs.bboxes) >= OVERLAP
+    near = torch.cdist(ours["boxes"], theirs.bboxes, p=torch.inf) <= DISTANCE
+    same &= near | (bbox_overlaps(ours["boxes"], theirs.bboxes) >= OVERLAP)
     difference = 0.0
     for index in range(len(theirs)):
         partners = same[:, index].nonzero().flatten().tolist()
