@@ -5,7 +5,7 @@ backbone, which take images as the network sees them. docs/deployment.md describ
 """
 
 # PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import json
 from collections.abc import Callable
@@ -116,7 +116,10 @@ class Exported(nn.Module):
 
 def _whole(model: nn.Module, form: Form) -> nn.Module:
     """What is exported of a folded model between its input and its outputs."""
-    if hasattr(model, "head"):
+    classifier = hasattr(model, "head")
+    if not classifier and (form.scores or form.topk):
+        raise UserError(["scores and topk (--softmax, --topk) are outputs of classifiers"], "")
+    if classifier:
         return Classifier(model, form.scores, form.topk)
     return TwoStageDetector(model) if hasattr(model, "roi_head") else DenseDetector(model)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ SCALES = ((1.0, 1.0), (0.8, 0.9), (1.15, 1.05))
 
 
 def example_batches(cfg: Config, paths: Sequence[str | Path], steps: list[dict]) -> list[Tensor]:
-    """Three batches of images, N×H×W×3, uint8, RGB, each of another size.
+    """Batches of images, N×H×W×3, uint8, RGB, of three sizes or more.
 
     Args:
         cfg: The config of the model.
@@ -32,18 +33,19 @@ def example_batches(cfg: Config, paths: Sequence[str | Path], steps: list[dict])
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
             pipeline = Compose([{"type": "LoadImageFromFile"}, *steps])
             found = paths or _validation_files(cfg)
-            images = [pipeline({"img_path": str(path)})["img"] for path in found]
-    except (OSError, KeyError, ValueError, AttributeError, cv2.error) as error:
+            results: list[Any] = [pipeline({"img_path": str(path)}) for path in found]
+            images = [result["img"] for result in results]
+    except (OSError, KeyError, ValueError, AttributeError, AssertionError, cv2.error) as error:
         raise UserError(
             [f"the images for the check cannot be read ({error}): give some with --images"], ""
         ) from error
     batches = []
-    for index, (down, across) in enumerate(SCALES):
-        image = images[index % len(images)]
+    for index in range(max(len(images), len(SCALES))):
+        image, (down, across) = images[index % len(images)], SCALES[index % len(SCALES)]
         height, width = image.shape[:2]
         size = (max(1, round(width * across)), max(1, round(height * down)))
-        image = image if index == 0 else cv2.resize(image, size)
-        pair = [image, image[:, ::-1]] if index == 0 else [image]
+        image = cv2.resize(image, size)
+        pair = [image, image[:, ::-1]] if index == 0 else [image]  # a batch of two, too
         batches.append(torch.from_numpy(np.stack(pair)[..., ::-1].copy()))
     return batches
 

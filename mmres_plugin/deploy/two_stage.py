@@ -6,6 +6,7 @@ stage, also where there are fewer; the rest is left out at its end.
 
 # MMDetection and PyTorch give attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
 
 import torch
 import torchvision

@@ -93,7 +93,7 @@ def test_verify_notices_other_weights(tmp_path):
     for factor in (1.01, float("nan")):
         with torch.no_grad():
             model.model.conv1.weight.mul_(factor)
-        with pytest.raises(RuntimeError, match="differs from the model by"):
+        with pytest.raises(UserError, match="differs from the model by"):
             verify(model, path, SIZES)
 
 
@@ -142,7 +142,7 @@ def test_a_file_that_fails_its_check_is_not_left(tmp_path):
     def check(path):
         verify_whole(exported, model, path, [pixels(1, 40, 40)])
 
-    with pytest.raises(RuntimeError, match=r"differs from the model by .* in a score"):
+    with pytest.raises(UserError, match=r"differs from the model by .* in a score"):
         export_torchscript(exported, tmp_path / "model.pt", (40, 40), check)
     assert not list(tmp_path.iterdir())
 
@@ -274,7 +274,7 @@ def test_output_is_checked_before_the_work(tmp_path, out, message):
         (["gone.pth", "model.onnx"], "there is no checkpoint file"),
         (["none", "model.tflite"], "must end in .onnx or .pt"),
         (["none", "model.onnx", "--opset", 11], "--opset: 11 is not supported"),
-        (["none", "model.onnx", "--topk", 11], "--topk: 11 must be between 0 and 10"),
+        (["none", "model.onnx", "--topk", 11], "topk=11: must be from 0 to 10"),
         (["none", "model.onnx", "--images", "gone.png"], "give some with --images"),
         (["none", "config.py/model.onnx"], "cannot be written"),
     ],

@@ -188,7 +188,7 @@ def test_differences_are_noticed(change, clear):
     instances = InstanceData(bboxes=boxes, **theirs)
     change(ours)
     if clear:
-        with pytest.raises(RuntimeError, match=r"differ in . of 3 detections"):
+        with pytest.raises(UserError, match=r"differ in . of 3 detections"):
             compare_detections(ours, instances, Limits())
     else:
         assert compare_detections(ours, instances, Limits()) < 1e-5

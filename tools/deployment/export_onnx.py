@@ -86,9 +86,6 @@ def main() -> None:
     prepare_output(args.out)
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     model = load_model(args.config, checkpoint, args.cfg_options)
-    classes = getattr(getattr(model, "head", None), "num_classes", 0)
-    if not 0 <= args.topk <= classes:
-        raise UserError([f"--topk: {args.topk} must be between 0 and {classes}, the classes"])
     form = Form(args.features, args.resize, args.softmax, args.topk)
     exported = Exported(model, form)
     if args.no_verify:
