@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -22,17 +23,20 @@ from .stored_config import check_types
 NEEDED = ("default_scope", "data_preprocessor", "model")
 
 
-def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.Module:
+def load_model(
+    config: str | Path, checkpoint: str | Path | None = None, options: dict[str, Any] | None = None
+) -> nn.Module:
     """The model of ``config`` in evaluation mode.
 
     Args:
         config: A config file of MMPretrain or MMDetection.
         checkpoint: Its trained weights; None leaves the weights random, for tests of speed.
+        options: Settings of the config to change, ``{'model.test_cfg.score_thr': 0.3}``.
 
     Raises:
         UserError: If a file cannot be read, or the checkpoint does not fit the model.
     """
-    cfg = load_config(config)
+    cfg = load_config(config, options)
     model = build_model(cfg)
     if model is None:
         raise UserError([f"the config {config} has no 'model'"])
