@@ -13,7 +13,9 @@ import torch
 from helpers import ROOT
 from helpers.configs import shrink
 from helpers.data import make_cifar, make_coco, make_cub, make_imagenet
+from helpers.weights import resnet50
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import (
@@ -231,6 +233,38 @@ def test_all_others_train(config, data, tmp_path):
             MODELS.build(copy.deepcopy(cfg.model))
         make_shallow(cfg.model)
     train_and_validate(cfg, tmp_path)
+
+
+def test_pretrained_layers_can_learn_slower():
+    cfg = Config.fromfile(CONFIG_FOLDER / "cub/edresnet50-lrp_8xb8_cub.py")
+    cfg.model.backbone.depth = (1, 1, 1, 1)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+        groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    names = {id(p): name for name, p in model.named_parameters()}
+    rates = {names[id(p)]: g["lr"] for g in groups for p in g["params"] if id(p) in names}
+    assert rates == {n: 0.01 if n.startswith("head.") else 0.001 for n in names.values()}
+
+
+@pytest.mark.parametrize(
+    ("config", "prefix", "left"),
+    [
+        ("sreresnet/faster-rcnn_sreresnet50-rsb-pre_1x.py", "backbone.", 0),
+        ("sreresnet/faster-rcnn_sreresnet50-v2-pre_1x.py", "", 0),
+        ("cifar/sreresnet50-in1k-pre_1xb128_cifar100.py", "", 1),
+    ],
+)
+def test_strong_starts_load(config, prefix, left, tmp_path):
+    """A file of the same layout in place of the download; 7×7 kernels do not fit a CIFAR stem."""
+    weights = resnet50()
+    file = {"state_dict": {prefix + name: t for name, t in weights.items()}} if prefix else weights
+    torch.save(file, tmp_path / "weights.pth")
+    cfg = Config.fromfile(CONFIG_FOLDER / config).model.backbone
+    cfg.init_cfg.checkpoint = str(tmp_path / "weights.pth")
+    backbone = MODELS.build(cfg)
+    backbone.init_weights()
+    differing = [n for n, t in backbone.state_dict().items() if not t.equal(weights[n])]
+    assert differing == ["conv1.weight"][:left]
 
 
 @pytest.mark.slow

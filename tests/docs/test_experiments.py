@@ -1,0 +1,66 @@
+"""The page of the papers' experiments: its configs, ablations, settings and lists are real."""
+
+import re
+import shutil
+from pathlib import Path
+
+from helpers import ROOT
+from helpers.data import make_imagenet
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
+
+import mmres_plugin  # noqa: F401
+from mmres_plugin.config_files import known_configs, load_config
+from mmres_plugin.weights.fitting_models import OnMeta
+
+EXPERIMENTS = (ROOT / "docs/experiments.md").read_text("utf-8")
+CONFIGS = known_configs(ROOT / "none")
+
+
+def test_every_config_is_among_the_experiments_once():
+    """Those of the families' ImageNet classifiers and first two detectors stand in models.md."""
+    links = re.findall(r"\]\(\.\./(configs/[^)]+\.py)\)", EXPERIMENTS)
+    assert len(links) == len(set(links))
+    paths = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("[!_]*/*.py")}
+    elsewhere = re.compile(r"/[^/]*_8xb32_in1k\.py|/(fcos|faster-rcnn)_[a-z0-9-]+_1x\.py|/digits/")
+    assert {path for path in paths if not elsewhere.search(path)} <= set(links) <= paths
+
+
+def test_ablations_build():
+    backbones = re.findall(r"`(dict\(type=\"mmres_plugin.*?\))`", EXPERIMENTS)
+    assert len(backbones) > 10
+    sizes = set()
+    for line in backbones:
+        with OnMeta():
+            backbone = MODELS.build(Config.fromstring(f"backbone = {line}", ".py").backbone)
+        sizes.add((line.partition(",")[0], str(backbone.recursions), len(backbone.state_dict())))
+        sizes.add(sum(p.numel() for p in backbone.parameters()))
+    assert len(sizes) > 10
+
+
+def test_the_authors_settings_are_keys_of_the_configs():
+    tables = re.findall(
+        r"^\|[^|]*\| `([\w-]+\.py)` \|\n\|---\|---\|\n((?:\|.*\n)+)", EXPERIMENTS, re.M
+    )
+    assert len(tables) == 2
+    for name, rows in tables:
+        cfg = Config.fromfile(CONFIGS[Path(name).stem])
+        for key in re.findall(r"\| `([\w.]+)`[^`|]*\|$", rows, re.MULTILINE):
+            node = cfg
+            for word in key.split("."):
+                node = node[int(word) if word.isdigit() else word]
+
+
+def test_a_list_of_images_is_one_line(tmp_path):
+    root = make_imagenet(tmp_path / "imagenet", train=4, val=2)
+    shutil.rmtree(root / "meta")
+    lines = [f"n0000000{i % 2}/train_000{i}.JPEG {7 - i}" for i in range(4)]
+    (root / "lists").mkdir()
+    (root / "lists/train.txt").write_text("\n".join(lines))
+    (line,) = re.findall(r"^train_dataloader = .*ann_file.*$", EXPERIMENTS, re.MULTILINE)
+    base = CONFIGS["edresnet50_8xb32_in1k"].absolute()
+    (tmp_path / "own.py").write_text(f"_base_ = {str(base)!r}\n{line}\n")
+    dataset = load_config(tmp_path / "own.py").train_dataloader.dataset
+    dataset = DATASETS.build(dict(dataset, data_root=str(root), _scope_="mmpretrain"))
+    assert [dataset.get_gt_labels()[i] for i in range(4)] == [7, 6, 5, 4]
+    assert all(Path(dataset.get_data_info(i)["img_path"]).is_file() for i in range(4))
