@@ -1,4 +1,4 @@
-"""The plugin's model registry, and how a backbone or a neck gets its two names.
+"""The plugin's model registry, and how a backbone gets its two names.
 
 An OpenMMLab registry looks up a name in itself and then in its parents, never in a sibling. So each
 class is registered twice:
@@ -10,7 +10,6 @@ class is registered twice:
   means their class in their scope.
 """
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -30,24 +29,21 @@ def register_backbone(cls: Backbone) -> Backbone:
     Registering a class again, as a module reload does, replaces the earlier one. A class of another
     project with the same name in the root stays.
     """
-    _register(cls.__name__, cls)
+    for registry in (MODELS, ROOT_MODELS):
+        holder = registry.module_dict.get(cls.__name__)
+        if holder is None or holder.__module__ == cls.__module__:
+            registry.register_module(module=cls, force=holder is not None)
     return cls
 
 
 def register_lazily(name: str, module: str) -> None:
     """Register the class ``name`` of ``module``, which is imported when the class is first built.
 
-    This is for classes that inherit from MMDetection's, which classifiers do without.
+    This is for classes that inherit from MMDetection's, which classifiers do without. They stand in
+    the root, which answers for our registry too: that one lists the backbones.
     """
 
     def build(**arguments: Any) -> object:
         return getattr(import_module(module), name)(**arguments)
 
-    _register(name, build)
-
-
-def _register(name: str, module: Callable) -> None:
-    for registry in (MODELS, ROOT_MODELS):
-        holder = registry.module_dict.get(name)
-        if holder is None or holder.__module__ == module.__module__:
-            registry.register_module(name=name, module=module, force=holder is not None)
+    ROOT_MODELS.register_module(name=name, module=build, force=True)

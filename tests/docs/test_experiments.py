@@ -4,13 +4,17 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 from helpers import ROOT
 from helpers.data import make_imagenet
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
+from mmpretrain.datasets import CIFAR100
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.config_files import known_configs, load_config
+from mmres_plugin.engine.command_line import user_errors
+from mmres_plugin.preflight.data import missing_data
 from mmres_plugin.weights.fitting_models import OnMeta
 
 EXPERIMENTS = (ROOT / "docs/experiments.md").read_text("utf-8")
@@ -64,3 +68,17 @@ def test_a_list_of_images_is_one_line(tmp_path):
     dataset = DATASETS.build(dict(dataset, data_root=str(root), _scope_="mmpretrain"))
     assert [dataset.get_gt_labels()[i] for i in range(4)] == [7, 6, 5, 4]
     assert all(Path(dataset.get_data_info(i)["img_path"]).is_file() for i in range(4))
+
+
+def test_missing_birds_are_said_before_a_run():
+    said = "\n".join(missing_data(load_config(CONFIGS["edresnet50_8xb8_cub"]), ("train",)))
+    assert "there is no folder" in said
+    assert "data/CUB_200_2011/images/<class>/*.jpg" in said
+
+
+def test_cifar_without_a_connection(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(CIFAR100, "url", "http://127.0.0.1:9/cifar.tar.gz")
+    with pytest.raises(SystemExit) as end, user_errors():
+        CIFAR100(data_root=str(tmp_path))
+    assert end.value.code == 2
+    assert "the data could not be downloaded (" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from torch import nn
 from mmres_plugin.models.shortcut import EncoderDecoder
 from mmres_plugin.registry import MODELS
 
-BACKBONES = sorted(set(MODELS.module_dict) - {"SReFPN"})
+BACKBONES = sorted(MODELS.module_dict)
 BLOCKS = (2, 3, 2, 2)  # bottlenecks: a start, a middle and an end block in stage 2
 
 
