@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT
 from helpers.data import make_imagenet
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS, HOOKS, MODELS, DefaultScope
 from mmpretrain.datasets import CIFAR100
 
 import mmres_plugin  # noqa: F401
@@ -68,6 +68,25 @@ def test_a_list_of_images_is_one_line(tmp_path):
     dataset = DATASETS.build(dict(dataset, data_root=str(root), _scope_="mmpretrain"))
     assert [dataset.get_gt_labels()[i] for i in range(4)] == [7, 6, 5, 4]
     assert all(Path(dataset.get_data_info(i)["img_path"]).is_file() for i in range(4))
+
+
+def test_lines_for_a_config_hold(tmp_path):
+    lines = re.findall(r"`((?:optim_wrapper|custom_hooks) = .*?)`", EXPERIMENTS)
+    base = CONFIGS["edresnet50_8xb8_cub"].absolute()
+    (tmp_path / "own.py").write_text("\n".join([f"_base_ = {str(base)!r}", *lines]))
+    cfg = load_config(tmp_path / "own.py")
+    slower = load_config(CONFIGS["edresnet50-lrp_8xb8_cub"])
+    assert cfg.optim_wrapper == slower.optim_wrapper
+    (hook,) = cfg.custom_hooks
+    assert type(HOOKS.build(hook)).__name__ == "EMAHook"
+
+
+def test_two_statements_make_another_detector(tmp_path):
+    (snippet,) = re.findall(r"```python\n(_base_.*?)```", EXPERIMENTS, re.DOTALL)
+    (tmp_path / "own.py").write_text(snippet)
+    cfg = load_config(tmp_path / "own.py")
+    with OnMeta(), DefaultScope.overwrite_default_scope(cfg.default_scope):
+        assert type(MODELS.build(cfg.model).backbone).__name__ == "SReResNet"
 
 
 def test_missing_birds_are_said_before_a_run():
