@@ -46,4 +46,4 @@ def register_lazily(name: str, module: str) -> None:
     def build(**arguments: Any) -> object:
         return getattr(import_module(module), name)(**arguments)
 
-    ROOT_MODELS.register_module(name=name, module=build, force=True)
+    ROOT_MODELS.register_module(name=name, module=build, force=True)  # pyright: ignore[reportArgumentType]

@@ -203,7 +203,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         else:
             super()._make_stem_layer(in_channels, stem_channels)
             if self.cifar_stem:
-                self.stem[0].conv.stride = (1, 1)
+                self.stem[0].conv.stride = (1, 1)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         if self.cifar_stem or self.max_pool_shortcut:
             self.maxpool = nn.Identity()
 
