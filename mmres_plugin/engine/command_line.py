@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
@@ -213,6 +214,11 @@ def user_errors() -> Iterator[None]:
             time.sleep(PATIENCE)
     except UnreadableImage as error:  # from a worker process the text starts with its traceback
         message = "Stopped: " + str(error).rpartition("UnreadableImage: ")[2].strip()
+    except URLError as error:  # weights that cannot be fetched are other errors
+        message = (
+            f"Stopped: the data could not be downloaded ({error.reason}). Without a connection, "
+            "unpack the archive in data_root of the data sets yourself"
+        )
     else:
         return
     if message:
