@@ -24,7 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "input", help="image, video, folder, or a pattern in quotes such as 'photos/*.jpg'"
     )
-    parser.add_argument("model", help="config file, or the name of a model (`mmres info`)")
+    parser.add_argument(
+        "model", help="config file, name of a model (`mmres info`), or hf://owner/name"
+    )
     parser.add_argument("checkpoint", nargs="?", help="its weights, a file or an address")
     parser.add_argument(
         "--out-dir", type=Path, default=Path("predictions"), help="default: predictions"

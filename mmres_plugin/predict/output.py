@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..deploy.output import prepare_output
 from ..errors import UserError
-from ..weights.files import whole
+from ..weights.files import atomic_write
 from .sources import Picture, is_video, open_video
 
 NAME = "predictions.json"
@@ -40,12 +41,7 @@ class Output:
         for file in files:
             if self.place(file).resolve() in inputs:
                 raise UserError([f"--out-dir {folder}: the pictures would replace those in {root}"])
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f".{os.getpid()}.tmp").touch()
-            (folder / f".{os.getpid()}.tmp").unlink()
-        except OSError as error:
-            raise UserError([f"--out-dir {folder} cannot be written to: {error}"]) from error
+        prepare_output(folder / NAME)
 
     def place(self, file: Path) -> Path:
         """Where the drawn form of ``file`` is written."""
@@ -68,7 +64,7 @@ class Output:
             return
         if picture.frame is None:
             place = self.place(picture.path)
-            with whole(place) as half:
+            with atomic_write(place) as half:
                 half.write_bytes(cv2.imencode(place.suffix, drawn)[1].tobytes())
         else:
             self.add_frame(picture.path, drawn)
@@ -110,5 +106,5 @@ class Output:
     ) -> None:
         self.end_video(keep=kind is None)
         if kind is None:
-            with whole(self.folder / NAME) as half:
+            with atomic_write(self.folder / NAME) as half:
                 half.write_text(json.dumps({**self.head, "results": self.results}, indent=1))

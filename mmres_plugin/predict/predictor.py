@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -15,10 +14,13 @@ from mmpretrain.visualization import UniversalVisualizer
 
 from ..config_files import known_configs, missing_config
 from ..deploy import load_model
-from ..errors import UserError, close_name, shortened
+from ..deploy.repository import fetch_config
+from ..errors import UserError, close_name, shortened, user_error
 from ..hub import SCHEME, how_to_get, is_model
 from ..preflight.labels import given_names, head_outputs
 from ..preflight.names import look_up, scope_of
+from ..weights.hugging_face import SCHEME as SCHEME_OF_HUB
+from .sources import read_image
 
 READABLE = 224  # labels on smaller images could not be read
 
@@ -29,10 +31,10 @@ class Predictor:
     The checkpoint is opened without running anything in it, and must fit the model.
 
     Args:
-        model: The path of a config, or the name of a model: one that the plugin ships, or one of
-            MMPretrain's hub.
-        checkpoint: Its weights, a file or an address. Without one, a model of the hub takes
-            ``checkpoints/<name>.pth`` or what is published.
+        model: The path of a config; the name of a model that the plugin ships or MMPretrain has;
+            or ``hf://owner/name``, a repository that ``mmres push`` has made.
+        checkpoint: Its weights, a file or an address. Without one, a model by name takes
+            ``checkpoints/<name>.pth`` or what is published, a repository its own.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``; by default a GPU if there is one.
         score_threshold: What scores lower is left out; by default 0.3 for detectors, 0 for
             classifiers.
@@ -57,13 +59,20 @@ class Predictor:
         top: int = 5,
     ) -> None:
         device = checked_device(device)
-        config = find_config(str(model))
-        self.checkpoint = str(checkpoint or default_checkpoint(str(model), config))
+        if str(model).startswith(SCHEME_OF_HUB):
+            self.config = str(model)
+            self.checkpoint = str(checkpoint or model)
+            with user_error("model"):
+                config = fetch_config(self.config)
+        else:
+            config = find_config(str(model))
+            self.config = str(config)
+            self.checkpoint = str(checkpoint or default_checkpoint(str(model), config))
         network = load_model(config, self.checkpoint)
         cfg: Config = network.cfg  # pyright: ignore[reportAssignmentType]
         if cfg.get("test_dataloader") is None:
-            raise UserError([f"the config {config} has no test_dataloader: how to load images?"])
-        self.config, self.top = str(config), top
+            raise UserError([f"{self.config} has no test_dataloader: how to load images?"])
+        self.top = top
         self.classes = class_names(cfg, network.dataset_meta)  # pyright: ignore[reportArgumentType]
         self.task = "detection" if cfg.get("default_scope") == "mmdet" else "classification"
         default = 0.3 if self.task == "detection" else 0.0
@@ -90,9 +99,15 @@ class Predictor:
             A list per image with a dict per class or object: ``label`` (its number), ``class``
             (its name), ``score``, and of detectors ``box`` (left, top, right and bottom in pixels)
             and ``mask`` (COCO's run lengths) if there are masks.
+
+        Raises:
+            UserError: If a file is missing or cannot be decoded.
         """
-        loaded = [i if isinstance(i, np.ndarray) else mmcv.imread(str(i)) for i in images]
-        return [self.predictions(sample) for sample in self.samples(loaded)]
+        loaded = [i if isinstance(i, np.ndarray) else read_image(i) for i in images]
+        broken = [given for given, image in zip(images, loaded, strict=True) if image is None]
+        if broken:
+            raise UserError([f"no image can be read from {shortened(broken)}"], "")
+        return [self.predictions(sample) for sample in self.samples(loaded)]  # pyright: ignore[reportArgumentType]
 
     def about(self) -> dict[str, Any]:
         """What the predictions come from, for the file that has them."""

@@ -107,7 +107,7 @@ def pictures(files: Iterable[Path], unreadable: list[Path]) -> Iterator[Picture]
             yield Picture(path, None, image)
 
 
-def read_image(path: Path) -> np.ndarray | None:
+def read_image(path: str | Path) -> np.ndarray | None:
     """The image as the pipelines read it, or None if it cannot be decoded."""
     try:
         return mmcv.imread(str(path))

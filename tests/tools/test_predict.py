@@ -1,6 +1,7 @@
 """Predicting: the same numbers as upstream's inferencers give, for every kind of input."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -155,7 +156,10 @@ def test_damaged_images_are_left_out_and_named(home, here, capsys):
         (["photos", "det.py", "det.pth", "--device", "cuda:9"], "--device cuda:9: PyTorch sees "),
         (["photos", "det.py", "det.pth", "--device", "gpu"], "--device gpu: PyTorch knows no such"),
         (["photos", "det.py", "det.pth", "--out-dir", "photos"], "would replace those in photos"),
-        (["photos", "det.py", "det.pth", "--out-dir", "det.py"], "--out-dir det.py cannot be"),
+        (
+            ["photos", "det.py", "det.pth", "--out-dir", "det.py"],
+            "predictions.json cannot be written",
+        ),
         (["photos", "det.py", "det.pth", "--batch-size", "0"], "--batch-size must be 1 or more"),
     ],
 )
@@ -193,6 +197,8 @@ def test_in_python(home, here):
     assert by_path == by_array
     assert set(by_path[0]) == {"label", "class", "score", "box"}
     assert isinstance(model.inferencer, DetInferencer)
+    with pytest.raises(UserError, match=r"no image can be read from gone\.jpg"):
+        model([image, "gone.jpg"])
 
 
 def test_names_of_classes_fit_the_outputs(home):
@@ -224,6 +230,25 @@ def test_the_call_that_works_on_a_config(home):
     model = get_model(str(home / "cls.py"), pretrained=str(home / "cls.pth"))
     result = ImageClassificationInferencer(model)(str(home / "photos/a.jpg"))[0]
     assert result["pred_class"] in NAMES
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page(home, here):
+    """The Python blocks of docs/predict.md, on files of these names."""
+    for name, source in (
+        *(("my_config.py", "det.py"), ("my_classifier.py", "cls.py")),
+        *(("epoch_12.pth", "det.pth"), ("epoch_3.pth", "cls.pth")),
+        *(("garden.jpg", "photos/a.jpg"), ("street.jpg", "photos/a.jpg")),
+    ):
+        (here / name).symlink_to(home / source)
+    (here / "work_dirs").mkdir()
+    (here / "work_dirs/my_config").symlink_to(here)
+    page = (ROOT / "docs/predict.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})
+    assert (here / "drawn/vis/garden.jpg").is_file()
 
 
 @pytest.mark.slow
