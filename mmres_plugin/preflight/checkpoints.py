@@ -27,16 +27,19 @@ def open_checkpoint(path: str | Path, what: str) -> dict[str, Any]:
     """:func:`~mmres_plugin.weights.read_checkpoint` with errors for the command line.
 
     Args:
-        path: The file.
+        path: The file, or an address that MMEngine knows.
         what: How the user named it (``--resume``, ``load_from`` …), for the message.
 
     Raises:
         UserError: If the file is missing, damaged or no checkpoint, or would run code.
     """
-    path = Path(path).expanduser().absolute()
-    others = [file for file in path.parent.glob("*.pth") if file.name != path.name]
-    names = ", ".join(file.name for file in sorted(others, key=_age)[-EXAMPLES:])
-    with user_error(what, f". {path.parent} holds: {names}." if names else ""):
+    hint = ""
+    if "://" not in str(path):
+        path = Path(path).expanduser().absolute()
+        others = [file for file in path.parent.glob("*.pth") if file.name != path.name]
+        names = ", ".join(file.name for file in sorted(others, key=_age)[-EXAMPLES:])
+        hint = f". {path.parent} holds: {names}." if names else ""
+    with user_error(what, hint):
         content = read_checkpoint(path)
         find_state_dict(content, path)
     return dict(content)

@@ -204,7 +204,7 @@ _change_loaders()
 
 def _fetch(address: str) -> dict:
     """Have MMEngine fetch a checkpoint."""
-    if address.endswith(".safetensors"):
+    if address.endswith(".safetensors") and not address.startswith("hf://"):
         raise ValueError(f"{address}: safetensors files are read from disk: download it first")
     try:
         return CheckpointLoader.load_checkpoint(address, "cpu")

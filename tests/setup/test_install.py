@@ -105,6 +105,10 @@ class EmptyEnvironment:
         answers = json.loads(output.splitlines()[-1])
         assert "sreresnet50_8xb32_in1k" in answers["names"]
         assert answers["backbone"] == "mmres_plugin.SReResNet"
+        # A tool, by the console command.
+        command = [self.folder / "venv/bin/mmres", "predict", "gone.jpg", "config.py"]
+        said = run(*command, cwd=self.folder, env=env, code=2)
+        assert "there is no file or folder gone.jpg" in said
         return Path(answers["file"])
 
 

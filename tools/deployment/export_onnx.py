@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmres_plugin.config_files import load_config
 from mmres_plugin.deploy import load_model
 from mmres_plugin.deploy.export import (
     OLDEST_OPSET,
@@ -85,7 +86,7 @@ def main() -> None:
         raise UserError([f"--size: {args.size} must be two numbers above 0"])
     prepare_output(args.out)
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
-    model = load_model(args.config, checkpoint, args.cfg_options)
+    model = load_model(load_config(args.config, args.cfg_options), checkpoint)
     form = Form(args.features, args.resize, args.softmax, args.topk)
     exported = Exported(model, form)
     if args.no_verify:
