@@ -1,24 +1,52 @@
 """Export to ONNX and TorchScript, for images of any number and size.
 
-A classifier is exported up to its logits; of any model the backbone's features can be exported,
-which is what a detector's post-processing elsewhere starts from. Images go in as the network
-sees them: N×3×H×W, float32, normalised. How to normalise them is written into the ONNX file's
-metadata (``mean``, ``std``, ``channels``).
+A model is exported whole, from uint8 images to boxes or classes, or by the features of its
+backbone, which take images as the network sees them. docs/deployment.md describes the files.
 """
 
-from collections.abc import Callable
+# PyTorch gives attributes of modules no types of their own.
+# pyright: reportArgumentType=false
+
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..version import __version__
 from ..weights.files import whole
+from .classifier import Classifier
+from .detector import DenseDetector
 from .fold import fold_norms
+from .nms import onnx_nms
+from .preprocess import Preprocess, sizing_steps, takes_rgb
+from .two_stage import TwoStageDetector
 
-TOLERANCE = 1e-4  # of the largest value of an output
+OLDEST_OPSET = 18  # of the exporter
+LARGEST = 2**31 - 2**20  # bytes that fit into one file of protobuf, with room for the graph
+
+
+@dataclass(frozen=True)
+class Form:
+    """What of a model is exported.
+
+    Args:
+        features: The features of the backbone alone, from normalised images.
+        resize: Also resize the images as the test pipeline of the model's config does.
+        scores: Of a classifier the scores, not the logits.
+        topk: Of a classifier this many of the best scores, with their classes; 0 for all of them.
+    """
+
+    features: bool = False
+    resize: bool = False
+    scores: bool = False
+    topk: int = 0
+
+
+WHOLE = Form()
 
 
 class Exported(nn.Module):
@@ -26,51 +54,97 @@ class Exported(nn.Module):
 
     Args:
         model: A classifier of MMPretrain, a detector of MMDetection, or a backbone.
-        features: Export the features of the backbone, where the model is more than that.
+        form: What of it.
+
+    Attributes:
+        output_names: The names of the outputs, in their order.
+        metadata: What a program that runs the file has to know, as texts.
 
     Raises:
-        UserError: If a detector is to be exported as a whole.
+        UserError: If this model cannot be exported in this form.
     """
 
-    def __init__(self, model: nn.Module, features: bool = False) -> None:
+    def __init__(self, model: nn.Module, form: Form = WHOLE) -> None:
         super().__init__()
         backbone = getattr(model, "backbone", model)
-        self.whole = not features and backbone is not model
-        if self.whole and not hasattr(model, "head"):
-            raise UserError(
-                [
-                    f"a {type(model).__name__} ends in post-processing that is not part of the "
-                    "network: export the features of its backbone (features=True, --features)"
-                ],
-                "",
-            )
-        self.model = fold_norms(model if self.whole else backbone)
-        self.preprocessor = getattr(model, "data_preprocessor", None)
-        stages = sorted(set(getattr(backbone, "out_indices", (3,))))  # returned in their order
-        self.output_names = ["logits"] if self.whole else [f"stage{i + 1}" for i in stages]
+        steps = sizing_steps(model.cfg) if hasattr(model, "cfg") else []
+        self.preprocess = None
+        self.resized = form.resize
+        if form.features or backbone is model:
+            self.model = fold_norms(backbone)
+            stages = sorted(set(getattr(backbone, "out_indices", (3,))))  # returned in their order
+            self.output_names = [f"stage{i + 1}" for i in stages]
+        else:
+            self.model = _whole(fold_norms(model), form)
+            self.output_names = self.model.output_names
+            self.preprocess = Preprocess(model.data_preprocessor, steps if form.resize else [])
+        self.metadata = describe(model, self, steps)
         self.eval()
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """N×3×H×W to the logits, N×classes, or to the feature maps of the backbone's stages."""
-        return self.model(images)
+    @property
+    def task(self) -> str:
+        """``'detection'``, ``'classification'`` or ``'features'``."""
+        return getattr(self.model, "task", "features")
 
-    def metadata(self) -> dict[str, str]:
-        """How the images are normalised, as texts; empty if the model does not know."""
-        if self.preprocessor is None:
-            return {}
-        rgb = getattr(self.preprocessor, "to_rgb", None)  # MMPretrain
-        if rgb is None:  # MMDetection, whose images are read as BGR
-            rgb = getattr(self.preprocessor, "_channel_conversion", False)
-        texts = {"channels": "RGB" if rgb else "BGR"}
-        for name in ("mean", "std"):
-            numbers = getattr(self.preprocessor, name, None)
-            if numbers is not None:
-                texts[name] = " ".join(map(str, numbers.flatten().tolist()))
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Images to the outputs that ``output_names`` names.
+
+        Args:
+            images: N×H×W×3, uint8, RGB; for features N×3×H×W, float32, normalised.
+        """
+        if self.preprocess is None:
+            return self.model(images)
+        x, (height, width) = self.preprocess(images)
+        if self.task == "classification":
+            return self.model(x)
+        boxes, *others = self.model(x, (height, width))
+        if self.resized:
+            down, across = images.shape[1] / height, images.shape[2] / width
+            x1, y1, x2, y2 = boxes.unbind(-1)
+            boxes = torch.stack((x1 * across, y1 * down, x2 * across, y2 * down), -1)
+        return boxes, *others
+
+    def example(self, size: tuple[int, int]) -> Tensor:
+        """Two random images of this height and width."""
+        if self.preprocess is None:
+            return torch.randn(2, 3, *size)
+        return torch.randint(256, (2, *size, 3), dtype=torch.uint8)
+
+
+def _whole(model: nn.Module, form: Form) -> nn.Module:
+    """What is exported of a folded model between its input and its outputs."""
+    if hasattr(model, "head"):
+        return Classifier(model, form.scores, form.topk)
+    return TwoStageDetector(model) if hasattr(model, "roi_head") else DenseDetector(model)
+
+
+def describe(model: nn.Module, exported: Exported, steps: list[dict[str, Any]]) -> dict[str, str]:
+    """The metadata of the file: see docs/deployment.md."""
+    texts = {"task": exported.task, "mmres_plugin": __version__}
+    preprocessor = getattr(model, "data_preprocessor", None)
+    if preprocessor is not None:
+        texts["channels"] = "RGB" if takes_rgb(preprocessor) else "BGR"
+    for name in ("mean", "std"):
+        numbers = getattr(preprocessor, name, None)
+        if numbers is not None:
+            texts[name] = " ".join(map(str, numbers.flatten().tolist()))
+    if exported.preprocess is None:
         return texts
+    texts["test_pipeline"] = json.dumps(steps)
+    texts["resize"] = "file" if exported.resized else "caller"
+    classes = (getattr(model, "dataset_meta", None) or {}).get("classes")
+    if classes:
+        texts["classes"] = json.dumps(list(classes))
+    if exported.task == "detection":
+        texts["score_threshold"] = str(exported.model.threshold)
+    return texts
 
 
 def export_onnx(
-    exported: Exported, path: str | Path, size: tuple[int, int] = (224, 224), opset: int = 18
+    exported: Exported,
+    path: str | Path,
+    size: tuple[int, int] = (224, 224),
+    opset: int = OLDEST_OPSET,
 ) -> None:
     """Write an ONNX file with dynamic batch, height and width, and the weights in it.
 
@@ -80,86 +154,22 @@ def export_onnx(
         size: Height and width of the example that the export runs; others work as well.
         opset: Version of the ONNX operators, from 18, the exporter's least.
     """
-    dynamic = torch.export.Dim.DYNAMIC
+    images = exported.example(size)
+    sides = (2, 3) if exported.preprocess is None else (1, 2)
+    dynamic = {dim: torch.export.Dim.DYNAMIC for dim in (0, *sides)}
     with torch.no_grad():  # so that blocks with activation checkpointing run plainly
+        # Exported for torch first: within torch.onnx.export, MMDetection takes old paths of its own.
+        graph = torch.export.export(exported, (images,), dynamic_shapes=(dynamic,))
         program = torch.onnx.export(
-            exported,
-            (torch.randn(2, 3, *size),),
+            graph,
             dynamo=True,
             opset_version=opset,
             input_names=["images"],
             output_names=exported.output_names,
-            dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
+            custom_translation_table={torch.ops.mmres_plugin.nms.default: onnx_nms},
             verbose=False,
         )
     assert program is not None  # as with every `dynamo=True`
-    program.model.metadata_props.update(exported.metadata())
+    program.model.metadata_props.update(exported.metadata | {"opset": str(opset)})
     with whole(path) as half:
         program.save(half, external_data=False)
-
-
-def export_torchscript(
-    exported: Exported, path: str | Path, size: tuple[int, int] = (224, 224)
-) -> None:
-    """Write a TorchScript trace; arguments as in :func:`export_onnx`."""
-    with torch.no_grad(), whole(path) as half:
-        torch.jit.trace(exported, torch.randn(2, 3, *size)).save(str(half))  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def verify(exported: Exported, path: str | Path, sizes: list[tuple[int, int]]) -> float:
-    """Run the file at ``path`` and compare it with the model.
-
-    Args:
-        exported: What the file was made from.
-        path: An ``.onnx`` file, or a TorchScript file.
-        sizes: Heights and widths to compare at, each with a batch of its own size.
-
-    Returns:
-        The largest difference, relative to the largest value of each output.
-
-    Raises:
-        RuntimeError: If it is above :data:`TOLERANCE`.
-        UserError: If ONNX Runtime is needed and not installed.
-    """
-    run = _runner(path)
-    differences = []
-    for batch, size in enumerate(sizes, 1):
-        images = torch.randn(batch, 3, *size)
-        with torch.no_grad():
-            expected = exported(images)
-        if isinstance(expected, Tensor):
-            expected = (expected,)
-        for ours, theirs in zip(run(images), expected, strict=True):
-            differences.append(np.abs(ours - theirs.numpy()).max() / theirs.abs().max().item())
-    largest = float(np.max(differences))
-    if not largest <= TOLERANCE:  # also for not-a-number
-        raise RuntimeError(
-            f"{path} differs from the model by {largest:.1e} of the largest value at one of the "
-            f"sizes {sizes}; allowed is {TOLERANCE:.0e}"
-        )
-    return largest
-
-
-def _runner(path: str | Path) -> Callable[[Tensor], list[Any]]:
-    if Path(path).suffix != ".onnx":
-        module = torch.jit.load(str(path))
-
-        def run_torchscript(images):
-            with torch.no_grad():
-                outputs = module(images)
-            outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
-            return [output.numpy() for output in outputs]
-
-        return run_torchscript
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError(
-            [
-                "the check of the file needs ONNX Runtime: pip install onnxruntime, or export "
-                "with --no-verify"
-            ],
-            "",
-        ) from error
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images.numpy()})  # pyright: ignore[reportReturnType]

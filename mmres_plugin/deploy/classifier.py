@@ -1,0 +1,27 @@
+"""Classifiers, from images to logits, scores or the best classes."""
+
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """The network's input to the outputs that were asked for.
+
+    Args:
+        model: A classifier of MMPretrain.
+        scores: Whether to return scores instead of logits.
+        topk: How many of the best to return with their classes; 0 for all of them, in order of
+            the classes.
+    """
+
+    task = "classification"
+
+    def __init__(self, model: nn.Module, scores: bool, topk: int) -> None:
+        super().__init__()
+        self.model, self.topk = model, topk
+        self.output_names = ["scores", "labels"] if topk else ["scores" if scores else "logits"]
+        self.activation = nn.Softmax(-1) if scores or topk else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """N×3×H×W to N×classes, or to scores and labels, N×topk each."""
+        outputs = self.activation(self.model(x))
+        return tuple(outputs.topk(self.topk)) if self.topk else outputs

@@ -1,0 +1,172 @@
+"""Detectors with one dense head (FCOS, RetinaNet, ATSS …), from images to boxes.
+
+MMDetection selects boxes image by image, in steps whose shapes depend on the data. Here the same
+selection runs over a batch, and every level of the pyramid gives the same number of candidates:
+those that MMDetection would drop stay in place with the score -1. Priors and the decoding of boxes
+are MMDetection's own.
+"""
+
+# MMDetection and PyTorch give attributes of modules no types of their own.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.task_modules import coders
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+import torch
+import torch.nn.functional as F
+
+from ..errors import UserError
+from .nms import Nms, suppress, take
+
+CODERS = (
+    coders.DeltaXYWHBBoxCoder,
+    coders.DistancePointBBoxCoder,
+    coders.TBLRBBoxCoder,
+)
+# What of a head turns its outputs into boxes.
+SELECTION = ("predict", "predict_by_feat", "_predict_by_feat_single", "_bbox_post_process")
+
+
+class DenseDetector(nn.Module):
+    """The network's input to the boxes of a one-stage detector.
+
+    Args:
+        model: The detector.
+
+    Raises:
+        UserError: If its head selects boxes in a way of its own.
+    """
+
+    task = "detection"
+    output_names = ("boxes", "scores", "labels", "counts")
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        same_methods(model, SingleStageDetector, ("predict", "extract_feat"))
+        head, cfg = model.bbox_head, model.test_cfg
+        same_methods(head, BaseDenseHead, SELECTION)
+        check_head(head)
+        self.model = model
+        self.nms = Nms.from_config(cfg.get("nms"), "test_cfg.nms")
+        self.per_level = per_level(cfg, "test_cfg")
+        self.threshold = cfg.get("score_thr", 0)
+        self.smallest = cfg.get("min_bbox_size", -1)
+        self.most = min(cfg.max_per_img, self.per_level * head.prior_generator.num_levels)
+
+    def forward(self, x: Tensor, shape: tuple[int, int]) -> tuple[Tensor, ...]:
+        """N×3×H×W, and height and width without padding, to what :func:`suppress` returns."""
+        boxes, scores, labels, _ = candidates(
+            self.model.bbox_head, self.model.extract_feat(x), shape, self.per_level, self.threshold
+        )
+        scores = drop_small(boxes, scores, self.smallest)
+        return suppress(boxes, scores, labels, self.nms, self.most)
+
+
+def same_methods(module: nn.Module, base: type, names: tuple[str, ...]) -> None:
+    """Raise UserError unless ``module`` has these methods from ``base``, where we know them."""
+    for name in names:
+        if getattr(type(module), name, None) is not getattr(base, name):
+            refuse(module, f"{name} is its own; what can: those with the {name} of {base.__name__}")
+
+
+def refuse(part: object, why: str) -> None:
+    """Raise the UserError that ``part`` of the detector cannot be exported, and why."""
+    raise UserError(
+        [
+            f"a detector with {type(part).__name__} cannot be exported: {why}. The features of "
+            "any backbone can (features=True, --features)"
+        ],
+        "",
+    )
+
+
+def check_head(head: nn.Module) -> None:
+    """Raise UserError if the outputs of ``head`` mean something that :func:`candidates` ignores."""
+    if type(head.bbox_coder) not in CODERS:
+        names = ", ".join(coder.__name__ for coder in CODERS)
+        refuse(head.bbox_coder, f"its decoding is not covered; what can: {names}")
+    if getattr(getattr(head, "loss_cls", None), "custom_cls_channels", False):
+        refuse(head.loss_cls, "it turns logits into scores in a way of its own")
+
+
+def per_level(cfg: ConfigDict, place: str) -> int:
+    """How many candidates each level gives: ``nms_pre``, which must bound them."""
+    if cfg.get("nms_pre", -1) <= 0:
+        raise UserError([f"{place}.nms_pre={cfg.get('nms_pre')}: must be above 0 for an export"], "")
+    return cfg.nms_pre
+
+
+def candidates(
+    head: nn.Module, features: tuple[Tensor, ...], shape: tuple[int, int], most: int, above: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best candidates of each level, M of all levels together.
+
+    Args:
+        head: A dense head.
+        features: Of each level, N×C×h×w.
+        shape: Height and width of the images, to which boxes are clipped.
+        most: How many per level.
+        above: Which score a candidate must be above; its product with the score factor need not.
+
+    Returns:
+        Boxes N×M×4, scores N×M (-1 for what is no candidate), labels N×M, and levels M.
+    """
+    outputs = head(features)
+    sizes = [scores.shape[-2:] for scores in outputs[0]]
+    priors = head.prior_generator.grid_priors(sizes, outputs[0][0].dtype, outputs[0][0].device)
+    levels = [
+        _best(head, most, above, *level) for level in zip(priors, *outputs, strict=True)
+    ]
+    priors, deltas, scores, labels = (torch.cat(parts, 1) for parts in zip(*levels, strict=True))
+    boxes = head.bbox_coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1), max_shape=shape)
+    levels = torch.arange(len(levels)).repeat_interleave(most)
+    return boxes.view(-1, scores.shape[1], 4), scores, labels, levels
+
+
+def _best(
+    head: nn.Module,
+    most: int,
+    above: float,
+    priors: Tensor,
+    scores: Tensor,
+    deltas: Tensor,
+    factors: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Priors, deltas, scores and labels of the best candidates of one level, N×most(×4)."""
+    scores = _per_prior(scores, head.cls_out_channels)
+    if not head.use_sigmoid_cls:
+        scores = scores.softmax(-1)[..., :-1]  # the last class is the background
+    classes = scores.shape[-1]
+    scores = scores.flatten(1)
+    count = torch.sym_min(scores.shape[1], most)
+    scores, index = scores.topk(count)  # the order of logits is that of their scores
+    if head.use_sigmoid_cls:
+        scores = scores.sigmoid()
+    place, labels = index // classes, index % classes
+    wanted = scores > above
+    if factors is not None:
+        scores = scores * _per_prior(factors, 1).sigmoid().squeeze(-1).gather(1, place)
+    scores = torch.where(wanted, scores, -1)
+    deltas = take(_per_prior(deltas, head.bbox_coder.encode_size), place)
+    missing = most - count
+    return (
+        F.pad(priors[place], (0, 0, 0, missing)),
+        F.pad(deltas, (0, 0, 0, missing)),
+        F.pad(scores, (0, missing), value=-1),
+        F.pad(labels, (0, missing)),
+    )
+
+
+def _per_prior(maps: Tensor, channels: int) -> Tensor:
+    """N×(A·channels)×h×w to N×(h·w·A)×channels."""
+    return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, channels)
+
+
+def drop_small(boxes: Tensor, scores: Tensor, smallest: float) -> Tensor:
+    """``scores`` with -1 for boxes of which a side is not longer than ``smallest``."""
+    if smallest < 0:
+        return scores
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return torch.where((sides > smallest).all(-1), scores, -1)

@@ -1,0 +1,142 @@
+"""Detectors with region proposals (Faster R-CNN), from images to boxes.
+
+The proposals are the candidates of a dense head. As many as the config allows go through the second
+stage, also where there are fewer; the rest is left out at its end.
+"""
+
+# MMDetection and PyTorch give attributes of modules no types of their own.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+
+import torch
+import torchvision
+from mmcv.ops import RoIAlign
+from mmdet.models import detectors, roi_heads
+from mmdet.models.dense_heads import RPNHead
+from torch import Tensor, nn
+
+from .detector import (
+    SELECTION,
+    candidates,
+    check_head,
+    drop_small,
+    per_level,
+    refuse,
+    same_methods,
+)
+from .nms import Nms, suppress
+
+
+class TwoStageDetector(nn.Module):
+    """The network's input to the boxes of a two-stage detector.
+
+    Args:
+        model: The detector.
+
+    Raises:
+        UserError: If one of its parts computes in a way of its own.
+    """
+
+    task = "detection"
+    output_names = ("boxes", "scores", "labels", "counts")
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        _check(model)
+        self.model = model
+        self.first, self.second = model.rpn_head.test_cfg, model.roi_head.test_cfg
+        self.first_nms = Nms.from_config(self.first.get("nms"), "test_cfg.rpn.nms")
+        self.second_nms = Nms.from_config(self.second.get("nms"), "test_cfg.rcnn.nms")
+        self.per_level = per_level(self.first, "test_cfg.rpn")
+        levels = model.rpn_head.prior_generator.num_levels
+        self.proposals = min(self.first.max_per_img, self.per_level * levels)
+        self.threshold = self.second.get("score_thr", 0)
+
+    def forward(self, x: Tensor, shape: tuple[int, int]) -> tuple[Tensor, ...]:
+        """N×3×H×W, and height and width without padding, to what :func:`suppress` returns."""
+        features = self.model.extract_feat(x)
+        proposals, found = self.propose(features, shape)
+        boxes, scores = self.classify(features, shape, proposals)
+        scores = torch.where(found.unsqueeze(-1) & (scores > self.threshold), scores, -1)
+        labels = torch.arange(scores.shape[-1]).expand_as(scores)
+        most = min(self.second.max_per_img, self.proposals * scores.shape[-1])
+        return suppress(
+            boxes.flatten(1, 2), scores.flatten(1), labels.flatten(1), self.second_nms, most
+        )
+
+    def propose(
+        self, features: tuple[Tensor, ...], shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Proposals, N×P×4, and which of them there are, N×P."""
+        rpn = self.model.rpn_head
+        boxes, scores, _, levels = candidates(rpn, features, shape, self.per_level, -torch.inf)
+        scores = drop_small(boxes, scores, self.first.get("min_bbox_size", -1))
+        levels = levels.expand_as(scores)  # levels do not suppress each other
+        boxes, scores, _, _ = suppress(boxes, scores, levels, self.first_nms, self.proposals)
+        return boxes, scores > 0
+
+    def classify(
+        self, features: tuple[Tensor, ...], shape: tuple[int, int], proposals: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Boxes of each proposal for each class, N×P×C×4, and scores, N×P×C."""
+        roi_head, head = self.model.roi_head, self.model.roi_head.bbox_head
+        image = torch.arange(proposals.shape[0]).view(-1, 1, 1).expand(-1, self.proposals, 1)
+        rois = torch.cat((image.to(proposals), proposals), -1).flatten(0, 1)
+        x = pool(roi_head.bbox_roi_extractor, features, rois)
+        if roi_head.with_shared_head:
+            x = roi_head.shared_head(x)
+        logits, deltas = head(x)
+        scores = logits.softmax(-1)[:, :-1]  # the last class is the background
+        regressed = 1 if head.reg_class_agnostic else head.num_classes
+        boxes = head.bbox_coder.decode(
+            rois[:, 1:].repeat_interleave(regressed, 0), deltas.view(-1, 4), max_shape=shape
+        )
+        boxes = boxes.view(-1, self.proposals, regressed, 4)
+        scores = scores.view(-1, self.proposals, head.num_classes)
+        return boxes.expand(-1, -1, head.num_classes, -1), scores
+
+
+def _check(model: nn.Module) -> None:
+    """Raise UserError where a part of ``model`` computes in another way than this module."""
+    rpn, roi_head = model.rpn_head, model.roi_head
+    same_methods(model, detectors.TwoStageDetector, ("predict", "extract_feat"))
+    same_methods(rpn, RPNHead, SELECTION)
+    check_head(rpn)
+    methods = ("predict", "predict_bbox", "_bbox_forward")
+    same_methods(roi_head, roi_heads.StandardRoIHead, methods)
+    if roi_head.with_mask:
+        refuse(roi_head.mask_head, "masks are not covered; what can: boxes alone")
+    methods = ("predict_by_feat", "_predict_by_feat_single")
+    same_methods(roi_head.bbox_head, roi_heads.BBoxHead, methods)
+    check_head(roi_head.bbox_head)
+    extractor = roi_head.bbox_roi_extractor
+    same_methods(extractor, roi_heads.SingleRoIExtractor, ("forward", "map_roi_levels"))
+    for layer in extractor.roi_layers:
+        if type(layer) is not RoIAlign or layer.pool_mode != "avg":
+            refuse(layer, "it is not covered; what can: RoIAlign with pool_mode='avg'")
+
+
+def pool(extractor: nn.Module, features: tuple[Tensor, ...], rois: Tensor) -> Tensor:
+    """The features of each region, R×C×h×w, from the level of the pyramid that fits its size.
+
+    Args:
+        extractor: A ``SingleRoIExtractor``.
+        features: Of each level, N×C×H×W.
+        rois: R×5: the number of the image, then x1, y1, x2, y2.
+    """
+    features = features[: extractor.num_inputs]
+    levels = extractor.map_roi_levels(rois, len(features))
+    places = [(levels == level).nonzero().squeeze(1) for level in range(len(features))]
+    pooled = [
+        torchvision.ops.roi_align(
+            maps,
+            rois[place],
+            layer.output_size,
+            layer.spatial_scale,
+            layer.sampling_ratio,
+            layer.aligned,
+        )
+        for layer, maps, place in zip(extractor.roi_layers, features, places, strict=True)
+    ]
+    order = torch.cat(places)
+    back = torch.zeros_like(levels).scatter(0, order, torch.arange(order.shape[0]))
+    return torch.cat(pooled)[back]
