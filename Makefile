@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 RUN = $(VENV)/bin/python
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS)
 
-.PHONY: help setup demo test test-slow lint clean
+.PHONY: help setup demo test test-slow lint docs docs-packages clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test       lint, then the quick tests (PYTEST_ARGS='-k hub' for some of them)"
 	@echo "make test-slow  the long tests"
 	@echo "make lint       ruff (lint and format) and basedpyright (types), as in CI"
+	@echo "make docs       build the documentation site, build/docs/index.html"
 	@echo "make setup      only make the environment, $(VENV) (PYTHON=python3.12 to choose one)"
 	@echo "make clean      remove the environment and what builds left; data and results stay"
 
@@ -28,13 +29,20 @@ demo: setup
 test: lint
 	$(PYTEST) $(PYTEST_ARGS)
 
-test-slow: setup
+test-slow: docs-packages
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m basedpyright --pythonpath $(RUN)
+
+docs: docs-packages
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/docs
+	@echo "The documentation is in build/docs/index.html."
+
+docs-packages: setup
+	@$(PYTHON) tools/setup --venv $(VENV) --also docs/requirements.txt
 
 clean:
 	rm -rf $(VENV) $(VENV).lock $(VENV).unsafe build dist *.egg-info .pytest_cache .ruff_cache

@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -14,7 +15,7 @@ from ..config_files import load_config
 from ..errors import UserError, user_error
 from ..preflight.checkpoints import fit_problem, open_checkpoint
 from ..preflight.model import build_model
-from ..weights.files import FOLDED, read_checkpoint, whole
+from ..weights.files import FOLDED, atomic_write, find_meta, read_checkpoint
 from .fold import FoldedNorm, fold_norms
 from .stored_config import check_types
 
@@ -22,17 +23,20 @@ from .stored_config import check_types
 NEEDED = ("default_scope", "data_preprocessor", "model")
 
 
-def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.Module:
+def load_model(
+    config: str | Path, checkpoint: str | Path | None = None, options: dict[str, Any] | None = None
+) -> nn.Module:
     """The model of ``config`` in evaluation mode.
 
     Args:
         config: A config file of MMPretrain or MMDetection.
         checkpoint: Its trained weights; None leaves the weights random, for tests of speed.
+        options: Settings of the config to change, ``{'model.test_cfg.score_thr': 0.3}``.
 
     Raises:
         UserError: If a file cannot be read, or the checkpoint does not fit the model.
     """
-    cfg = load_config(config)
+    cfg = load_config(config, options)
     model = build_model(cfg)
     if model is None:
         raise UserError([f"the config {config} has no 'model'"])
@@ -40,7 +44,7 @@ def load_model(config: str | Path, checkpoint: str | Path | None = None) -> nn.M
     if checkpoint is not None:
         content = open_checkpoint(checkpoint, "checkpoint")
         fill(model, content, checkpoint)
-        meta = content.get("meta", {}).get("dataset_meta") or {}
+        meta = find_meta(content).get("dataset_meta") or {}
     return _ready(model, cfg, meta)
 
 
@@ -59,8 +63,8 @@ def save_folded(folded: nn.Module, config: str | Path, out: str | Path) -> None:
     if pipeline:
         stored["test_dataloader"] = {"dataset": {"pipeline": pipeline}}
     meta = {FOLDED: stored, "dataset_meta": getattr(folded, "dataset_meta", None)}
-    with whole(out) as half:
-        torch.save({"meta": meta, "state_dict": folded.state_dict()}, half)
+    with atomic_write(out) as temporary:
+        torch.save({"meta": meta, "state_dict": folded.state_dict()}, temporary)
 
 
 def load_folded(path: str | Path) -> nn.Module:
@@ -78,7 +82,7 @@ def load_folded(path: str | Path) -> nn.Module:
     """
     with user_error("checkpoint", headline=""):
         content = read_checkpoint(path)
-        stored = content.get("meta", {}).get(FOLDED)
+        stored = find_meta(content).get(FOLDED)
         if not isinstance(stored, dict):
             raise ValueError(
                 f"{path} is not folded: make it with tools/model_converters/fold_checkpoint.py, "

@@ -9,13 +9,13 @@ are MMDetection's own.
 # MMDetection and PyTorch give attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 
+import torch
+import torch.nn.functional as F
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.models.task_modules import coders
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
-import torch
-import torch.nn.functional as F
 
 from ..errors import UserError
 from .nms import Nms, suppress, take
@@ -94,7 +94,9 @@ def check_head(head: nn.Module) -> None:
 def per_level(cfg: ConfigDict, place: str) -> int:
     """How many candidates each level gives: ``nms_pre``, which must bound them."""
     if cfg.get("nms_pre", -1) <= 0:
-        raise UserError([f"{place}.nms_pre={cfg.get('nms_pre')}: must be above 0 for an export"], "")
+        raise UserError(
+            [f"{place}.nms_pre={cfg.get('nms_pre')}: must be above 0 for an export"], ""
+        )
     return cfg.nms_pre
 
 
@@ -116,9 +118,7 @@ def candidates(
     outputs = head(features)
     sizes = [scores.shape[-2:] for scores in outputs[0]]
     priors = head.prior_generator.grid_priors(sizes, outputs[0][0].dtype, outputs[0][0].device)
-    levels = [
-        _best(head, most, above, *level) for level in zip(priors, *outputs, strict=True)
-    ]
+    levels = [_best(head, most, above, *level) for level in zip(priors, *outputs, strict=True)]
     priors, deltas, scores, labels = (torch.cat(parts, 1) for parts in zip(*levels, strict=True))
     boxes = head.bbox_coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1), max_shape=shape)
     levels = torch.arange(len(levels)).repeat_interleave(most)

@@ -8,6 +8,7 @@ backbone, which take images as the network sees them. docs/deployment.md describ
 # pyright: reportArgumentType=false
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..version import __version__
-from ..weights.files import whole
+from ..weights.files import atomic_write
 from .classifier import Classifier
 from .detector import DenseDetector
 from .fold import fold_norms
@@ -58,6 +59,7 @@ class Exported(nn.Module):
 
     Attributes:
         output_names: The names of the outputs, in their order.
+        steps: Steps of the test pipeline that whoever runs the file has to do before it.
         metadata: What a program that runs the file has to know, as texts.
 
     Raises:
@@ -68,8 +70,9 @@ class Exported(nn.Module):
         super().__init__()
         backbone = getattr(model, "backbone", model)
         steps = sizing_steps(model.cfg) if hasattr(model, "cfg") else []
-        self.preprocess = None
         self.resized = form.resize
+        self.steps = [] if form.resize else steps
+        self.preprocess = None
         if form.features or backbone is model:
             self.model = fold_norms(backbone)
             stages = sorted(set(getattr(backbone, "out_indices", (3,))))  # returned in their order
@@ -104,11 +107,11 @@ class Exported(nn.Module):
             boxes = torch.stack((x1 * across, y1 * down, x2 * across, y2 * down), -1)
         return boxes, *others
 
-    def example(self, size: tuple[int, int]) -> Tensor:
-        """Two random images of this height and width."""
+    def example(self, size: tuple[int, int], number: int = 2) -> Tensor:
+        """Random images of this height and width."""
         if self.preprocess is None:
-            return torch.randn(2, 3, *size)
-        return torch.randint(256, (2, *size, 3), dtype=torch.uint8)
+            return torch.randn(number, 3, *size)
+        return torch.randint(256, (number, *size, 3), dtype=torch.uint8)
 
 
 def _whole(model: nn.Module, form: Form) -> nn.Module:
@@ -145,6 +148,7 @@ def export_onnx(
     path: str | Path,
     size: tuple[int, int] = (224, 224),
     opset: int = OLDEST_OPSET,
+    check: Callable[[Path], object] | None = None,
 ) -> None:
     """Write an ONNX file with dynamic batch, height and width, and the weights in it.
 
@@ -153,23 +157,64 @@ def export_onnx(
         path: The file to write.
         size: Height and width of the example that the export runs; others work as well.
         opset: Version of the ONNX operators, from 18, the exporter's least.
+        check: Called with the written file before it gets its name; if it raises, no file is left.
+
+    Raises:
+        UserError: If the exporter fails, or the weights do not fit into one file.
     """
+    if sum(tensor.nbytes for tensor in exported.state_dict().values()) > LARGEST:
+        raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"], "")
     images = exported.example(size)
     sides = (2, 3) if exported.preprocess is None else (1, 2)
-    dynamic = {dim: torch.export.Dim.DYNAMIC for dim in (0, *sides)}
+    dynamic = dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC)
+    try:
+        program = _program(exported, images, dynamic, opset)
+    except Exception as error:  # of any kind: the exporter runs the code of the model
+        reason = str(error).strip().partition("\n")[0]
+        if "Constraints violated" in reason:
+            reason = f"batch, height and width must stay free, and it fixes one ({reason})"
+        raise UserError(
+            [f"this {type(exported.model).__name__} cannot be exported: {reason}"], ""
+        ) from error
+    program.model.metadata_props.update(exported.metadata | {"opset": str(opset)})
+    with atomic_write(path) as temporary:
+        program.save(temporary, external_data=False)
+        if check is not None:
+            check(temporary)
+
+
+def _program(exported: Exported, images: Tensor, dynamic: dict, opset: int):
     with torch.no_grad():  # so that blocks with activation checkpointing run plainly
-        # Exported for torch first: within torch.onnx.export, MMDetection takes old paths of its own.
+        # For torch first: within torch.onnx.export, MMDetection takes outdated paths of its own.
         graph = torch.export.export(exported, (images,), dynamic_shapes=(dynamic,))
         program = torch.onnx.export(
             graph,
             dynamo=True,
             opset_version=opset,
             input_names=["images"],
-            output_names=exported.output_names,
+            output_names=list(exported.output_names),
             custom_translation_table={torch.ops.mmres_plugin.nms.default: onnx_nms},
             verbose=False,
         )
     assert program is not None  # as with every `dynamo=True`
-    program.model.metadata_props.update(exported.metadata | {"opset": str(opset)})
-    with whole(path) as half:
-        program.save(half, external_data=False)
+    return program
+
+
+def export_torchscript(
+    exported: Exported,
+    path: str | Path,
+    size: tuple[int, int] = (224, 224),
+    check: Callable[[Path], object] | None = None,
+) -> None:
+    """Write a TorchScript trace; arguments as in :func:`export_onnx`.
+
+    Raises:
+        UserError: For a detector, whose suppression TorchScript has no operator for.
+    """
+    if exported.task == "detection":
+        raise UserError(["a whole detector cannot be exported to TorchScript; to .onnx it can"], "")
+    with torch.no_grad(), atomic_write(path) as temporary:
+        trace = torch.jit.trace(exported, exported.example(size))
+        trace.save(str(temporary))  # pyright: ignore[reportAttributeAccessIssue]
+        if check is not None:
+            check(temporary)

@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false, reportOperatorIssue=false
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 
-# Steps of a test pipeline that do not touch the pixels.
-OTHER_STEPS = {"LoadImageFromFile", "LoadAnnotations", "PackDetInputs", "PackInputs"}
+# How images are resized here; MMCV can do it in other ways.
+DEFAULTS = {"backend": "cv2", "interpolation": "bilinear", "clip_object_border": True}
 
 
 class Preprocess(nn.Module):
@@ -22,12 +23,16 @@ class Preprocess(nn.Module):
 
     Args:
         preprocessor: The ``data_preprocessor`` of the model, from MMDetection or MMPretrain.
-        steps: The steps of the test pipeline that change the size, from :func:`sizing_steps`;
-            none if the images come in the size that the network is to see.
+        steps: The steps of the test pipeline that set the size, from :func:`sizing_steps`; none if
+            the images come in the size that the network is to see.
+
+    Raises:
+        UserError: If a step is not covered.
     """
 
     def __init__(self, preprocessor: nn.Module, steps: list[dict[str, Any]]) -> None:
         super().__init__()
+        check_steps(steps)
         self.steps = steps
         self.bgr = not takes_rgb(preprocessor)
         self.divisor = preprocessor.pad_size_divisor
@@ -37,15 +42,15 @@ class Preprocess(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Returns the input of the network, and height and width before the padding."""
-        x = images.permute(0, 3, 1, 2).float()
-        x = resize(x, self.steps)
+        x = resize(images.permute(0, 3, 1, 2).float(), self.steps)
         height, width = x.shape[2:]
         if self.bgr:
             x = x.flip(1)
         if self.mean is not None:
             x = (x - self.mean) / self.std
         if self.divisor > 1:
-            x = F.pad(x, (0, -width % self.divisor, 0, -height % self.divisor), value=self.pad_value)
+            missing = (0, -width % self.divisor, 0, -height % self.divisor)
+            x = F.pad(x, missing, value=self.pad_value)
         return x, (height, width)
 
 
@@ -55,47 +60,73 @@ def takes_rgb(preprocessor: nn.Module) -> bool:
     return bool(getattr(preprocessor, "_channel_conversion", False) if to_rgb is None else to_rgb)
 
 
-def sizing_steps(cfg: Config) -> list[dict[str, Any]]:
-    """The steps of the test pipeline of ``cfg`` that change the size of images.
-
-    Raises:
-        UserError: If it has a step that :func:`resize` does not know.
-    """
+def test_dataset(cfg: Config) -> dict[str, Any]:
+    """The settings of the data set that ``cfg`` is tested with, without wrappers; empty if none."""
     loader = cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}
     dataset = loader.get("dataset", {})
     while "dataset" in dataset:
         dataset = dataset["dataset"]
-    steps = []
-    for step in dataset.get("pipeline", []):
-        name = step["type"].rpartition(".")[2]
-        if name in OTHER_STEPS:
-            continue
-        settings = {key: value for key, value in step.items() if key != "type"}
-        steps.append({"type": name, **settings})
-    return steps
+    return dataset
+
+
+def sizing_steps(cfg: Config) -> list[dict[str, Any]]:
+    """The steps of the test pipeline of ``cfg`` between loading and packing: they set the size."""
+    steps = [dict(step) for step in test_dataset(cfg).get("pipeline", [])]
+    return [step for step in steps if not _name(step).startswith(("Load", "Pack"))]
+
+
+def check_steps(steps: list[dict[str, Any]]) -> None:
+    """Raise UserError for a step that :func:`resize` does not do as the pipeline does."""
+    for step in steps:
+        known = STEPS.get(_name(step))
+        given = {key: value for key, value in step.items() if key != "type"}
+        if known:
+            given = {key: given[key] for key in given.keys() - signature(known).parameters.keys()}
+        if not known or any(given[key] != DEFAULTS.get(key) for key in given):
+            raise UserError(
+                [
+                    f"the step {step} of the test pipeline cannot be part of the file; what can: "
+                    f"{', '.join(STEPS)}, bilinear, with OpenCV. Export without resizing"
+                ],
+                "",
+            )
+
+
+def _name(step: dict[str, Any]) -> str:
+    return step["type"].rpartition(".")[2]
 
 
 def resize(x: Tensor, steps: list[dict[str, Any]]) -> Tensor:
     """Apply the steps to a batch, N×3×H×W with values from 0 to 255."""
     for step in steps:
-        settings = {key: value for key, value in step.items() if key != "type"}
-        x = STEPS[step["type"]](x, **settings)
+        function = STEPS[_name(step)]
+        settings = {key: step[key] for key in signature(function).parameters if key in step}
+        x = function(x, **settings)
     return x
 
 
 def _interpolate(x: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, and rounded as the uint8 images that OpenCV returns."""
-    return F.interpolate(x, (height, width), mode="bilinear").round()
+    """Bilinear, then rounded to whole numbers, up from one half, as in OpenCV."""
+    resized = F.interpolate(x, (height, width), mode="bilinear")
+    return (resized + 0.501).floor()  # a bit more than one half: a tie must not hang on rounding
 
 
-def _resize(x: Tensor, scale: tuple[int, int], keep_ratio: bool = False) -> Tensor:
+def _resize(x: Tensor, scale: int | tuple[int, int], keep_ratio: bool = False) -> Tensor:
+    scale = (scale, scale) if isinstance(scale, int) else scale  # width and height
     if not keep_ratio:
         return _interpolate(x, scale[1], scale[0])
+    # MMCV multiplies with the smaller of two factors and rounds. In integers this has no
+    # rounding errors, and the exporter keeps it symbolic.
     height, width = x.shape[2:]
-    factor = torch.sym_min(
-        max(scale) / torch.sym_max(height, width), min(scale) / torch.sym_min(height, width)
+    long, short = torch.sym_max(height, width), torch.sym_min(height, width)
+    sides = (
+        torch.sym_min(
+            (2 * side * max(scale) + long) // (2 * long),
+            (2 * side * min(scale) + short) // (2 * short),
+        )
+        for side in (height, width)
     )
-    return _interpolate(x, int(height * factor + 0.5), int(width * factor + 0.5))
+    return _interpolate(x, *sides)
 
 
 def _resize_edge(x: Tensor, scale: int, edge: str = "short") -> Tensor:
@@ -112,7 +143,9 @@ def _resize_edge(x: Tensor, scale: int, edge: str = "short") -> Tensor:
 def _center_crop(x: Tensor, crop_size: int | tuple[int, int]) -> Tensor:
     wanted = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
     for dim, size in enumerate(wanted, 2):
-        x = x.narrow(dim, (x.shape[dim] - size) // 2, size)
+        rest = x.shape[dim] - size
+        half = rest // 2
+        x = x.narrow(dim, half + rest % 2 * (half % 2), size)  # Python rounds a half to even
     return x
 
 

@@ -5,7 +5,7 @@ import atexit
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from mmengine.runner import Runner
 
 from ..config_files import load_config
 from ..errors import UnreadableImage, UserError, did_you_mean
-from ..weights.files import allowed_globals
 from .bad_images import NameBadImages
 from .stored_config import DropStoredConfig
 
@@ -77,6 +76,8 @@ class Parser(argparse.ArgumentParser):
             parsed, rest = self.parse_known_args(args)
         except ValueError:  # raised by DictAction for a word without '='
             self.error("--cfg-options takes key=value pairs, for example model.backbone.depth=18")
+        except AssertionError as error:  # raised by DictAction for a bracket that is not closed
+            self.error(f"--cfg-options: {error}")
         if rest:
             known = [option for action in self._actions for option in action.option_strings]
             pair = " Settings follow --cfg-options directly." if "=" in rest[0] else ""
@@ -120,16 +121,18 @@ def prepared_loader(loader: dict, scope: str | None, args: argparse.Namespace) -
     return loader
 
 
-def build_runner(cfg: Config) -> Runner:
-    """The runner of ``cfg``, in the process group that its launcher asks for."""
-    if "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ:
-        # The checks open local checkpoints safely. For fetched ones too, mmengine must not fall
-        # back to running the code in a file that torch refuses.
-        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+def build_runner(cfg: Config, datasets: Mapping[str, object] | None = None) -> Runner:
+    """The runner of ``cfg``, in the process group that its launcher asks for.
+
+    Args:
+        cfg: The config.
+        datasets: Data sets by loop that the checks have built, to be built no second time.
+    """
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         use_cpus(cfg)
-    torch.serialization.add_safe_globals(allowed_globals())  # for what the checks have not opened
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
+    for loop, dataset in (datasets or {}).items():
+        getattr(runner, f"_{loop}_dataloader")["dataset"] = dataset
     runner.register_hook(NameBadImages())
     runner.register_hook(DropStoredConfig())
     return runner
@@ -185,9 +188,9 @@ def user_errors() -> Iterator[None]:
         yield
     except UserError as error:
         message = str(error)
-        # Most errors are found by all processes. A launcher ends the others as soon as one has
-        # ended, so the first of each machine has the word; who still lives then is the only one
-        # that has found this error.
+        # Most errors are found by all processes, and one message is enough. The launcher ends all
+        # processes once the first of a machine has ended. One that is still alive after that time
+        # is the only one with this error, and prints it.
         if not is_first_on_its_machine():
             time.sleep(PATIENCE)
     except UnreadableImage as error:  # from a worker process the text starts with its traceback

@@ -1,6 +1,7 @@
 """All backbones of the plugin; importing this module registers them."""
 
 from .edresnet import EDResNet, EDResNeXt, EDSEResNet, EDSEResNeXt
+from .features import Feature, feature_info
 from .iresnet import IResGroup, IResNet
 from .resnext import ResNeXt
 from .seresnet import SEResNet, SEResNeXt
@@ -11,6 +12,7 @@ __all__ = [
     "EDResNet",
     "EDSEResNeXt",
     "EDSEResNet",
+    "Feature",
     "IResGroup",
     "IResNet",
     "ResNeXt",
@@ -21,4 +23,5 @@ __all__ = [
     "SReResNetV1d",
     "SReSEResNeXt",
     "SReSEResNet",
+    "feature_info",
 ]

@@ -17,6 +17,7 @@ from .arguments import blocks_per_stage, check, check_arguments, per_stage
 from .block import BasicBlock, Bottleneck, ResidualBlock
 from .block_order import iresnet_order
 from .class_defaults import ClassDefaults
+from .features import FeatureInfo
 from .layer_decay import layer_depth
 from .plugins import plugins_of_stage
 from .shortcut import EncoderDecoder, projection
@@ -40,7 +41,7 @@ INIT_CFG = [
 ]
 
 
-class ResNet(ClassDefaults, _ResNet):
+class ResNet(FeatureInfo, ClassDefaults, _ResNet):
     """ResNet whose stages, branches and shortcuts can be varied independently.
 
     It maps images, N×in_channels×H×W, to a tuple of the features of the stages in ``out_indices``,

@@ -1,7 +1,8 @@
 """The checks before a run: what would fail later is said now, all of it at once.
 
 :mod:`.names` looks at the types and arguments in the config, :mod:`.data` at files and folders,
-:mod:`.labels` at classes, :mod:`.model` at the model, :mod:`.checkpoints` at what it starts from.
+:mod:`.labels` at classes, :mod:`.model` and :mod:`.channels` at the model, :mod:`.checkpoints` at
+what it starts from.
 """
 
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from ..errors import UserError, collecting
+from .channels import fill_channels, wrong_channels
 from .checkpoints import checkpoint_problems, pretrained_problems
 from .data import missing_data
 from .labels import wrong_labels
 from .model import build_model, check_operators, model_problems
 from .names import unknown_names
 
-__all__ = ["build_model", "check"]
+__all__ = ["build_model", "check", "fill_channels"]
 
 LOOPS = {"train": ("train", "val"), "test": ("test",)}
 NEEDED = {
@@ -54,6 +56,7 @@ def check(cfg: Config, task: str) -> None:
     if model is not None and task == "train":
         problems += pretrained_problems(cfg, model)
         problems += model_problems(cfg, model)
+        problems += wrong_channels(cfg, model)
     with collecting(problems):
         problems += checkpoint_problems(cfg, task, model)
     if problems:

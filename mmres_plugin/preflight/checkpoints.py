@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..config_files import known_configs
 from ..errors import EXAMPLES, UserError, collecting, user_error
-from ..weights.files import find_state_dict, read_checkpoint
+from ..weights.files import find_meta, find_state_dict, read_checkpoint
 from ..weights.fit import ENOUGH, compare, shapes
 from ..weights.image_settings import (
     ImageSettings,
@@ -156,7 +156,7 @@ def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iter
             f"training from them: --cfg-options load_from={source}"
         )
     elif resume:
-        say_if_complete(cfg, content["meta"], source)
+        say_if_complete(cfg, find_meta(content), source)
     if model is not None:
         state = content.get("state_dict", content)
         problem, remark = fit_problem(model, state, partial=what == "load_from")

@@ -1,4 +1,4 @@
-"""Can the model be built, do its parts fit together, and does it learn from frozen numbers?"""
+"""Can the model be built, and does it learn from frozen numbers?"""
 
 import traceback
 from collections.abc import Iterator
@@ -13,9 +13,6 @@ from ..dependencies import check_compiled_ops
 from ..errors import UserError
 from ..weights.pretrained import is_pretrained
 from .names import as_list, slips_in_model
-
-# Heads that get what neck or backbone put out.
-FIRST_HEADS = ("head", "bbox_head", "rpn_head")
 
 
 def check_operators(cfg: Config) -> None:
@@ -57,7 +54,6 @@ def model_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
     """What keeps a model that can be built from learning."""
     if not cfg.get("load_from") and not cfg.get("resume"):
         yield from frozen_without_weights(model)
-    yield from wrong_channels(cfg, model)
 
 
 def frozen_without_weights(model: nn.Module) -> Iterator[str]:
@@ -81,38 +77,3 @@ def frozen_without_weights(model: nn.Module) -> Iterator[str]:
                 f"Give it weights (init_cfg=dict(type='Pretrained', checkpoint=…), or load_from), "
                 f"or train all of it: --cfg-options {options}"
             )
-
-
-def wrong_channels(cfg: Config, model: nn.Module) -> Iterator[str]:
-    """A problem where neck or head expect other channels than they get; tried with one image."""
-    backbone = getattr(model, "backbone", None)
-    first = next((m for m in (backbone or model).modules() if isinstance(m, nn.Conv2d)), None)
-    if backbone is None or first is None:
-        return
-    image = torch.zeros(1, first.in_channels, 128, 128)
-    try:
-        with torch.no_grad():
-            model.eval()
-            features = [tuple(feature.shape)[1] for feature in as_list(backbone(image))]
-            neck = cfg.model.get("neck")
-            expected = neck.get("in_channels") if isinstance(neck, dict) else None
-            if isinstance(expected, list | tuple) and list(expected) != features:
-                yield channel_problem("neck", list(expected), features, "the backbone puts out")
-                return
-            features = [tuple(feature.shape)[1] for feature in as_list(model.extract_feat(image))]  # pyright: ignore[reportCallIssue]
-    except Exception:  # networks that need more than an image say so in the run itself
-        return
-    for name in FIRST_HEADS:
-        head = cfg.model.get(name)
-        expected = head.get("in_channels") if isinstance(head, dict) else None
-        if isinstance(expected, int) and features[-1] != expected:
-            yield channel_problem(name, expected, features[-1], "it gets")
-
-
-def channel_problem(part: str, expected: object, found: object, verb: str) -> str:
-    """The message for a part of the model with the wrong ``in_channels``."""
-    option = f"model.{part}.in_channels={found}".replace(" ", "")
-    return (
-        f"model.{part}.in_channels is {expected}, but {verb} {found} channels.\n"
-        f"Write it into the config, or: --cfg-options {option}"
-    )

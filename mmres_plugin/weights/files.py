@@ -1,25 +1,24 @@
-"""Open and write checkpoint files.
+"""Open and write checkpoint files; nothing in them is run.
 
-A ``.pth`` file is a pickle, and a pickle can be a program. Files are opened so that nothing in
-them is run: with torch's ``weights_only``, or as safetensors.
+Importing this module changes MMEngine's loaders of checkpoints, which ``get_model``,
+``init_detector``, ``load_checkpoint``, ``load_from`` and ``init_cfg`` use: they run nothing either.
 """
 
+import functools
 import hashlib
 import json
 import os
-import pickle
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_local as _load_from_local
 from torch import Tensor
+
+from .safe_loading import explain_errors, files_are_trusted, load_weights, weights_only
 
 # What a file that is no checkpoint starts with, and what it is.
 IMPOSTORS = (
@@ -33,16 +32,15 @@ IMPOSTORS = (
 # Where the tensors are: in most projects, and in maskrcnn-benchmark.
 CONTAINERS = ("state_dict", "model")
 FOLDED = "mmres_plugin_folded"  # marks folded models, in the meta data of their files
-CORES = ("core", "_core")  # of NumPy 1 and 2
-FORCE_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
-def read_checkpoint(path: str | Path) -> dict:
-    """Open a checkpoint without running anything that it contains, on the CPU.
+def read_checkpoint(path: str | Path, map_location="cpu") -> dict:
+    """Open a checkpoint without running anything that it contains.
 
     Args:
         path: A ``.pth`` file in any of torch's formats, a ``.safetensors`` file, or an address
             that MMEngine knows, such as ``https://…`` or ``torchvision://resnet50``.
+        map_location: Where the tensors of a ``.pth`` file go, as in :func:`torch.load`.
 
     Returns:
         What the file contains; of a safetensors file, ``state_dict`` and ``meta``.
@@ -65,11 +63,10 @@ def read_checkpoint(path: str | Path) -> dict:
     for start, kind in IMPOSTORS:
         if head.lstrip().startswith(start):
             raise ValueError(f"{path} is {kind}")
-    with _explain_errors(path):
-        if head[8:9] == b"{":  # eight bytes of length, then JSON
+    if head[8:9] == b"{":  # eight bytes of length, then JSON
+        with explain_errors(path):
             return _read_safetensors(path)
-        with torch.serialization.safe_globals(allowed_globals()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+    return load_weights(path, map_location)
 
 
 def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
@@ -85,7 +82,7 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
             checkpoint = checkpoint[key]
     tensors = {}
     if isinstance(checkpoint, Mapping):
-        tensors = {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+        tensors = {str(name): t for name, t in checkpoint.items() if isinstance(t, Tensor)}
     if not tensors:
         content = list(checkpoint)[:8] if isinstance(checkpoint, Mapping) else type(checkpoint)
         raise ValueError(f"{path} has no tensors where a checkpoint has them, but {content}")
@@ -98,10 +95,15 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+def find_meta(checkpoint: object) -> dict:
+    """What a training has noted in a checkpoint beside the tensors; empty if it has nothing."""
+    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
+    return dict(meta) if isinstance(meta, Mapping) else {}
+
+
 def refuse_folded(checkpoint: object, path: str | Path) -> None:
     """Raise ValueError for the file of a folded model: elsewhere its tensors mean other numbers."""
-    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
-    if isinstance(meta, Mapping) and FOLDED in meta:
+    if FOLDED in find_meta(checkpoint):
         raise ValueError(
             f"{path} holds a folded model, which no other network can load: open it with "
             f"mmres_plugin.deploy.load_folded({str(path)!r})"
@@ -120,30 +122,32 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
         ValueError: For another ending.
     """
     path = checked_suffix(path)
-    with whole(path) as half:
+    with atomic_write(path) as temporary:
         if path.suffix == ".pth":
             # An open file, since torch.save would write the name of a path into the file.
-            with half.open("wb") as file:
+            with temporary.open("wb") as file:
                 torch.save(dict(checkpoint), file)
         else:
             tensors = {name: t.contiguous() for name, t in checkpoint["state_dict"].items()}
-            _safetensors().save_file(tensors, half, {"meta": json.dumps(checkpoint["meta"])})
+            _safetensors().save_file(tensors, temporary, {"meta": json.dumps(checkpoint["meta"])})
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A path to write to, which becomes ``path`` when all is written, or else is removed.
 
-    The folder is made if it is missing.
+    The folder is made if it is missing. What was written is on the disk before the name changes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield half
-        os.replace(half, path)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
     finally:
-        half.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def checked_suffix(path: str | Path) -> Path:
@@ -163,43 +167,51 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-@CheckpointLoader.register_scheme(prefixes="", force=True)  # pyright: ignore[reportOptionalCall]
-def load_from_local(filename: str, map_location=None) -> dict:
-    """MMEngine's loader of local files, which would load the half of a folded model that fits."""
-    checkpoint = _load_from_local(filename, map_location)
-    refuse_folded(checkpoint, filename)
+def _run_nothing(loader: Callable[..., dict]) -> Callable[..., dict]:
+    """One of MMEngine's loaders, made to use ``weights_only``."""
+
+    @functools.wraps(loader)
+    def load(filename: str, map_location=None) -> dict:
+        if files_are_trusted():
+            return loader(filename, map_location)
+        with explain_errors(filename, KeyError, URLError), weights_only():
+            return loader(filename, map_location)
+
+    return load
+
+
+@functools.wraps(_load_from_local)  # MMEngine logs its name
+def _load_local(filename: str, map_location=None) -> dict:
+    if files_are_trusted() and not filename.endswith(".safetensors"):
+        checkpoint = _load_from_local(filename, map_location)
+    else:
+        checkpoint = read_checkpoint(filename, map_location)
+    refuse_folded(checkpoint, filename)  # else the half that fits would be loaded
     return checkpoint
 
 
-@CheckpointLoader.register_scheme(prefixes=r".*\.safetensors$", force=True)  # pyright: ignore[reportOptionalCall]
-def load_from_safetensors(filename: str, map_location=None) -> dict:
-    """Loader of local safetensors files, for which MMEngine has none."""
-    return read_checkpoint(filename)
+def _change_loaders() -> None:
+    """Put our loaders in the place of MMEngine's."""
+    for prefix, loader in dict(CheckpointLoader._schemes).items():
+        if "://" in prefix and not hasattr(loader, "__wrapped__"):
+            CheckpointLoader.register_scheme(prefix, _run_nothing(loader), force=True)
+    CheckpointLoader.register_scheme("", _load_local, force=True)
+
+
+_change_loaders()
 
 
 def _fetch(address: str) -> dict:
-    """Have MMEngine fetch a checkpoint, but without its second try.
-
-    Where ``weights_only`` fails, MMEngine warns and opens the file unsafely; for downloads it does
-    not even ask for ``weights_only``. Torch has a switch to refuse both.
-    """
+    """Have MMEngine fetch a checkpoint."""
     if address.endswith(".safetensors"):
         raise ValueError(f"{address}: safetensors files are read from disk: download it first")
-    before = os.environ.get(FORCE_WEIGHTS_ONLY)
-    os.environ[FORCE_WEIGHTS_ONLY] = "1"
     try:
-        with _explain_errors(address), torch.serialization.safe_globals(allowed_globals()):
-            return CheckpointLoader.load_checkpoint(address, "cpu")
+        return CheckpointLoader.load_checkpoint(address, "cpu")
     except (KeyError, URLError) as error:
         raise ValueError(
             f"{address} could not be fetched ({type(error).__name__}: {error}): there is no such "
             "name or no connection"
         ) from error
-    finally:
-        if before is None:
-            del os.environ[FORCE_WEIGHTS_ONLY]
-        else:
-            os.environ[FORCE_WEIGHTS_ONLY] = before
 
 
 def _read_safetensors(path: Path) -> dict:
@@ -217,54 +229,3 @@ def _safetensors():
             "safetensors files need a package that is not here: pip install safetensors"
         ) from error
     return safetensors.torch
-
-
-def allowed_globals() -> list:
-    """What MMEngine's own checkpoints contain beside tensors: logged numbers, in NumPy's arrays.
-
-    A ``HistoryBuffer`` comes with references to its methods, pickled as calls of ``getattr``;
-    these are resolved for it alone. NumPy 2 has renamed the module of its constructors, and files
-    of before have the old name.
-    """
-    array = np.zeros(1).__reduce__()[0]
-    number = np.float64(0).__reduce__()[0]
-    names = [("_reconstruct", array), ("scalar", number)]
-    return [
-        *(slice, np.ndarray, np.dtype, HistoryBuffer),
-        *(type(np.dtype(kind)) for kind in ("uint32", "int64", "float32", "float64", "bool")),
-        *((made, f"numpy.{core}.multiarray.{n}") for n, made in names for core in CORES),
-        (_history_buffer_method, "builtins.getattr"),
-    ]
-
-
-def _history_buffer_method(owner: type, name: str):
-    if owner is not HistoryBuffer or name.startswith("_"):
-        raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {owner!r}, {name!r}")
-    return getattr(owner, name)
-
-
-@contextmanager
-def _explain_errors(path: str | Path) -> Iterator[None]:
-    """Turn the many errors of a file that cannot be read into sentences."""
-    try:
-        yield
-    except (FileNotFoundError, ImportError, KeyError, URLError):
-        raise
-    except Exception as error:
-        # Torch's message, without its advice to open the file unsafely.
-        text = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the doc")[0]
-        text = " ".join(text.split())
-        needed = re.search(r"GLOBAL (\S+)", text)
-        if needed:
-            message = (
-                f"was refused: reading it would run code ({needed[1]}), and nothing of it was run. "
-                "Weights need no code: ask its authors for a state_dict or a safetensors file"
-            )
-        elif "TorchScript" in text:
-            message = "is a TorchScript program, not a checkpoint: ask for a state_dict"
-        else:
-            message = (
-                "is not a checkpoint, or is damaged or not complete; nothing of it was run. "
-                f"Download it again and compare its size ({type(error).__name__}: {text[:150]})"
-            )
-        raise ValueError(f"{path} {message}") from error

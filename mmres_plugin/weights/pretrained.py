@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import shortened
 from ..hub import how_to_get, is_model
 from .convert import WRAPPERS, recognise
-from .files import find_state_dict, read_checkpoint
+from .files import find_meta, find_state_dict, read_checkpoint
 from .fit import ENOUGH, Fit, compare, shapes
 from .image_settings import ImageSettings, expected_settings, style_problem
 
@@ -86,7 +86,7 @@ def fitting_tensors(
         raise FileNotFoundError(_missing(checkpoint))
     content = read_checkpoint(checkpoint)
     tensors = find_state_dict(content, checkpoint)
-    settings = expected_settings(tensors, checkpoint, content.get("meta"))
+    settings = expected_settings(tensors, checkpoint, find_meta(content))
     tensors = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
     prefix = prefix or ""
     if prefix and not prefix.endswith("."):

@@ -4,7 +4,14 @@ import os
 from pathlib import Path
 
 from ..version import __version__
-from .files import checked_suffix, find_state_dict, read_checkpoint, sha256, write_checkpoint
+from .files import (
+    checked_suffix,
+    find_meta,
+    find_state_dict,
+    read_checkpoint,
+    sha256,
+    write_checkpoint,
+)
 
 # Of the meta data these stay; the rest (the config, paths, the time, the machine) is the author's.
 KEPT_META = ("dataset_meta", "epoch", "iter", "mmengine_version", "model", "source")
@@ -34,7 +41,7 @@ def publish_checkpoint(src: str | Path, dst: str | Path) -> Path:
     checkpoint = read_checkpoint(src)
     # While it is saved, EMAHook swaps the two: `state_dict` are the averaged weights.
     state_dict = find_state_dict(checkpoint, src)
-    meta = checkpoint.get("meta") or {}
+    meta = find_meta(checkpoint)
     meta = {key: meta[key] for key in KEPT_META if key in meta}
     meta["mmres_plugin_version"] = __version__
     # Under a name of its own until the hash is known: `dst` may be a file, even `src`.

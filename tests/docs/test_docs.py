@@ -1,10 +1,16 @@
 """The documentation holds: links lead somewhere, snippets of configs build and train."""
 
 import csv
+import importlib
+import mmap
 import os
 import re
+import sys
 from pathlib import Path
 
+import mmcv
+import mmdet.registry
+import mmpretrain.registry
 import pytest
 import torch
 from helpers import ROOT
@@ -14,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
-import mmres_plugin  # noqa: F401
+import mmres_plugin
 from mmres_plugin.config_files import known_configs, load_config
 from mmres_plugin.preflight import check
 
@@ -48,12 +54,50 @@ def test_commands_name_files_that_exist(page):
 def test_messages_of_the_page_are_those_of_the_code():
     code = "".join(path.read_text("utf-8") for path in (ROOT / "mmres_plugin").rglob("*.py"))
     code = re.sub(r'"\s*f?"', "", code)  # texts that go over several lines
-    table = (ROOT / "docs/troubleshooting.md").read_text("utf-8").partition("|---|---|")[2]
-    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
-    assert len(rows) > 10
-    for message in re.findall(r"`(.*?)`", " ".join(rows)):
+    messages = messages_of_the_page("# When something goes wrong")
+    assert len(messages) > 20
+    for message in messages:
         for part in message.split("…"):
             assert part.strip(" :") in code, f"no message has {part!r}"
+
+
+def messages_of_the_page(heading: str) -> list[str]:
+    """The messages in the table of troubleshooting.md that stands under this heading."""
+    page = "\n" + (ROOT / "docs/troubleshooting.md").read_text("utf-8")
+    section = page.partition(f"\n{heading}\n")[2].partition("\n#")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    return re.findall(r"`(.*?)`", " ".join(rows))
+
+
+def test_messages_of_other_packages_are_theirs(monkeypatch):
+    """They are raised where that is quick, and read from the packages otherwise."""
+    raised = []
+    with pytest.raises(ImportError) as error:  # as in an MMCV without operators
+        monkeypatch.delitem(sys.modules, "mmcv._ext")
+        monkeypatch.setattr(mmcv, "__path__", [])
+        importlib.import_module("mmcv._ext")
+    raised.append(str(error.value))
+    with pytest.raises(ImportError) as error:
+        monkeypatch.setattr(sys, "path", [])  # as with setuptools 82
+        monkeypatch.delitem(sys.modules, "pkg_resources", raising=False)
+        importlib.import_module("pkg_resources")
+    raised.append(str(error.value))
+    monkeypatch.undo()
+    for registry in (mmdet.registry.MODELS, mmpretrain.registry.MODELS):
+        with pytest.raises(KeyError) as error:
+            registry.build(dict(type="Unregistered"))
+        raised.append(str(error.value))
+    sources = [Path(mmpretrain.__file__), Path(torch.serialization.__file__)]
+    texts = raised + [re.sub(r"' \\\n\s*f?'", "", path.read_text("utf-8")) for path in sources]
+    library = Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"
+    if not library.exists():
+        library = library.with_suffix(".dylib")
+    messages = messages_of_the_page("## Messages of other packages")
+    assert len(messages) == 7
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as binary:
+        for message in messages:
+            found = any(message in text for text in texts) or binary.find(message.encode()) >= 0
+            assert found, f"no package says {message!r}"
 
 
 def test_the_table_of_speeds_shows_what_was_measured():
@@ -104,6 +148,28 @@ def test_backbones_of_the_config_guide_build(snippet):
     backbone = config.model.backbone
     outputs = MODELS.build(backbone).eval()(torch.zeros(1, 3, 64, 64))
     assert len(outputs) == len(backbone.get("out_indices", (3,)))
+
+
+def test_the_example_of_a_new_backbone_passes_its_tests(tmp_path, monkeypatch):
+    page = (ROOT / "docs/add_a_backbone.md").read_text("utf-8")
+    module, config, tests = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "blurnet.py").write_text(module, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        names: dict = {}
+        exec(tests, names)
+        functions = [names[name] for name in names if name.startswith("test_")]
+        assert len(functions) == 4
+        for function in functions:
+            function()
+        cfg = Config.fromstring(config, ".py")  # imports the module, as custom_imports says
+        combined = dict(cfg.model.backbone, depth=(2, 2, 2, 2), recursions=1, se_ratio=16)
+        outputs = MODELS.build(combined).eval()(torch.zeros(1, 3, 64, 64))
+        assert outputs[0].shape == (1, 2048, 2, 2)
+    finally:
+        sys.modules.pop("blurnet", None)
+        for registry in (MODELS, mmres_plugin.registry.MODELS):
+            registry.module_dict.pop("BlurResNet", None)
 
 
 def test_there_are_snippets():

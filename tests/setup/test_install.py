@@ -109,10 +109,11 @@ class EmptyEnvironment:
 
 
 def hub_files(folder: Path) -> set[str]:
-    """The files of the model hub under a folder, relative to it."""
+    """The files of the model hub under a folder, relative to it; not the developers' tools."""
     paths = [path for name in ("configs", "tools") for path in (folder / name).rglob("*")]
     files = [path for path in paths if path.is_file() and path.suffix != ".pyc"]
-    return {str(path.relative_to(folder)) for path in files} | {"model-index.yml"}
+    names = {str(path.relative_to(folder)) for path in files} | {"model-index.yml"}
+    return {name for name in names if not name.startswith(("tools/dev/", "tools/setup/"))}
 
 
 def test_wheel(wheel, tmp_path):

@@ -1,5 +1,6 @@
 """Opening, checking, converting and writing files: nothing foreign is run, nothing is half done."""
 
+import argparse
 import contextlib
 import functools
 import http.server
@@ -18,7 +19,7 @@ import torch
 from helpers import ROOT, complete
 from helpers.weights import caffe_resnet50, hostile_files, maskrcnn_benchmark, resnet50
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmpretrain import get_model
 from safetensors.torch import save_file
 
@@ -104,14 +105,54 @@ def test_code_is_never_run(tmp_path):
         mark.rmdir()
 
 
-def test_torch_can_be_told_to_refuse_code_for_get_model(tmp_path, monkeypatch):
-    """MMPretrain opens the file there, in the end unsafely; we document this switch."""
+def test_loaders_of_mmengine_run_nothing(tmp_path, monkeypatch):
+    """Those of ``get_model``, ``load_from`` and others' code, unless the user says otherwise."""
     mark = tmp_path / "mark"
-    path = hostile_files(tmp_path, mark)[0]
-    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(Exception, match=r"posix\.mkdir"):
-        get_model("sreresnet18_8xb32_in1k", pretrained=str(path))
-    assert not mark.exists()
+    path = str(hostile_files(tmp_path, mark)[0])
+    for use in (
+        lambda: get_model("sreresnet18_8xb32_in1k", pretrained=path),
+        lambda: load_checkpoint(SReResNet(18), path),
+    ):
+        with pytest.raises(ValueError, match=r"refused: reading it would run code \(posix.mkdir"):
+            use()
+        assert not mark.exists()
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # torch's switch, for own files
+    with contextlib.suppress(Exception):
+        load_checkpoint(SReResNet(18), path)
+    assert mark.exists()
+
+
+def test_types_that_the_user_trusts_are_read(tmp_path):
+    path = tmp_path / "own.pth"
+    torch.save({"state_dict": {"a": torch.ones(1)}, "args": argparse.Namespace(lr=1)}, path)
+    with pytest.raises(ValueError, match=r"refused: .*argparse.Namespace"):
+        CheckpointLoader.load_checkpoint(str(path))
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        assert CheckpointLoader.load_checkpoint(str(path))["args"].lr == 1
+
+
+def test_changed_tensors_are_noticed(tmp_path):
+    """25 files, each with one byte changed within a tensor, which torch alone would read."""
+    torch.save({"state_dict": {"a": torch.zeros(100_000)}}, tmp_path / "good.pth")
+    content = (tmp_path / "good.pth").read_bytes()
+    start = content.index(bytes(1000))
+    src, dst = tmp_path / "src.pth", tmp_path / "dst.pth"
+    for place in range(start, start + 400_000, 16_000):
+        src.write_bytes(content[:place] + b"\x40" + content[place + 1 :])
+        assert torch.load(src)["state_dict"]["a"].any()
+        for use in (convert_checkpoint, publish_checkpoint):
+            with pytest.raises(ValueError, match="is damaged .*wrong checksum of .*/data/0"):
+                use(src, dst)
+        with pytest.raises(ValueError, match="wrong checksum"):
+            load_checkpoint(SReResNet(18), str(src))
+    assert not dst.exists()
+
+
+def test_checkpoint_whose_meta_data_are_odd(tmp_path):
+    """What it holds is not what a training writes, but the weights can be published."""
+    torch.save({"state_dict": {"a": torch.ones(1), 3: torch.ones(1)}, "meta": [1]}, tmp_path / "a")
+    path = publish_checkpoint(tmp_path / "a", tmp_path / "b.pth")
+    assert read_checkpoint(path)["state_dict"].keys() == {"a", "3"}
 
 
 @pytest.fixture

@@ -1,17 +1,29 @@
-"""Export a classifier or the features of a backbone to ONNX, or to TorchScript (.pt).
+"""Export a classifier or a detector to ONNX, from images to classes or boxes.
 
 ``python tools/deployment/export_onnx.py CONFIG CHECKPOINT model.onnx``
 
-The command folds the norms and leaves batch, height and width dynamic. Then it runs the file with
-ONNX Runtime at two image sizes and compares the outputs with the model's.
+The command folds the norms and leaves batch, height and width free. Then it runs the file with ONNX
+Runtime at three image sizes, compares the results with the model's, and keeps the file only if they
+agree. A name that ends with .pt gives a TorchScript file.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from mmengine.config import DictAction
+
 from mmres_plugin.deploy import load_model
-from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript, verify
+from mmres_plugin.deploy.export import (
+    OLDEST_OPSET,
+    Exported,
+    Form,
+    export_onnx,
+    export_torchscript,
+)
+from mmres_plugin.deploy.images import example_batches
 from mmres_plugin.deploy.output import prepare_output
+from mmres_plugin.deploy.verify import verify, verify_whole
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.errors import UserError
 
@@ -24,7 +36,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--features",
         action="store_true",
-        help="export the feature maps of the backbone, not the logits",
+        help="export the feature maps of the backbone, from normalised images",
+    )
+    parser.add_argument(
+        "--resize",
+        action="store_true",
+        help="also resize the images in the file, as the test pipeline does",
+    )
+    outputs = parser.add_mutually_exclusive_group()
+    outputs.add_argument(
+        "--softmax", action="store_true", help="of a classifier, export scores instead of logits"
+    )
+    outputs.add_argument(
+        "--topk", type=int, default=0, metavar="K", help="export the K best scores and their labels"
     )
     parser.add_argument(
         "--size",
@@ -33,8 +57,21 @@ def parse_args() -> argparse.Namespace:
         default=(224, 224),
         help="height and width of the example image",
     )
-    parser.add_argument("--opset", type=int, default=18, help="ONNX opset version")
+    parser.add_argument("--opset", type=int, default=OLDEST_OPSET, help="ONNX opset version")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="images for the check (default: three of the validation set)",
+    )
     parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        help="change settings of the config: key=value, for example model.test_cfg.score_thr=0.3",
+    )
     return parser.parse_args()
 
 
@@ -42,22 +79,46 @@ def main() -> None:
     args = parse_args()
     if args.out.suffix not in (".onnx", ".pt"):
         raise UserError([f"out: {args.out} must end in .onnx or .pt"])
-    if args.opset < 18:
+    if args.opset < OLDEST_OPSET:
         raise UserError([f"--opset: {args.opset} is not supported by the exporter; use 18 or more"])
-    checkpoint = None if args.checkpoint == "none" else args.checkpoint
-    exported = Exported(load_model(args.config, checkpoint), args.features)
-    size = tuple(args.size)
+    if min(args.size) < 1:
+        raise UserError([f"--size: {args.size} must be two numbers above 0"])
     prepare_output(args.out)
-    if args.out.suffix == ".onnx":
-        export_onnx(exported, args.out, size, args.opset)
+    checkpoint = None if args.checkpoint == "none" else args.checkpoint
+    model = load_model(args.config, checkpoint, args.cfg_options)
+    form = Form(args.features, args.resize, args.softmax, args.topk)
+    exported = Exported(model, form)
+    if args.no_verify:
+        check = None
+    elif exported.task == "features":
+        check = partial(verify_features, exported, tuple(args.size))
     else:
-        export_torchscript(exported, args.out, size)
-    print(f"written: {args.out}, outputs {', '.join(exported.output_names)}")
-    if not args.no_verify:
-        sizes = [size, (size[0] + 37, size[1] + 11)]
-        difference = verify(exported, args.out, sizes)
-        texts = " and ".join(f"{height}×{width}" for height, width in sizes)
-        print(f"verified at {texts}: largest relative difference {difference:.1e}")
+        batches = example_batches(model.cfg, args.images, exported.steps)
+        check = partial(verify_images, exported, model, batches)
+    if args.out.suffix == ".onnx":
+        export_onnx(exported, args.out, tuple(args.size), args.opset, check)
+    else:
+        export_torchscript(exported, args.out, tuple(args.size), check)
+    megabytes = args.out.stat().st_size / 1e6
+    print(f"written: {args.out} ({megabytes:.1f} MB), outputs {', '.join(exported.output_names)}")
+
+
+def verify_features(exported: Exported, size: tuple[int, int], path: Path) -> None:
+    sizes = [size, (size[0] + 37, size[1] + 11), (size[0] + 64, size[1] + 5)]
+    difference = verify(exported, path, sizes)
+    print(f"verified at {_listed(sizes)}: largest relative difference {difference:.1e}")
+
+
+def verify_images(exported: Exported, model, batches, path: Path) -> None:
+    difference, count = verify_whole(exported, model, path, batches)
+    what = "the same detections" if exported.task == "detection" else "images"
+    sizes = [tuple(images.shape[1:3]) for images in batches]
+    print(f"verified at {_listed(sizes)}: {count} {what}, scores differ by up to {difference:.1e}")
+
+
+def _listed(sizes: list[tuple[int, int]]) -> str:
+    texts = [f"{height}×{width}" for height, width in sizes]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 if __name__ == "__main__":

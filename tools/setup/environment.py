@@ -137,6 +137,12 @@ def check_disk(venv: Path) -> None:
             )
 
 
+def packages(requirements: Path) -> list:
+    """The arguments with which uv installs the packages of a file."""
+    limits = ["--excludes", HERE / "excludes.txt", "--build-constraints", REQUIREMENTS]
+    return ["-r", requirements, *limits]
+
+
 def mend_opencv(env: Environment) -> None:
     """Take OpenCV without windows where the system lacks the libraries that windows need."""
     for name in ("opencv-python", "opencv-python-headless"):
@@ -153,11 +159,10 @@ def set_up(env: Environment) -> None:
         mmcv_wheel.check_compiler()
     if not any(env.path.glob("lib/python*/site-packages/torch/version.py")):
         check_disk(env.path)
-    packages = ["-r", REQUIREMENTS, "--excludes", HERE / "excludes.txt", "--editable", ROOT]
     steps = {
         f"virtual environment {env.path}": env.create,
         "PyTorch, the other packages and mmres_plugin": lambda: env.uv(
-            *packages, "--build-constraints", REQUIREMENTS
+            *packages(REQUIREMENTS), "--editable", ROOT
         ),
         "OpenCV": lambda: mend_opencv(env),
         "mmcv with its operators": lambda: mmcv_wheel.install(env, mmcv),
@@ -177,7 +182,9 @@ def main() -> int:
     """Run the set-up and return its exit status."""
     parser = argparse.ArgumentParser(description="Make the environment of this repository.")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder to make it in")
-    path = parser.parse_args().venv.absolute()
+    parser.add_argument("--also", type=Path, help="a file of further packages to install")
+    args = parser.parse_args()
+    path = args.venv.absolute()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,6 +194,8 @@ def main() -> int:
             print(f"{path} is up to date.")
         else:
             set_up(env)
+        if args.also:
+            env.uv(*packages(args.also))
     except (SetupError, OSError) as error:
         print(f"\nset-up stopped: {explain(str(error)) or error}", file=sys.stderr)
         return 1

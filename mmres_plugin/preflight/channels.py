@@ -1,0 +1,103 @@
+"""Do neck and head expect the channels that they get, and if not, which must they expect?"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from .model import build_model
+from .names import as_list
+
+# Heads that get what neck or backbone put out.
+FIRST_HEADS = ("head", "bbox_head", "rpn_head")
+
+
+def fill_channels(cfg: Config) -> dict[str, int | list[int]]:
+    """Set ``in_channels`` of neck and head to what they get, as after a change of the backbone.
+
+    Args:
+        cfg: The config, which is changed in place.
+
+    Returns:
+        What was changed: ``{'model.neck.in_channels': [64, 128, 256, 512]}``.
+
+    Raises:
+        UserError: If the model cannot be built.
+    """
+    changes = {}
+    for _ in range(2):  # the neck, and then the head behind it
+        model = build_model(cfg)
+        difference = None if model is None else channel_difference(cfg, model)
+        if difference is None:
+            break
+        part, _, found = difference
+        changes[f"model.{part}.in_channels"] = found
+        cfg.model[part].in_channels = found
+    return changes
+
+
+def wrong_channels(cfg: Config, model: nn.Module) -> Iterator[str]:
+    """A problem where neck or head expect other channels than they get; tried with one image."""
+    difference = channel_difference(cfg, model)
+    if difference:
+        part, expected, found = difference
+        verb = "the backbone puts out" if part == "neck" else "it gets"
+        option = f"model.{part}.in_channels={found}".replace(" ", "")
+        yield (
+            f"model.{part}.in_channels is {expected}, but {verb} {found} channels.\n"
+            f"Write it into the config, or: --cfg-options {option}"
+        )
+
+
+def channel_difference(
+    cfg: Config, model: nn.Module
+) -> tuple[str, int | list[int], int | list[int]] | None:
+    """The first part behind the backbone that expects other channels than it gets.
+
+    Args:
+        cfg: The config of ``model``.
+        model: The model, which is put into evaluation mode.
+
+    Returns:
+        Name of the part, channels that it expects and channels that it gets, or None.
+    """
+    backbone = getattr(model, "backbone", None)
+    first = next((m for m in (backbone or model).modules() if isinstance(m, nn.Conv2d)), None)
+    if backbone is None or first is None:
+        return None
+    image = torch.zeros(1, first.in_channels, 128, 128)
+    try:
+        with torch.no_grad():
+            model.eval()
+            found = channels(backbone(image))
+            expected = in_channels(cfg, "neck")
+            if expected is not None and not fits(expected, found):
+                return "neck", expected, found[-1] if isinstance(expected, int) else found
+            found = channels(model.extract_feat(image))  # pyright: ignore[reportCallIssue]
+    except Exception:  # networks that need more than an image say so in the run itself
+        return None
+    for name in FIRST_HEADS:
+        expected = in_channels(cfg, name)
+        if isinstance(expected, int) and found[-1] != expected:
+            return name, expected, found[-1]
+    return None
+
+
+def channels(features: object) -> list[int]:
+    """The channels of each feature map."""
+    return [feature.shape[1] for feature in as_list(features)]
+
+
+def fits(expected: int | list[int], found: list[int]) -> bool:
+    """Whether a neck that expects one map, or several, has what it expects."""
+    return found[-1] == expected if isinstance(expected, int) else found == expected
+
+
+def in_channels(cfg: Config, part: str) -> int | list[int] | None:
+    """``in_channels`` of a part of the model in ``cfg``, or None if it has none."""
+    settings = cfg.model.get(part)
+    value = settings.get("in_channels") if isinstance(settings, dict) else None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    return value if isinstance(value, int) else None

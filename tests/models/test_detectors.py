@@ -1,0 +1,74 @@
+"""Every family in shipped detectors of MMDetection, with nothing changed but the backbone."""
+
+import math
+
+import pytest
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS, DefaultScope
+
+from mmres_plugin.preflight import fill_channels
+from mmres_plugin.preflight.names import dicts
+from mmres_plugin.registry import MODELS as OURS
+
+DETECTORS = [
+    "retinanet/retinanet_r50_fpn_1x_coco",
+    "mask_rcnn/mask-rcnn_r50_fpn_1x_coco",
+    "atss/atss_r50_fpn_1x_coco",
+    "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco",
+    "detr/detr_r50_8xb2-150e_coco",
+    "yolof/yolof_r50-c5_8xb8-1x_coco",
+    "centernet/centernet_r18_8xb16-crop512-140e_coco",
+    "dino/dino-4scale_r50_8xb2-12e_coco",
+]
+SMALL = {
+    "fc_out_channels": 32,
+    "feedforward_channels": 64,
+    "num_queries": 20,
+    "num": 16,
+    "nms_pre": 50,
+    "max_per_img": 20,
+}
+FAMILIES = sorted(OURS.module_dict)
+# Each family in one detector, and each detector at least once.
+PAIRS = [(DETECTORS[index % len(DETECTORS)], name) for index, name in enumerate(FAMILIES)]
+
+
+def quick(pair: tuple[str, str]):
+    """The first pair runs in every suite, the others take their time."""
+    marks = [] if pair == PAIRS[0] else [pytest.mark.slow]
+    return pytest.param(*pair, marks=marks, id=f"{pair[1]}-{pair[0].partition('/')[0]}")
+
+
+@pytest.mark.parametrize(("detector", "family"), map(quick, PAIRS))
+def test_a_step_of_training(detector, family):
+    torch.manual_seed(0)
+    cfg = Config.fromstring(f"_base_ = 'mmdet::{detector}.py'", ".py")
+    cfg.model.backbone = dict(
+        type=f"mmres_plugin.{family}",
+        depth=(2, 2, 2, 2),
+        base_channels=32,
+        zero_init_residual=False,  # or the branches would have no gradient in the first step
+        out_indices=cfg.model.backbone.get("out_indices", (0, 1, 2, 3)),
+    )
+    if "centernet" in detector:
+        cfg.model.backbone.out_indices = (3,)
+    for _, part in dicts(cfg.model, "model"):  # smaller, to be quicker
+        part.update({key: SMALL[key] for key in SMALL if isinstance(part.get(key), int)})
+    changed = fill_channels(cfg)
+    assert changed, "the table of channels was that of ResNet-50"
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        data = demo_mm_inputs(
+            2, [[3, 64, 64], [3, 96, 64]], num_classes=80, with_mask="mask" in detector
+        )
+        model.train()
+        before = {name: p.detach().clone() for name, p in model.backbone.named_parameters()}
+        losses = model.train_step(data, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
+    assert losses, "no loss"
+    assert all(math.isfinite(float(loss)) for loss in losses.values()), losses
+    still = [name for name, p in model.backbone.named_parameters() if torch.equal(p, before[name])]
+    assert not still, "not trained"
