@@ -119,6 +119,15 @@ def read_image(path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
+def centre(image: Image.Image, side: int) -> Image.Image:
+    """The middle of the image, ``side`` × ``side``, at the scale that ImageNet is tested with."""
+    scale = side * 256 / 224 / min(image.size)
+    width, height = (max(side, round(length * scale)) for length in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
 def find_images(path: Path) -> list[Path]:
     """The image at ``path``, or those in the folder, ``frame2`` before ``frame10``."""
     if path.is_file():
@@ -177,6 +186,8 @@ def draw(image: Image.Image, found: list[tuple[str, float, list[float]]]) -> Non
 def show(path: Path, network: Network, args: argparse.Namespace) -> float:
     """Print what the network finds in the image at ``path``; draw boxes. Returns its seconds."""
     image = read_image(path)
+    if args.size:
+        image = centre(image, args.size)
     start = time.perf_counter()
     outputs = network(np.asarray(image)[None])
     seconds = time.perf_counter() - start
@@ -210,6 +221,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--backend", choices=["onnxruntime", "openvino"], default="onnxruntime")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
     parser.add_argument("--score", type=float, default=0.3, help="lowest score of a box to show")
+    parser.add_argument(
+        "--size", type=int, help="first cut out the middle, with this height and width"
+    )
     parser.add_argument("--top", type=int, default=5, help="how many classes to print")
     return parser.parse_args()
 
@@ -220,6 +234,9 @@ def main() -> int:
     try:
         paths = find_images(args.images)
         network = Network(args.model, args.backend, args.threads)
+        steps = network.metadata.get("test_pipeline", "[]")
+        if network.metadata.get("resize") == "caller" and steps != "[]" and not args.size:
+            print(f"The file does not resize images; it was made for {steps}", file=sys.stderr)
         args.out.mkdir(parents=True, exist_ok=True)
         for path in paths:
             try:

@@ -47,3 +47,18 @@ def nodes_between(graph: onnx.GraphProto, before: set[str]) -> list[str]:
         if node.op_type in BETWEEN and node.name in before and ranks.get(node.output[0]) == 4:
             found.append(node.name)
     return found
+
+
+def feeding(graph: onnx.GraphProto, between: list[str], layers: set[str]) -> set[str]:
+    """Those of the nodes between layers from which one of ``layers`` gets its input directly.
+
+    A node before an activation counts as well, because the two have one output for a runtime.
+    """
+    producers = {output: node for node in graph.node for output in node.output}
+    found = set()
+    for layer in graph.node:
+        node = producers.get(layer.input[0]) if layer.name in layers else None
+        while node is not None and node.name in between:
+            found.add(node.name)
+            node = producers.get(node.input[0]) if node.op_type == "Relu" else None
+    return found

@@ -13,7 +13,7 @@ import copy
 import statistics
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +23,8 @@ import onnxruntime
 from onnxruntime import quantization
 
 from ..errors import UserError
-from ..weights.files import whole
-from .onnx_graph import BETWEEN, LAYERS, layer_names, nodes_before_layers, nodes_between
+from ..weights.files import atomic_write
+from .onnx_graph import BETWEEN, LAYERS, feeding, layer_names, nodes_before_layers, nodes_between
 
 MOST_ERROR = 0.1
 ALONE = 4  # images with which each layer is measured alone
@@ -66,7 +66,7 @@ class Quantized:
         cpu = {True: "with VNNI", False: "without VNNI", None: "of unknown kind"}[has_vnni()]
         verdict = "8 bits pay" if self.time < PAYS else "8 bits do not pay"
         lines.append(
-            f"{verdict} on this CPU ({cpu}): an image takes {self.time:.2f} of the float file's time"
+            f"{verdict} on this CPU ({cpu}): an image takes {self.time:.2f} of the time in float"
         )
         return "\n".join(lines)
 
@@ -103,8 +103,8 @@ def quantize_onnx(
         result.kept = {name: alone[name] for name in worst(alone, allowed)}
         allowed *= 0.8  # if these were not enough
     result.time = relative_time(network.source, model, images[0])
-    with whole(out) as half:
-        onnx.save(model, half)
+    with atomic_write(out) as temporary:
+        onnx.save(model, temporary)
     return result
 
 
@@ -164,9 +164,16 @@ class Network:
             calibrator.collect_data(Reader([image]))
         return calibrator.compute_data()
 
-    def quantized(self, layers: Collection[str], between: bool = True) -> onnx.ModelProto:
-        """The model with these layers in 8 bits, by default with what stands between them."""
+    def quantized(self, layers: Set[str], between: bool = True) -> onnx.ModelProto:
+        """The model with these layers in 8 bits, by default with what stands between them.
+
+        What feeds a layer in float stays in float too: it would get 8-bit values all the same.
+        """
         nodes = [self.layers[name] for name in layers]
+        if between and nodes:
+            floats = {node for name, node in self.layers.items() if name not in layers}
+            left = feeding(self.model.graph, self.between, floats)
+            nodes += [node for node in self.between if node not in left]
         quantizer = quantization.QDQQuantizer(
             copy.deepcopy(self.model),
             per_channel=True,
@@ -174,7 +181,7 @@ class Network:
             weight_qType=quantization.QuantType.QInt8,
             activation_qType=quantization.QuantType.QUInt8,
             tensors_range=self.ranges,
-            nodes_to_quantize=[*nodes, *(self.between if between else [])],
+            nodes_to_quantize=nodes or ["none"],  # an empty list would mean all
             nodes_to_exclude=[],
             op_types_to_quantize=[*LAYERS, *BETWEEN],
             extra_options={},
@@ -207,7 +214,7 @@ class Network:
     def errors_alone(self) -> Iterator[tuple[str, float]]:
         """Name and error of each layer, when only it is in 8 bits."""
         for name in self.layers:
-            yield name, self.error(self.quantized([name], between=False), self.images[:ALONE])
+            yield name, self.error(self.quantized({name}, between=False), self.images[:ALONE])
 
 
 class Reader(quantization.CalibrationDataReader):
@@ -235,8 +242,11 @@ def relative_time(before: onnx.ModelProto, after: onnx.ModelProto, image: np.nda
 
 
 def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Threads that wait actively would slow each other down on a busy machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
 

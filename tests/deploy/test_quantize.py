@@ -75,7 +75,7 @@ def test_what_is_quantized(tmp_path, images):
     source, out = network(tmp_path / "float.onnx"), tmp_path / "int8.onnx"
     result = quantize_onnx(source, out, images)
     assert (result.layers, result.last, result.kept) == (5, ["last"], {})
-    assert 0 < result.error < 0.02
+    assert 0 < result.error < 0.08
     graph = onnx.load(out).graph
     arrays = {array.name: numpy_helper.to_array(array) for array in graph.initializer}
     weights = {name: array for name, array in arrays.items() if array.dtype == np.int8}
@@ -95,19 +95,19 @@ def test_what_is_quantized(tmp_path, images):
     assert len(set(inputs)) == 2
     assert {prop.key: prop.value for prop in onnx.load(out).metadata_props} == {"task": "detection"}
     difference = run(out, images[0]) - run(source, images[0])
-    assert 0 < np.abs(difference).max() < 0.1
+    assert 0 < np.abs(difference).max() < 0.2 * np.abs(run(source, images[0]) - 7).max()
 
 
 def test_layer_that_hurts_stays_in_float(tmp_path, images):
     """It is found although it computes the same as in the network above."""
     source, out = network(tmp_path / "float.onnx", spread=1000), tmp_path / "int8.onnx"
     loose = quantize_onnx(source, out, images, most_error=10)
-    assert loose.error > 0.1
+    assert loose.error > 0.2
     assert not loose.kept
-    result = quantize_onnx(source, out, images, most_error=0.05)
+    result = quantize_onnx(source, out, images, most_error=0.08)
     assert list(result.kept) == ["weak"]
-    assert result.kept["weak"] > 0.1
-    assert result.error <= 0.05
+    assert result.kept["weak"] > 0.2
+    assert result.error <= 0.08
     assert "weak (alone" in result.summary()
 
 
