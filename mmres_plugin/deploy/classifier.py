@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from ..errors import UserError
+
 
 class Classifier(nn.Module):
     """The network's input to the outputs that were asked for.
@@ -11,12 +13,20 @@ class Classifier(nn.Module):
         scores: Whether to return scores instead of logits.
         topk: How many of the best to return with their classes; 0 for all of them, in order of
             the classes.
+
+    Raises:
+        UserError: If there are fewer classes.
     """
 
     task = "classification"
 
     def __init__(self, model: nn.Module, scores: bool, topk: int) -> None:
         super().__init__()
+        classes = getattr(model.head, "num_classes", topk)
+        if not 0 <= topk <= classes:
+            raise UserError(
+                [f"topk={topk}: must be from 0 to {classes}, the number of classes"], ""
+            )
         self.model, self.topk = model, topk
         self.output_names = ["scores", "labels"] if topk else ["scores" if scores else "logits"]
         self.activation = nn.Softmax(-1) if scores or topk else nn.Identity()

@@ -8,6 +8,7 @@ are MMDetection's own.
 
 # MMDetection and PyTorch give attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportOperatorIssue=false
 
 import torch
 import torch.nn.functional as F
@@ -97,7 +98,7 @@ def per_level(cfg: ConfigDict, place: str) -> int:
         raise UserError(
             [f"{place}.nms_pre={cfg.get('nms_pre')}: must be above 0 for an export"], ""
         )
-    return cfg.nms_pre
+    return int(cfg.nms_pre)
 
 
 def candidates(

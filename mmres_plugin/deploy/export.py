@@ -5,7 +5,7 @@ backbone, which take images as the network sees them. docs/deployment.md describ
 """
 
 # PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import json
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from .preprocess import Preprocess, sizing_steps, takes_rgb
 from .two_stage import TwoStageDetector
 
 OLDEST_OPSET = 18  # of the exporter
+LEAST = (500, 700)  # height and width of its example, so that all maps of a pyramid have some rows
 LARGEST = 2**31 - 2**20  # bytes that fit into one file of protobuf, with room for the graph
 
 
@@ -116,7 +117,10 @@ class Exported(nn.Module):
 
 def _whole(model: nn.Module, form: Form) -> nn.Module:
     """What is exported of a folded model between its input and its outputs."""
-    if hasattr(model, "head"):
+    classifier = hasattr(model, "head")
+    if not classifier and (form.scores or form.topk):
+        raise UserError(["scores and topk (--softmax, --topk) are outputs of classifiers"], "")
+    if classifier:
         return Classifier(model, form.scores, form.topk)
     return TwoStageDetector(model) if hasattr(model, "roi_head") else DenseDetector(model)
 
@@ -155,7 +159,7 @@ def export_onnx(
     Args:
         exported: What to export.
         path: The file to write.
-        size: Height and width of the example that the export runs; others work as well.
+        size: Height and width of the example that the export follows; others work as well.
         opset: Version of the ONNX operators, from 18, the exporter's least.
         check: Called with the written file before it gets its name; if it raises, no file is left.
 
@@ -164,7 +168,9 @@ def export_onnx(
     """
     if sum(tensor.nbytes for tensor in exported.state_dict().values()) > LARGEST:
         raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"], "")
-    images = exported.example(size)
+    # Nothing is computed on it, so it may be large. Where a map has a single row, the exporter takes
+    # that 1 for a constant.
+    images = exported.example((max(size[0], LEAST[0]), max(size[1], LEAST[1])))
     sides = (2, 3) if exported.preprocess is None else (1, 2)
     dynamic = dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC)
     try:

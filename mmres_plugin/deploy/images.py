@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,12 +16,14 @@ from torch import Tensor
 from ..errors import UserError
 from .preprocess import test_dataset, train_dataset
 
+# What goes wrong with data sets and images: each class raises something else.
+PROBLEMS = (OSError, KeyError, TypeError, ValueError, AttributeError, AssertionError)
 # Parts of height and width: one file must do for all sizes.
 SCALES = ((1.0, 1.0), (0.8, 0.9), (1.15, 1.05))
 
 
 def example_batches(cfg: Config, paths: Sequence[str | Path], steps: list[dict]) -> list[Tensor]:
-    """Three batches of images, N×H×W×3, uint8, RGB, each of another size.
+    """Batches of images, N×H×W×3, uint8, RGB, of three sizes or more.
 
     Args:
         cfg: The config of the model.
@@ -34,12 +37,12 @@ def example_batches(cfg: Config, paths: Sequence[str | Path], steps: list[dict])
         found = paths or _spread(test_dataset(cfg), len(SCALES))
         images = _read(found, steps)
     batches = []
-    for index, (down, across) in enumerate(SCALES):
-        image = images[index % len(images)]
+    for index in range(max(len(images), len(SCALES))):
+        image, (down, across) = images[index % len(images)], SCALES[index % len(SCALES)]
         height, width = image.shape[:2]
         size = (max(1, round(width * across)), max(1, round(height * down)))
-        image = image if index == 0 else cv2.resize(image, size)
-        pair = [image, image[:, ::-1]] if index == 0 else [image]
+        image = cv2.resize(image, size)
+        pair = [image, image[:, ::-1]] if index == 0 else [image]  # a batch of two, too
         batches.append(torch.from_numpy(np.stack(pair)[..., ::-1].copy()))
     return batches
 
@@ -66,7 +69,7 @@ def _reading(cfg: Config, message: str) -> Iterator[None]:
     try:
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
             yield
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, cv2.error) as error:
+    except (*PROBLEMS, cv2.error) as error:
         raise UserError([message.format(error)], "") from error
 
 
@@ -84,4 +87,5 @@ def _spread(settings: dict, count: int) -> list[str]:
 def _read(paths: Sequence[str | Path], steps: list[dict]) -> list[np.ndarray]:
     """The images, H×W×3, uint8, BGR, after these steps of a pipeline."""
     pipeline = Compose([{"type": "LoadImageFromFile"}, *steps])
-    return [pipeline({"img_path": str(path)})["img"] for path in paths]
+    results: list[Any] = [pipeline({"img_path": str(path)}) for path in paths]
+    return [result["img"] for result in results]

@@ -5,6 +5,9 @@ a batch, returns a mask of a known shape, and becomes one ``NonMaxSuppression`` 
 which stops as soon as it has found as many boxes as are wanted.
 """
 
+# ONNX Script types its operators' results as optional.
+# pyright: reportArgumentType=false
+
 from dataclasses import dataclass
 
 import torch

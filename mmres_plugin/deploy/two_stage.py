@@ -6,6 +6,7 @@ stage, also where there are fewer; the rest is left out at its end.
 
 # MMDetection and PyTorch give attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
 
 import torch
 import torchvision
@@ -49,6 +50,8 @@ class TwoStageDetector(nn.Module):
         self.per_level = per_level(self.first, "test_cfg.rpn")
         levels = model.rpn_head.prior_generator.num_levels
         self.proposals = min(self.first.max_per_img, self.per_level * levels)
+        classes = model.roi_head.bbox_head.num_classes
+        self.most = min(self.second.max_per_img, self.proposals * classes)
         self.threshold = self.second.get("score_thr", 0)
 
     def forward(self, x: Tensor, shape: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -58,10 +61,8 @@ class TwoStageDetector(nn.Module):
         boxes, scores = self.classify(features, shape, proposals)
         scores = torch.where(found.unsqueeze(-1) & (scores > self.threshold), scores, -1)
         labels = torch.arange(scores.shape[-1]).expand_as(scores)
-        most = min(self.second.max_per_img, self.proposals * scores.shape[-1])
-        return suppress(
-            boxes.flatten(1, 2), scores.flatten(1), labels.flatten(1), self.second_nms, most
-        )
+        flat = boxes.flatten(1, 2), scores.flatten(1), labels.flatten(1)
+        return suppress(*flat, self.second_nms, self.most)
 
     def propose(
         self, features: tuple[Tensor, ...], shape: tuple[int, int]
@@ -81,10 +82,7 @@ class TwoStageDetector(nn.Module):
         roi_head, head = self.model.roi_head, self.model.roi_head.bbox_head
         image = torch.arange(proposals.shape[0]).view(-1, 1, 1).expand(-1, self.proposals, 1)
         rois = torch.cat((image.to(proposals), proposals), -1).flatten(0, 1)
-        x = pool(roi_head.bbox_roi_extractor, features, rois)
-        if roi_head.with_shared_head:
-            x = roi_head.shared_head(x)
-        logits, deltas = head(x)
+        logits, deltas = head(pool(roi_head.bbox_roi_extractor, features, rois))
         scores = logits.softmax(-1)[:, :-1]  # the last class is the background
         regressed = 1 if head.reg_class_agnostic else head.num_classes
         boxes = head.bbox_coder.decode(
@@ -103,6 +101,8 @@ def _check(model: nn.Module) -> None:
     check_head(rpn)
     methods = ("predict", "predict_bbox", "_bbox_forward")
     same_methods(roi_head, roi_heads.StandardRoIHead, methods)
+    if roi_head.with_shared_head:
+        refuse(roi_head.shared_head, "a head that classes and boxes share is not covered")
     if roi_head.with_mask:
         refuse(roi_head.mask_head, "masks are not covered; what can: boxes alone")
     methods = ("predict_by_feat", "_predict_by_feat_single")

@@ -1,24 +1,30 @@
 """ONNX and TorchScript files, run by their own runtimes at sizes they were not exported with."""
 
-import sys
+import json
 
+import cv2
 import numpy as np
+import onnxruntime
 import pytest
 import torch
-from helpers import ROOT, complete
+from helpers import ROOT, complete, randomise, run
+from helpers.configs import classifier_config, detector_config
+from helpers.data import make_coco, make_imagenet
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
-from PIL import Image
+from mmengine.registry import MODELS, TRANSFORMS, DefaultScope
 
 import mmres_plugin.models as families
-from mmres_plugin.deploy.export import Exported, export_onnx, export_torchscript, verify
+from mmres_plugin.deploy.export import Exported, Form, export_onnx, export_torchscript
 from mmres_plugin.deploy.output import prepare_output
+from mmres_plugin.deploy.preprocess import Preprocess, check_steps
+from mmres_plugin.deploy.verify import verify, verify_whole
 from mmres_plugin.errors import UserError
 
 DEPTH = (2, 2, 2, 2)
 SIZES = [(96, 64), (75, 131), (64, 97)]
 TOOL = ROOT / "tools/deployment/export_onnx.py"
-EXAMPLE = ROOT / "tools/deployment/ort_example.py"
+TEST = ROOT / "tools/deployment/test_exported.py"
+DIGITS = ROOT / "configs/digits/sreresnet18_digits.py"
 
 
 def exported(name: str) -> Exported:
@@ -76,7 +82,9 @@ def test_metadata_without_a_mean():
     model = torch.nn.Module()
     model.backbone = families.SReResNet(18)
     model.data_preprocessor = MODELS.build(dict(type="mmdet.DetDataPreprocessor"))
-    assert Exported(model, features=True).metadata() == {"channels": "BGR"}
+    metadata = Exported(model, Form(features=True)).metadata
+    assert metadata["channels"] == "BGR"
+    assert "mean" not in metadata
 
 
 def test_verify_notices_other_weights(tmp_path):
@@ -85,54 +93,166 @@ def test_verify_notices_other_weights(tmp_path):
     for factor in (1.01, float("nan")):
         with torch.no_grad():
             model.model.conv1.weight.mul_(factor)
-        with pytest.raises(RuntimeError, match="differs from the model by"):
+        with pytest.raises(UserError, match="differs from the model by"):
             verify(model, path, SIZES)
 
 
-def test_a_detector_is_exported_by_its_features():
-    cfg = Config.fromfile(ROOT / "configs/iresnet/fcos_iresnet50_1x.py")
-    cfg.model.backbone.update(depth=DEPTH, init_cfg=None)
-    init_default_scope("mmdet")
-    detector = MODELS.build(cfg.model).eval()
-    with pytest.raises(UserError, match="--features"):
-        Exported(detector)
-    model = Exported(detector, features=True)
-    assert model.output_names == ["stage1", "stage2", "stage3", "stage4"]
-    assert model.metadata()["channels"] == "RGB"
-    assert len(model(torch.randn(1, 3, 64, 64))) == 4
+def classifier(cfg: Config | None = None) -> torch.nn.Module:
+    """The digits classifier with random weights, and its config, or with another ``cfg``."""
+    cfg = cfg or Config.fromfile(DIGITS)
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        settings = {**cfg.model, "data_preprocessor": cfg.data_preprocessor}
+        model = randomise(MODELS.build(settings))
+    model.cfg = cfg
+    model.dataset_meta = {"classes": [str(digit) for digit in range(10)]}
+    return model
+
+
+def pixels(*shape: int) -> torch.Tensor:
+    return torch.randint(256, (*shape, 3), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        (Form(), ["logits"]),
+        (Form(scores=True), ["scores"]),
+        (Form(topk=3), ["scores", "labels"]),
+    ],
+)
+def test_a_classifier_in_each_form(form, names, tmp_path):
+    """TorchScript is written sooner than ONNX, and the graph is the same."""
+    model = classifier()
+    exported = Exported(model, form)
+    assert exported.output_names == names
+    assert exported.metadata["task"] == "classification"
+    assert json.loads(exported.metadata["classes"]) == [str(digit) for digit in range(10)]
+    path = tmp_path / "model.pt"
+    export_torchscript(exported, path, (40, 40))
+    difference, count = verify_whole(exported, model, path, [pixels(2, 40, 40), pixels(1, 33, 47)])
+    assert difference < 1e-6
+    assert count == 3
+
+
+def test_a_file_that_fails_its_check_is_not_left(tmp_path):
+    model = classifier()
+    exported = Exported(model)
+    model.head.fc.bias.data[0] += 0.1
+
+    def check(path):
+        verify_whole(exported, model, path, [pixels(1, 40, 40)])
+
+    with pytest.raises(UserError, match=r"differs from the model by .* in a score"):
+        export_torchscript(exported, tmp_path / "model.pt", (40, 40), check)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("steps", "transform"),
+    [
+        (
+            [dict(type="mmdet.Resize", scale=(133, 80), keep_ratio=True)],
+            lambda: [dict(type="mmdet.Resize", scale=(133, 80), keep_ratio=True)],
+        ),
+        (
+            [
+                dict(type="ResizeEdge", scale=52, edge="short"),
+                dict(type="CenterCrop", crop_size=45),
+            ],
+            lambda: [
+                dict(type="mmpretrain.ResizeEdge", scale=52, edge="short"),
+                dict(type="mmpretrain.CenterCrop", crop_size=45),
+            ],
+        ),
+    ],
+    ids=["detector", "classifier"],
+)
+@pytest.mark.parametrize("size", [(64, 96), (75, 131), (131, 75), (61, 303), (2, 3)])
+def test_images_are_resized_as_in_the_pipeline(steps, transform, size):
+    """The same size and crop; values differ by one at most, as OpenCV computes in integers."""
+    preprocessor = MODELS.build(
+        dict(type="mmdet.DetDataPreprocessor", bgr_to_rgb=True, pad_size_divisor=32)
+    )
+    image = cv2.blur(pixels(*size).numpy(), (5, 5))
+    x, shape = Preprocess(preprocessor, steps)(torch.from_numpy(image)[None])
+    results = dict(img=image, img_shape=image.shape[:2])
+    for step in transform():
+        results = TRANSFORMS.build(step)(results)
+    assert shape == results["img"].shape[:2]
+    assert all(side % 32 == 0 for side in x.shape[2:])
+    ours = x[0, :, : shape[0], : shape[1]].permute(1, 2, 0).numpy()
+    assert np.abs(ours - results["img"]).max() <= 1
+    assert x[0, :, shape[0] :].abs().sum() == 0
+
+
+@pytest.mark.parametrize("to_rgb", [True, False])
+def test_images_are_normalised_as_by_the_model(to_rgb):
+    preprocessor = MODELS.build(
+        dict(
+            type="mmdet.DetDataPreprocessor",
+            mean=[103.5, 116.3, 123.7],
+            std=[57.4, 57.1, 58.4],
+            bgr_to_rgb=to_rgb,
+            pad_size_divisor=16,
+            pad_value=7,
+        )
+    )
+    images = pixels(1, 30, 50)
+    wanted = preprocessor({"inputs": [images[0].permute(2, 0, 1).flip(0)], "data_samples": None})[
+        "inputs"
+    ]
+    assert torch.equal(Preprocess(preprocessor, [])(images)[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        dict(type="Pad", size_divisor=32),
+        dict(type="ResizeEdge", scale=256, backend="pillow"),
+        dict(type="Resize", scale_factor=2.0),
+    ],
+)
+def test_steps_that_differ_are_refused(step):
+    with pytest.raises(UserError, match=f"the step .*{step['type']}.* cannot be part of the file"):
+        check_steps([step])
 
 
 @pytest.mark.slow
-def test_command_and_example(tmp_path):
-    """A classifier from checkpoint to ONNX file to the classes of an image, without torch."""
-    config = ROOT / "configs/digits/sreresnet18_digits.py"
+def test_command_and_evaluation(tmp_path):
+    """A classifier from checkpoint to ONNX file, which then has the model's accuracy."""
+    config = classifier_config(tmp_path / "config.py", make_imagenet(tmp_path / "data"))
     cfg = Config.fromfile(config)
-    init_default_scope("mmpretrain")
-    cfg.model.data_preprocessor = cfg.data_preprocessor
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model).eval()
+    model = classifier(cfg)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
-    done = complete(
-        TOOL, config, tmp_path / "trained.pth", tmp_path / "model.onnx", "--size", 64, 64
+    for options in ([], ["--resize", "--topk", 2], ["--softmax", "--resize"]):
+        output = run(TOOL, config, tmp_path / "trained.pth", tmp_path / "new/m.onnx", *options)
+        assert "4 images, scores differ by up to" in output
+    session = onnxruntime.InferenceSession(tmp_path / "new/m.onnx")
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["resize"] == "file"
+    assert json.loads(metadata["test_pipeline"])[0]["scale"] == 40
+    output = run(
+        *(TEST, config, tmp_path / "new/m.onnx", "--checkpoint", tmp_path / "trained.pth"),
+        *("--work-dir", tmp_path / "work"),
     )
-    assert done.returncode == 0, done.stderr
-    assert "verified at 64×64 and 101×75" in done.stdout
+    assert "accuracy/top1: file" in output
 
-    pixels = np.random.default_rng(0).integers(0, 255, (73, 73, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "image.png")
-    blocked = f'import sys, runpy; sys.modules["torch"] = None; sys.argv = {["", "M", "I"]!r}'
-    blocked = blocked.replace("'M'", repr(str(tmp_path / "model.onnx")))
-    blocked = blocked.replace("'I'", f"{str(tmp_path / 'image.png')!r}, '--size', '64'")
-    done = complete(
-        sys.executable, "-c", f'{blocked}; runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")'
+
+@pytest.mark.slow
+def test_command_and_evaluation_of_a_detector(tmp_path):
+    config = detector_config(tmp_path / "config.py", make_coco(tmp_path / "data"))
+    cfg = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = randomise(MODELS.build(cfg.model))
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
+    path = tmp_path / "model.onnx"
+    output = run(TOOL, config, tmp_path / "trained.pth", path)
+    assert "40 the same detections, scores differ by up to" in output
+    output = run(
+        *(TEST, config, path, "--checkpoint", tmp_path / "trained.pth"),
+        *("--work-dir", tmp_path / "work"),
     )
-    assert done.returncode == 0, done.stderr
-    crop = torch.from_numpy(pixels[4:68, 4:68]).permute(2, 0, 1)[None].float()
-    normalised = (crop - model.data_preprocessor.mean) / model.data_preprocessor.std
-    with torch.no_grad():
-        shares = model(normalised).softmax(1)[0]
-    first = done.stdout.splitlines()[0]
-    assert first == f"class {shares.argmax()}: {shares.max():.4f}"
+    assert "coco/bbox_mAP: file" in output
 
 
 @pytest.mark.parametrize(
@@ -147,9 +267,22 @@ def test_output_is_checked_before_the_work(tmp_path, out, message):
     assert not list((tmp_path / "new").iterdir())
 
 
-def test_command_names_what_is_wrong(tmp_path):
-    config = ROOT / "configs/digits/sreresnet18_digits.py"
-    done = complete(TOOL, config, tmp_path / "gone.pth", tmp_path / "model.onnx")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gone.pth", "model.onnx"], "there is no checkpoint file"),
+        (["none", "model.tflite"], "must end in .onnx or .pt"),
+        (["none", "model.onnx", "--opset", 11], "--opset: 11 is not supported"),
+        (["none", "model.onnx", "--topk", 11], "topk=11: must be from 0 to 10"),
+        (["none", "model.onnx", "--images", "gone.png"], "give some with --images"),
+        (["none", "config.py/model.onnx"], "cannot be written"),
+    ],
+)
+def test_command_names_what_is_wrong(arguments, message, tmp_path):
+    (tmp_path / "config.py").touch()
+    done = complete(TOOL, DIGITS, *arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert "there is no checkpoint file" in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["config.py"]

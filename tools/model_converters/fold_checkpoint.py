@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmres_plugin.deploy import fold_norms, load_model, save_folded
 from mmres_plugin.deploy.checkpoint import count_folded
-from mmres_plugin.deploy.verify import TOLERANCE
 from mmres_plugin.deploy.output import prepare_output
+from mmres_plugin.deploy.verify import TOLERANCE
 from mmres_plugin.engine.command_line import user_errors
 
 
