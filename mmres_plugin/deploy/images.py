@@ -59,7 +59,10 @@ def calibration_images(cfg: Config, count: int, steps: list[dict]) -> list[np.nd
         UserError: If the training set has fewer, or one cannot be read.
     """
     with _reading(cfg, "the images for --calibrate cannot be read: {}"):
-        images = _read(_spread(train_dataset(cfg), count), steps)
+        files = _spread(train_dataset(cfg), count)
+        if len(set(files)) < count:
+            raise ValueError(f"the training set has only {len(set(files))}, and {count} are wanted")
+        images = _read(files, steps)
     return [np.ascontiguousarray(image[None, ..., ::-1]) for image in images]
 
 
@@ -79,8 +82,6 @@ def _spread(settings: dict, count: int) -> list[str]:
         raise ValueError("the config has no such data set")
     dataset = DATASETS.build({**settings, "pipeline": []})
     total = len(dataset)
-    if not 0 < count <= total:
-        raise ValueError(f"{count} are wanted of a data set with {total}")
     return [dataset.get_data_info(i * total // count)["img_path"] for i in range(count)]
 
 

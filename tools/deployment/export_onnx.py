@@ -95,8 +95,8 @@ def main() -> None:
         raise UserError([f"--size: {args.size} must be two numbers above 0"])
     if args.int8 and (args.features or args.out.suffix != ".onnx"):
         raise UserError(["--int8: only whole models in .onnx files can be in 8 bits"])
-    if args.calibrate is not None and not args.int8:
-        raise UserError(["--calibrate: works only with --int8"])
+    if args.calibrate is not None and not (args.int8 and args.calibrate > 0):
+        raise UserError([f"--calibrate: {args.calibrate} must be above 0, and goes with --int8"])
     prepare_output(args.out)
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     model = load_model(args.config, checkpoint, args.cfg_options)
