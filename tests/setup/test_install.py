@@ -146,7 +146,8 @@ def test_sdist_holds_the_whole_repository(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     tracked = set(run("git", "ls-files", cwd=ROOT).splitlines())
-    links = {"mmres_plugin/.mim/configs", "mmres_plugin/.mim/tools"}  # folders in the sdist
+    # Folders in the sdist.
+    links = {f"mmres_plugin/.mim/{name}" for name in ("configs", "examples", "tools")}
     assert {path for path in tracked if (ROOT / path).exists()} - names - links == {".gitignore"}
 
 
