@@ -78,13 +78,15 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
     """Make ``cfg`` train for one epoch, on small pictures, two a step, with nothing downloaded."""
     cfg.work_dir = str(work_dir)
     cfg.model.backbone.init_cfg = None
-    cfg.train_cfg.max_epochs = 1
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.optim_wrapper.optimizer.lr = 1e-4
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         for transform in loader.dataset.pipeline:
-            if transform.type == "Resize":
+            if transform.type in ("Resize", "RandomResize"):
                 transform.scale = (80, 64)
+            elif transform.type == "RandomCrop":
+                transform.crop_size = (64, 64)
             elif transform.type in ("RandomResizedCrop", "ResizeEdge"):
                 transform.scale = 64
             elif transform.type == "CenterCrop":
