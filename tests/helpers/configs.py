@@ -81,7 +81,7 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
     if "max_iters" in cfg.train_cfg:
         cfg.train_cfg.update(max_iters=1, val_interval=1)
     else:
-        cfg.train_cfg.max_epochs = 1
+        cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.optim_wrapper.optimizer.lr = 1e-4
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
@@ -103,7 +103,7 @@ def shrink_pictures(pipeline: list) -> None:
             shrink_pictures(transform.transforms)
         elif transform.type == "RandomChoiceResize":
             transform.scales = [(80, 64)]
-        elif transform.type == "Resize":
+        elif transform.type in ("Resize", "RandomResize"):
             transform.scale = (80, 64)
         elif transform.type in ("RandomResizedCrop", "ResizeEdge"):
             transform.scale = 64
