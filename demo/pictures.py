@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 COLUMNS = 4
-MIN_SCORE = 0.3
+MIN_SCORE = 0.25
 RIGHT, WRONG, TRUTH = "#37d13c", "#ff3b30", "#ffd60a"
 
 

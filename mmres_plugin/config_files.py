@@ -62,6 +62,24 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     return cfg
 
 
+def config_path(name: str) -> str:
+    """The absolute path of a shipped config, for the base of one that another program reads.
+
+    ``_base_ = __import__("mmres_plugin").config_path("sreresnet/fcos_sreresnet50_1x.py")`` works
+    everywhere; ``mmres_plugin::sreresnet/…`` needs the plugin to be imported before.
+
+    Args:
+        name: The path below ``configs/``.
+
+    Raises:
+        FileNotFoundError: If there is none; the message has a name that is close.
+    """
+    path = Path(__file__).resolve().parent / ".mim" / "configs" / name
+    if not path.is_file():
+        raise FileNotFoundError(missing_config(path))
+    return str(path)
+
+
 def missing_config(path: Path) -> str:
     """The message for a config that is not there, with a name that is close to it."""
     known = known_configs(path.parent)

@@ -24,6 +24,19 @@ class UserError(ValueError):
             super().__init__("\n".join(self.problems))
 
 
+class Interrupted(BaseException):
+    """The run was told to end, by Ctrl-C or by the system; the message says what was kept.
+
+    Args:
+        message: What to say.
+        number: The number of the signal.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number  # as shells count
+
+
 class UnreadableImage(RuntimeError):
     """An image of the data set cannot be decoded; the message names the file."""
 
@@ -46,12 +59,18 @@ def user_error(what: str, hint: str = "", headline: str = "Nothing was started:"
 
 
 @contextmanager
-def collecting(problems: list[str]) -> Iterator[None]:
-    """Add the problems of a :class:`UserError` to the list and go on."""
+def collecting(problems: list[str], place: str = "") -> Iterator[None]:
+    """Add the problems of a :class:`UserError` to the list and go on.
+
+    Args:
+        problems: The list.
+        place: Put before each problem that does not start with it.
+    """
     try:
         yield
     except UserError as error:
-        problems += error.problems
+        start = place.rstrip(": ")
+        problems += [p if p.startswith(start) else place + p for p in error.problems]
 
 
 def close_name(name: str, known: Iterable[str]) -> str | None:

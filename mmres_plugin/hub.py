@@ -11,6 +11,8 @@ from modelindex.load_model_index import load
 
 ROOT = Path(__file__).parent / ".mim"
 SCHEME = "mmres_plugin://"
+# One config per network; those of other recipes (rsb) train the same networks.
+MODEL_SUFFIX = "_8xb32_in1k"
 _registered = False
 
 
@@ -38,7 +40,7 @@ def register_models() -> None:
 
 def is_model(name: str) -> bool:
     """Whether ``name`` is a model that the plugin ships a classification config of."""
-    return name.endswith("_in1k") and any((ROOT / "configs").glob(f"*/{name}.py"))
+    return name.endswith(MODEL_SUFFIX) and any((ROOT / "configs").glob(f"*/{name}.py"))
 
 
 def how_to_get(name: str, path: str) -> str:

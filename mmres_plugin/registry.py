@@ -10,7 +10,8 @@ class is registered twice:
   means their class in their scope.
 """
 
-from typing import TypeVar
+from importlib import import_module
+from typing import Any, TypeVar
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import Registry
@@ -33,3 +34,16 @@ def register_backbone(cls: Backbone) -> Backbone:
         if holder is None or holder.__module__ == cls.__module__:
             registry.register_module(module=cls, force=holder is not None)
     return cls
+
+
+def register_lazily(name: str, module: str) -> None:
+    """Register the class ``name`` of ``module``, which is imported when the class is first built.
+
+    This is for classes that inherit from MMDetection's, which classifiers do without. They stand in
+    the root, which answers for our registry too: that one lists the backbones.
+    """
+
+    def build(**arguments: Any) -> object:
+        return getattr(import_module(module), name)(**arguments)
+
+    ROOT_MODELS.register_module(name=name, module=build, force=True)  # pyright: ignore[reportArgumentType]

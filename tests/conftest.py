@@ -3,6 +3,14 @@
 import pytest
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="run all cases where the slow tests take a sample",
+    )
+
+
 @pytest.fixture(autouse=True)
 def no_default_scope():
     """A run leaves its default scope behind, in which the look-ups of later tests would start."""

@@ -99,14 +99,14 @@ def main() -> None:
             raise UserError([f"--out {args.out}: --out-item {args.out_item} writes {allowed}"])
         if args.show or args.show_dir:
             show_predictions(cfg, args)
-        if not args.no_checks:
-            check(cfg, "test")
+        datasets = {} if args.no_checks else check(cfg, "test")
         if args.amp:
             cfg.test_cfg.fp16 = True
         if args.tta:
             augment(cfg)
+            datasets = {}  # their pipeline is another now
         # Without the file's name, so that the runner does not write over the training's config.
-        runner = build_runner(Config(cfg.to_dict()))
+        runner = build_runner(Config(cfg.to_dict()), datasets)
         if args.out and args.out_item == "pred":
             kind = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
             dump = METRICS.build(dict(type=kind, out_file_path=args.out))

@@ -6,15 +6,25 @@ import torch
 from mmengine.config import Config
 
 import mmres_plugin  # noqa: F401  the names of the plugin, before a config is read
+from mmres_plugin.engine import AverageLossHook, EndOnSignalHook, FiniteHook
+from mmres_plugin.engine.amp import computes_bfloat16
 from mmres_plugin.engine.command_line import (
     Parser,
     build_runner,
     leave_process_group,
     read_config,
+    register_guards,
     user_errors,
 )
+from mmres_plugin.engine.resume import latest_checkpoint
+from mmres_plugin.engine.storage import storage_errors
+from mmres_plugin.engine.work_dir import only_training
 from mmres_plugin.preflight import check
-from mmres_plugin.preflight.checkpoints import latest_checkpoint
+
+SLOW_AMP = (
+    "--amp: this CPU has no instructions for bfloat16, so a step may take many times as long as "
+    "without --amp."
+)
 
 
 def parse_args():
@@ -24,6 +34,17 @@ def parse_args():
         nargs="?",
         const="auto",
         help="resume from this checkpoint, or without a value from the latest in the work dir",
+    )
+    parser.add_argument(
+        "--save-on-signal",
+        action="store_true",
+        help="save a checkpoint before SIGTERM or Ctrl-C ends the training",
+    )
+    parser.add_argument(
+        "--skip-non-finite",
+        action="store_true",
+        help="leave out any number of steps whose loss or gradient is not finite, "
+        "instead of ending after three in a row",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument("--no-validate", action="store_true", help="train without validation")
@@ -47,12 +68,15 @@ def merge_options(cfg: Config, args) -> None:
             cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
         else:
             cfg.optim_wrapper.type = "CPUAmpOptimWrapper"
-    if args.resume:
-        latest = args.resume == "auto"
+            if not computes_bfloat16():
+                print(SLOW_AMP)
+    if args.resume == "auto" or (cfg.get("resume") and not cfg.get("load_from")):
+        latest = latest_checkpoint(Path(cfg.work_dir))
+        cfg.resume = latest is not None
         # A job that always starts with --resume still needs load_from at its first start.
-        if not latest or latest_checkpoint(Path(cfg.work_dir)):
-            cfg.resume = True
-            cfg.load_from = None if latest else args.resume
+        cfg.load_from = str(latest) if latest else cfg.get("load_from")
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get("auto_scale_lr") or {}, enable=True)
 
@@ -62,9 +86,18 @@ def main() -> None:
     with user_errors():
         cfg = read_config(args, loops=("train", "val"))
         merge_options(cfg, args)
-        if not args.no_checks:
-            check(cfg, "train")
-        build_runner(cfg).train()
+        datasets = {} if args.no_checks else check(cfg, "train")
+        with only_training(cfg.work_dir), storage_errors(cfg.work_dir):
+            runner = build_runner(cfg, datasets)
+            register_guards(
+                runner,
+                [
+                    FiniteHook(stop_after=0) if args.skip_non_finite else FiniteHook(),
+                    AverageLossHook(),
+                    EndOnSignalHook(save=args.save_on_signal),
+                ],
+            )
+            runner.train()
         leave_process_group()
 
 

@@ -71,7 +71,7 @@ test_pipeline = [
         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
     ),
 ]
-# Small batches: in so few epochs the number of steps counts.
+# Small batches: in so short a training the number of steps counts.
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,
@@ -91,7 +91,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + "annotations/instances_val2017.json")
 test_evaluator = val_evaluator
 
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=7, val_interval=7)
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=3, val_interval=3)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 
@@ -102,7 +102,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=60),
-    dict(type="CosineAnnealingLR", begin=0, end=7, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=0, end=3, by_epoch=True, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=2)
 

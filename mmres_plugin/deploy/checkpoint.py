@@ -4,7 +4,6 @@
 # pyright: reportArgumentType=false
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -23,20 +22,17 @@ from .stored_config import check_types
 NEEDED = ("default_scope", "data_preprocessor", "model")
 
 
-def load_model(
-    config: str | Path, checkpoint: str | Path | None = None, options: dict[str, Any] | None = None
-) -> nn.Module:
+def load_model(config: str | Path | Config, checkpoint: str | Path | None = None) -> nn.Module:
     """The model of ``config`` in evaluation mode.
 
     Args:
-        config: A config file of MMPretrain or MMDetection.
+        config: A config of MMPretrain or MMDetection, or its file.
         checkpoint: Its trained weights; None leaves the weights random, for tests of speed.
-        options: Settings of the config to change, ``{'model.test_cfg.score_thr': 0.3}``.
 
     Raises:
         UserError: If a file cannot be read, or the checkpoint does not fit the model.
     """
-    cfg = load_config(config, options)
+    cfg = config if isinstance(config, Config) else load_config(config)
     model = build_model(cfg)
     if model is None:
         raise UserError([f"the config {config} has no 'model'"])

@@ -168,8 +168,8 @@ def export_onnx(
     """
     if sum(tensor.nbytes for tensor in exported.state_dict().values()) > LARGEST:
         raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"], "")
-    # Nothing is computed on it, so it may be large. Where a map has a single row, the exporter
-    # takes that 1 for a constant.
+    # Nothing is computed on it, so it may be large. If a map has a single row, the exporter takes
+    # that 1 for a constant.
     images = exported.example((max(size[0], LEAST[0]), max(size[1], LEAST[1])))
     sides = (2, 3) if exported.preprocess is None else (1, 2)
     dynamic = dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC)

@@ -1,6 +1,7 @@
-"""Images to try an exported file on: from the validation set, or files."""
+"""Images to try an exported file on, or to calibrate it with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor
 
 from ..errors import UserError
+from .preprocess import test_dataset, train_dataset
 
+# What goes wrong with data sets and images: each class raises something else.
+PROBLEMS = (OSError, KeyError, TypeError, ValueError, AttributeError, AssertionError)
 # Parts of height and width: one file must do for all sizes.
 SCALES = ((1.0, 1.0), (0.8, 0.9), (1.15, 1.05))
 
@@ -29,16 +33,9 @@ def example_batches(cfg: Config, paths: Sequence[str | Path], steps: list[dict])
     Raises:
         UserError: If there is no image, or one cannot be read.
     """
-    try:
-        with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
-            pipeline = Compose([{"type": "LoadImageFromFile"}, *steps])
-            found = paths or _validation_files(cfg)
-            results: list[Any] = [pipeline({"img_path": str(path)}) for path in found]
-            images = [result["img"] for result in results]
-    except (OSError, KeyError, ValueError, AttributeError, AssertionError, cv2.error) as error:
-        raise UserError(
-            [f"the images for the check cannot be read ({error}): give some with --images"], ""
-        ) from error
+    with _reading(cfg, "the images for the check cannot be read ({}): give some with --images"):
+        found = paths or _spread(test_dataset(cfg), len(SCALES))
+        images = _read(found, steps)
     batches = []
     for index in range(max(len(images), len(SCALES))):
         image, (down, across) = images[index % len(images)], SCALES[index % len(SCALES)]
@@ -50,11 +47,46 @@ def example_batches(cfg: Config, paths: Sequence[str | Path], steps: list[dict])
     return batches
 
 
-def _validation_files(cfg: Config) -> list[str]:
-    """Files of as many images of the validation set as there are sizes."""
-    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader")
-    if loader is None:
-        raise ValueError("the config has no test_dataloader")
-    dataset = DATASETS.build(loader["dataset"])
-    count = len(dataset)
-    return [dataset.get_data_info(i * count // len(SCALES))["img_path"] for i in range(len(SCALES))]
+def calibration_images(cfg: Config, count: int, steps: list[dict]) -> list[np.ndarray]:
+    """Images evenly spread over the training set, 1×H×W×3 each, uint8, RGB.
+
+    Args:
+        cfg: The config of the model.
+        count: How many.
+        steps: As in :func:`example_batches`; none if the file resizes the images itself.
+
+    Raises:
+        UserError: If the training set has fewer, or one cannot be read.
+    """
+    with _reading(cfg, "the images for --calibrate cannot be read: {}"):
+        files = _spread(train_dataset(cfg), count)
+        if len(set(files)) < count:
+            raise ValueError(f"the training set has only {len(set(files))}, and {count} are wanted")
+        images = _read(files, steps)
+    return [np.ascontiguousarray(image[None, ..., ::-1]) for image in images]
+
+
+@contextmanager
+def _reading(cfg: Config, message: str) -> Iterator[None]:
+    """Turn what can go wrong with images into a UserError."""
+    try:
+        with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+            yield
+    except (*PROBLEMS, cv2.error) as error:
+        raise UserError([message.format(error)], "") from error
+
+
+def _spread(settings: dict, count: int) -> list[str]:
+    """The files of this many images, evenly spread over the data set with these settings."""
+    if not settings:
+        raise ValueError("the config has no such data set")
+    dataset = DATASETS.build({**settings, "pipeline": []})
+    total = len(dataset)
+    return [dataset.get_data_info(i * total // count)["img_path"] for i in range(count)]
+
+
+def _read(paths: Sequence[str | Path], steps: list[dict]) -> list[np.ndarray]:
+    """The images, H×W×3, uint8, BGR, after these steps of a pipeline."""
+    pipeline = Compose([{"type": "LoadImageFromFile"}, *steps])
+    results: list[Any] = [pipeline({"img_path": str(path)}) for path in paths]
+    return [result["img"] for result in results]

@@ -62,11 +62,19 @@ def takes_rgb(preprocessor: nn.Module) -> bool:
 
 def test_dataset(cfg: Config) -> dict[str, Any]:
     """The settings of the data set that ``cfg`` is tested with, without wrappers; empty if none."""
-    loader = cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}
-    dataset = loader.get("dataset", {})
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
-    return dataset
+    return _innermost(cfg.get("test_dataloader") or cfg.get("val_dataloader") or {})
+
+
+def train_dataset(cfg: Config) -> dict[str, Any]:
+    """The same of the data set that ``cfg`` is trained with."""
+    return _innermost(cfg.get("train_dataloader") or {})
+
+
+def _innermost(settings: dict[str, Any]) -> dict[str, Any]:
+    settings = settings.get("dataset", {})
+    while "dataset" in settings:
+        settings = settings["dataset"]
+    return settings
 
 
 def sizing_steps(cfg: Config) -> list[dict[str, Any]]:

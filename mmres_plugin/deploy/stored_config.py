@@ -18,6 +18,7 @@ REGISTRIES = (
     registry.TASK_UTILS,
     registry.WEIGHT_INITIALIZERS,
     registry.TRANSFORMS,
+    registry.DATASETS,
 )
 # Operators of MMCV that test settings name; they are in no registry.
 NMS = {"nms", "soft_nms", "nms_match", "nms_rotated", "nms_quadri"}

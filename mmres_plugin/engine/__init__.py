@@ -1,6 +1,17 @@
 """Training and testing: what the tools and configs add to MMEngine's runner."""
 
 from .amp import CPUAmpOptimWrapper
+from .checkpoints import SafeCheckpointHook
+from .finite import AverageLossHook, FiniteHook
+from .signals import EndOnSignalHook
 from .speed import ChannelsLastHook, KeepMemoryHook
 
-__all__ = ["CPUAmpOptimWrapper", "ChannelsLastHook", "KeepMemoryHook"]
+__all__ = [
+    "AverageLossHook",
+    "CPUAmpOptimWrapper",
+    "ChannelsLastHook",
+    "EndOnSignalHook",
+    "FiniteHook",
+    "KeepMemoryHook",
+    "SafeCheckpointHook",
+]

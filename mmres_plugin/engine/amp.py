@@ -2,11 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
+
+INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86, twice, and of Arm
+
+
+def computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has instructions for bfloat16; True where it cannot be known."""
+    try:
+        return bool(INSTRUCTIONS & set(cpuinfo.read_text().split()))
+    except OSError:
+        return True
 
 
 @OPTIM_WRAPPERS.register_module(force=True)  # again when the module is reloaded

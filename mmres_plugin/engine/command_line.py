@@ -2,31 +2,29 @@
 
 import argparse
 import atexit
+import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..config_files import load_config
-from ..errors import UnreadableImage, UserError, did_you_mean
+from ..errors import Interrupted, UnreadableImage, UserError, did_you_mean
 from .bad_images import NameBadImages
+from .launchers import is_first_on_its_machine
 from .stored_config import DropStoredConfig
 
 EXIT_CODE = 2  # like argparse's, for errors that the user can fix
 PATIENCE = 20  # seconds that a process leaves to the first one to say what is wrong
-# How launchers number processes, in all and on each machine: torchrun, Slurm, Open MPI.
-RANKS = (
-    ("RANK", "LOCAL_RANK"),
-    ("SLURM_PROCID", "SLURM_LOCALID"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
-)
 
 
 class Parser(argparse.ArgumentParser):
@@ -130,12 +128,28 @@ def build_runner(cfg: Config, datasets: Mapping[str, object] | None = None) -> R
     """
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         use_cpus(cfg)
+    logging.raiseExceptions = False  # a full disk is reported once, not for each line of the log
+    use_safe_checkpoints(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
     for loop, dataset in (datasets or {}).items():
         getattr(runner, f"_{loop}_dataloader")["dataset"] = dataset
     runner.register_hook(NameBadImages())
     runner.register_hook(DropStoredConfig())
     return runner
+
+
+def use_safe_checkpoints(cfg: Config) -> None:
+    """Have MMEngine's plain checkpoint hook, if the config has it, replaced by ours."""
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    if hook.get("type") in ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook):
+        hook["type"] = "SafeCheckpointHook"
+
+
+def register_guards(runner: Runner, hooks: Iterable[Hook]) -> None:
+    """Register hooks, except those of a type that the config has already."""
+    for hook in hooks:
+        if not any(type(other) is type(hook) for other in runner.hooks):
+            runner.register_hook(hook)
 
 
 def use_cpus(cfg: Config) -> None:
@@ -172,8 +186,9 @@ def end_process(code: int) -> None:
     if not distributed:
         sys.exit(code)
     gloo = torch.distributed.get_backend() == "gloo"
-    torch.distributed.destroy_process_group()
-    if gloo:
+    if not code:  # else other processes may be gone, and this one would wait for them
+        torch.distributed.destroy_process_group()
+    if gloo or code:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -184,8 +199,12 @@ def end_process(code: int) -> None:
 @contextmanager
 def user_errors() -> Iterator[None]:
     """End the program with a message and exit code 2, no traceback, when the user can mend it."""
+    code = EXIT_CODE
     try:
         yield
+    except Interrupted as error:  # launchers interrupt all processes
+        message = str(error) if is_first_on_its_machine() else ""
+        code = error.exit_code
     except UserError as error:
         message = str(error)
         # Most errors are found by all processes, and one message is enough. The launcher ends all
@@ -195,15 +214,13 @@ def user_errors() -> Iterator[None]:
             time.sleep(PATIENCE)
     except UnreadableImage as error:  # from a worker process the text starts with its traceback
         message = "Stopped: " + str(error).rpartition("UnreadableImage: ")[2].strip()
+    except URLError as error:  # weights that cannot be fetched are other errors
+        message = (
+            f"Stopped: the data could not be downloaded ({error.reason}). Without a connection, "
+            "unpack the archive in data_root of the data sets yourself"
+        )
     else:
         return
-    print(f"\n{message}", file=sys.stderr, flush=True)
-    end_process(EXIT_CODE)
-
-
-def is_first_on_its_machine() -> bool:
-    """Whether this is the only process, or the first that a launcher started on this machine."""
-    for rank, local_rank in RANKS:
-        if rank in os.environ:
-            return int(os.environ.get(local_rank, os.environ[rank])) == 0
-    return True
+    if message:
+        print(f"\n{message}", file=sys.stderr, flush=True)
+    end_process(code)

@@ -10,6 +10,7 @@ classes only name the combinations that were published.
 from collections.abc import Sequence
 
 from mmpretrain.models.backbones import ResNet as _ResNet
+from mmpretrain.models.backbones import ResNet_CIFAR
 from torch import nn
 
 from ..weights.pretrained import is_pretrained, load_pretrained
@@ -67,9 +68,11 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         recursions: How often each stage is re-entered (SReResNet): one number, or one per stage.
         staged_blocks: Start, middle and end blocks (IResNet) instead of ResNet's.
         max_pool_shortcut: Max-pool projections and no pool in the stem (IResNet).
+        cifar_stem: A stem for images of about 32 pixels: a 3×3 convolution with stride 1 and no
+            pool, as in :class:`mmpretrain.models.ResNet_CIFAR`. A deep stem has no stride either.
         num_stages: Stages to build, 1 to 4.
         strides: Stride of each stage. None is 2, but 1 for the first stage behind a stem that
-            pools.
+            pools or is made for CIFAR.
         dilations: Dilation of the 3×3 convolutions: one number, or one per stage.
         out_indices: Stages whose outputs are returned, counted from 0. MMPretrain's default, the
             last stage; detectors want ``(0, 1, 2, 3)``.
@@ -111,6 +114,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         recursions: int | Sequence[int] = 0,
         staged_blocks: bool = False,
         max_pool_shortcut: bool = False,
+        cifar_stem: bool = False,
         deep_stem: bool = False,
         avg_down: bool = False,
         num_stages: int = 4,
@@ -148,7 +152,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
             self.arch_settings = {depth: (Bottleneck, depth)}
         check("depth", depth, depth in self.arch_settings, f"one of {list(DEPTHS)}, or a tuple")
         if strides is None:
-            strides = 2 if max_pool_shortcut else (1, 2, 2, 2)[:num_stages]
+            strides = 2 if max_pool_shortcut and not cifar_stem else (1, 2, 2, 2)[:num_stages]
         if isinstance(width_per_group, int):
             check("width_per_group", width_per_group, width_per_group > 0, "a whole number from 1")
             width_per_group = [width_per_group << stage for stage in range(num_stages)]
@@ -163,6 +167,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         self.recursions = per_stage("recursions", recursions, num_stages, minimum=0)
         self.staged_blocks = staged_blocks
         self.max_pool_shortcut = max_pool_shortcut
+        self.cifar_stem = cifar_stem
         self.stage_with_cp = per_stage("with_cp", with_cp, num_stages)
         self.dcn = dcn
         self.stage_with_dcn = per_stage("stage_with_dcn", stage_with_dcn, num_stages)
@@ -193,8 +198,13 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         )
 
     def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
-        super()._make_stem_layer(in_channels, stem_channels)
-        if self.max_pool_shortcut:
+        if self.cifar_stem and not self.deep_stem:
+            ResNet_CIFAR._make_stem_layer(self, in_channels, stem_channels)  # pyright: ignore[reportArgumentType]
+        else:
+            super()._make_stem_layer(in_channels, stem_channels)
+            if self.cifar_stem:
+                self.stem[0].conv.stride = (1, 1)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        if self.cifar_stem or self.max_pool_shortcut:
             self.maxpool = nn.Identity()
 
     def make_res_layer(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
+from ..engine.command_line import is_first_on_its_machine
 from ..errors import UserError, collecting
 from .channels import fill_channels, wrong_channels
 from .checkpoints import checkpoint_problems, pretrained_problems
@@ -16,6 +17,7 @@ from .data import missing_data
 from .labels import wrong_labels
 from .model import build_model, check_operators, model_problems
 from .names import unknown_names
+from .rehearsal import Built, build_datasets, rehearse
 
 __all__ = ["build_model", "check", "fill_channels"]
 
@@ -27,14 +29,18 @@ NEEDED = {
 VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
 
 
-def check(cfg: Config, task: str) -> None:
+def check(cfg: Config, task: str) -> dict[str, Built]:
     """Raise one :class:`UserError` with everything that would make the run fail.
 
-    Only what the task needs is looked at: testing needs no training data.
+    Only what the task needs is looked at: testing needs no training data. A training that passes
+    is then rehearsed; what that finds comes alone.
 
     Args:
         cfg: The config as the runner will get it, ``load_from`` and ``resume`` included.
         task: ``'train'`` or ``'test'``.
+
+    Returns:
+        The data sets of the rehearsal, for :func:`~mmres_plugin.engine.command_line.build_runner`.
 
     Raises:
         ValueError: For an unknown task.
@@ -48,7 +54,6 @@ def check(cfg: Config, task: str) -> None:
         *incomplete(cfg, task),
         *unknown_names(cfg, loops),
         *missing_data(cfg, loops),
-        *wrong_labels(cfg, loops),
     ]
     model = None
     with collecting(problems):
@@ -59,8 +64,14 @@ def check(cfg: Config, task: str) -> None:
         problems += wrong_channels(cfg, model)
     with collecting(problems):
         problems += checkpoint_problems(cfg, task, model)
+    datasets = {} if problems else build_datasets(cfg, loops, problems)
+    problems += wrong_labels(cfg, {loop: built.dataset for loop, built in datasets.items()})
     if problems:
         raise UserError(problems)
+    # One process of a machine is enough: the others would tell the same.
+    if task == "train" and model is not None and is_first_on_its_machine():
+        rehearse(cfg, model, datasets)
+    return datasets
 
 
 def incomplete(cfg: Config, task: str) -> Iterator[str]:
@@ -71,9 +82,3 @@ def incomplete(cfg: Config, task: str) -> Iterator[str]:
     for key in needed:
         if cfg.get(key) is None:
             yield f"the config has no '{key}', which is needed to {task}."
-    scaling = cfg.get("auto_scale_lr") or {}
-    if scaling.get("enable") and not scaling.get("base_batch_size"):
-        yield (
-            "--auto-scale-lr: the config does not say for which total batch size its learning "
-            "rate is meant. Add auto_scale_lr=dict(base_batch_size=…)."
-        )

@@ -7,10 +7,10 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner import find_latest_checkpoint
 from torch import Tensor, nn
 
 from ..config_files import known_configs
+from ..engine.resume import TRAINING_STATE, latest_checkpoint
 from ..errors import EXAMPLES, UserError, collecting, user_error
 from ..weights.files import find_meta, find_state_dict, read_checkpoint
 from ..weights.fit import ENOUGH, compare, shapes
@@ -27,16 +27,19 @@ def open_checkpoint(path: str | Path, what: str) -> dict[str, Any]:
     """:func:`~mmres_plugin.weights.read_checkpoint` with errors for the command line.
 
     Args:
-        path: The file.
+        path: The file, or an address that MMEngine knows.
         what: How the user named it (``--resume``, ``load_from`` …), for the message.
 
     Raises:
         UserError: If the file is missing, damaged or no checkpoint, or would run code.
     """
-    path = Path(path).expanduser().absolute()
-    others = [file for file in path.parent.glob("*.pth") if file.name != path.name]
-    names = ", ".join(file.name for file in sorted(others, key=_age)[-EXAMPLES:])
-    with user_error(what, f". {path.parent} holds: {names}." if names else ""):
+    hint = ""
+    if "://" not in str(path):
+        path = Path(path).expanduser().absolute()
+        others = [file for file in path.parent.glob("*.pth") if file.name != path.name]
+        names = ", ".join(file.name for file in sorted(others, key=_age)[-EXAMPLES:])
+        hint = f". {path.parent} holds: {names}." if names else ""
+    with user_error(what, hint):
         content = read_checkpoint(path)
         find_state_dict(content, path)
     return dict(content)
@@ -120,37 +123,18 @@ def check_start(module: nn.Module, setting: Mapping[str, Any], place: str) -> Im
         return fitting_tensors(module, source, **known)[2]
 
 
-def latest_checkpoint(work_dir: Path) -> str | None:
-    """The checkpoint that the runner will continue from; None if there is none yet.
-
-    Raises:
-        UserError: If there are checkpoints, but the file that names the newest is lost or empty,
-            as after a power cut. The runner would start anew and write over them.
-    """
-    latest = find_latest_checkpoint(str(work_dir)) if work_dir.is_dir() else None
-    names = [path.name for path in sorted(work_dir.glob("*.pth"), key=_age)[-EXAMPLES:]]
-    if not latest and names:
-        raise UserError(
-            [
-                f"--resume: {work_dir / 'last_checkpoint'} does not say which checkpoint is the "
-                f"newest. {work_dir} holds: {', '.join(names)}. Name one: --resume "
-                f"{work_dir}/NAME.pth. To start anew, choose another --work-dir."
-            ]
-        )
-    return latest or None
-
-
 def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iterator[str]:
     """What keeps the run from its ``load_from`` checkpoint (``--resume``, the one to test …)."""
     resume = task == "train" and cfg.get("resume")
     source = cfg.get("load_from")
     what = "--resume" if resume else "load_from" if task == "train" else "checkpoint"
     if resume and source is None:
-        source = latest_checkpoint(Path(cfg.work_dir))
+        latest = latest_checkpoint(Path(cfg.work_dir))
+        source = str(latest) if latest else None
     if not source or "://" in source:
         return
     content = open_checkpoint(source, what)
-    if resume and not {"meta", "message_hub", "optimizer"} <= content.keys():
+    if resume and not content.keys() >= TRAINING_STATE:
         yield (
             f"{what}: {source} holds weights but not the state of a training. To start a new "
             f"training from them: --cfg-options load_from={source}"

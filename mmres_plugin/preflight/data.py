@@ -20,6 +20,9 @@ LAYOUTS = {
     "ImageNet": """ImageNet belongs there like this (or a link: ln -s /path/to/imagenet {root}):
   {root}/train/<class>/*.JPEG
   {root}/val/<class>/*.JPEG   (or {root}/val/*.JPEG with {root}/meta/val.txt)""",
+    "CUB": """CUB-200-2011 belongs there like this (or a link: ln -s /path/to/CUB_200_2011 {root}):
+  {root}/images.txt, image_class_labels.txt, train_test_split.txt
+  {root}/images/<class>/*.jpg""",
 }
 DIGITS = "The digits are made by: python tools/datasets/build_digits.py"
 OTHER = "Put the data there, or say where it is: --cfg-options {key}=/path/to/data"

@@ -54,6 +54,13 @@ def model_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
     """What keeps a model that can be built from learning."""
     if not cfg.get("load_from") and not cfg.get("resume"):
         yield from frozen_without_weights(model)
+    for name, module in model.named_modules():
+        stages = getattr(module, "out_indices", None)
+        if isinstance(stages, list | tuple) and list(stages) != sorted(stages):
+            yield (
+                f"model.{name}.out_indices is {stages}: the stages are put out in their order, "
+                f"whatever the order here. Write {tuple(sorted(stages))}"
+            )
 
 
 def frozen_without_weights(model: nn.Module) -> Iterator[str]:

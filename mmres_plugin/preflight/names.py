@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..errors import close_name, did_you_mean
+from ..errors import did_you_mean
 
 # Keys next to ``type`` that the runner takes out before it calls the class.
 TAKEN_BEFORE = {
@@ -73,9 +73,9 @@ def slips_in_model(model: Any, scope: str | None, error: str) -> Iterator[str]:
             yield from not_in(arguments, {refused[1]: None}, place, cls.__name__)
         elif cls is None and isinstance(name, str) and not look_up(name, registry.TASK_UTILS, own):
             tables = (registry.MODELS, registry.TASK_UTILS)
-            close = close_name(name, set().union(*(names_in(where, own, name) for where in tables)))
-            if close:
-                yield f"{place}.type: nothing is registered as '{name}'. Did you mean '{close}'?"
+            meant = did_you_mean(name, set().union(*(names_in(one, own, name) for one in tables)))
+            if meant or place.endswith(("norm_cfg", "act_cfg", "conv_cfg")):
+                yield f"{place}.type: nothing is registered as '{name}'.{meant}"
 
 
 def not_in(known: Iterable[str], node: Mapping, place: str, owner: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -34,7 +35,7 @@ CONTAINERS = ("state_dict", "model")
 FOLDED = "mmres_plugin_folded"  # marks folded models, in the meta data of their files
 
 
-def read_checkpoint(path: str | Path, map_location="cpu") -> dict:
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     """Open a checkpoint without running anything that it contains.
 
     Args:
@@ -203,7 +204,7 @@ _change_loaders()
 
 def _fetch(address: str) -> dict:
     """Have MMEngine fetch a checkpoint."""
-    if address.endswith(".safetensors"):
+    if address.endswith(".safetensors") and not address.startswith("hf://"):
         raise ValueError(f"{address}: safetensors files are read from disk: download it first")
     try:
         return CheckpointLoader.load_checkpoint(address, "cpu")

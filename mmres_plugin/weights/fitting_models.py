@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..config_files import load_config
 from ..errors import UserError
-from ..hub import ROOT, is_model
+from ..hub import MODEL_SUFFIX, ROOT, is_model
 from .fit import Shapes, compare, shapes
 
 
@@ -58,8 +58,8 @@ def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
 def fitting_models(theirs: Shapes) -> dict[str, str]:
     """Shipped classifiers with these names and shapes, with the class of their backbone."""
     blocks = stage_blocks(theirs)
-    names = [path.stem for path in sorted((ROOT / "configs").glob("*/*_in1k.py"))]
-    names += list_models("resnet*_8xb32_in1k")
+    names = [path.stem for path in sorted((ROOT / "configs").glob(f"*/*{MODEL_SUFFIX}.py"))]
+    names += list_models(f"resnet*{MODEL_SUFFIX}")
     found = {}
     other_depths = set()
     for name in names:

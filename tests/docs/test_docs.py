@@ -16,6 +16,7 @@ import torch
 from helpers import ROOT
 from helpers.configs import shrink
 from helpers.data import make_coco, make_image_folders
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
@@ -32,8 +33,16 @@ PAGES = [
 ]
 GUIDE = ROOT / "docs/config_guide.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-OWN_DATA = [snippet for snippet in SNIPPETS if "_base_ =" in snippet]
-BACKBONES = [snippet for snippet in SNIPPETS if "backbone=" in snippet and snippet not in OWN_DATA]
+BACKBONES = [
+    snippet for snippet in SNIPPETS if "backbone=" in snippet and "_base_ =" not in snippet
+]
+# The complete configs of all pages: name of the page and text.
+CONFIGS = [
+    (page.stem, snippet)
+    for page in sorted(ROOT.glob("docs/*.md"))
+    for snippet in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    if re.search(r"^_base_ = .*mmres_plugin::", snippet, re.MULTILINE)
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -174,30 +183,37 @@ def test_the_example_of_a_new_backbone_passes_its_tests(tmp_path, monkeypatch):
 
 def test_there_are_snippets():
     assert len(BACKBONES) > 8
-    assert len(OWN_DATA) == 2
+    assert len(CONFIGS) >= 5
 
 
 def make_own_data(train: dict, val: dict) -> None:
     """Make tiny data where these data sets look for it, from the folder we are in."""
-    names = train["metainfo"]["classes"]
+    classes = train.get("metainfo", CocoDataset.METAINFO)["classes"]
     if "ann_file" not in train:
-        make_image_folders(train["data_root"], names)
+        make_image_folders(train["data_root"], classes)
         return
-    root = make_coco(train["data_root"], train=2, val=1, names=names)
+    root = make_coco(train["data_root"], train=2, val=1, names=classes)
     for split, dataset in (("train2017", train), ("val2017", val)):
         os.rename(root / split, root / dataset["data_prefix"]["img"])
         os.rename(root / f"annotations/instances_{split}.json", root / dataset["ann_file"])
 
 
-@pytest.mark.parametrize("snippet", OWN_DATA, ids=["detector", "classifier"])
-def test_configs_for_own_data_train(snippet, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "snippet",
+    [
+        pytest.param(snippet, id=page, marks=[pytest.mark.slow] * (page != "config_guide"))
+        for page, snippet in CONFIGS
+    ],
+)
+def test_complete_configs_train(snippet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(snippet)
     cfg = shrink(load_config("own.py"), tmp_path / "work")
     make_own_data(cfg.train_dataloader.dataset, cfg.val_dataloader.dataset)
-    if cfg.default_scope == "mmdet":  # `shrink` has taken the weights, so nothing may be frozen
-        free = dict(frozen_stages=-1, norm_eval=False, norm_cfg=dict(type="BN", requires_grad=True))
-        cfg.model.backbone.update(free)
+    # `shrink` has taken the weights, so nothing may be frozen
+    cfg.model.backbone.update(frozen_stages=-1, norm_eval=False)
+    if "norm_cfg" in cfg.model.backbone:
+        cfg.model.backbone.norm_cfg.requires_grad = True
     check(cfg, "train")
     runner = Runner.from_cfg(cfg)
     runner.train()

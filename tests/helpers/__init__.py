@@ -5,9 +5,11 @@ files of every kind.
 """
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
@@ -40,6 +42,17 @@ def run(*command: object, code: int = 0, **kwargs) -> str:
     output = done.stdout + done.stderr
     assert done.returncode == code, output[-4000:]
     return output
+
+
+def call(script: Path, *args: object) -> int:
+    """Run a Python script within this process, which saves the imports; return its exit code."""
+    words, path = [str(script), *map(str, args)], [str(script.parent), *sys.path]
+    with mock.patch.object(sys, "argv", words), mock.patch.object(sys, "path", path):
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -78,20 +78,36 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
     """Make ``cfg`` train for one epoch, on small pictures, two a step, with nothing downloaded."""
     cfg.work_dir = str(work_dir)
     cfg.model.backbone.init_cfg = None
-    cfg.train_cfg.max_epochs = 1
+    if "max_iters" in cfg.train_cfg:
+        cfg.train_cfg.update(max_iters=1, val_interval=1)
+    else:
+        cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.optim_wrapper.optimizer.lr = 1e-4
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        for transform in loader.dataset.pipeline:
-            if transform.type == "Resize":
-                transform.scale = (80, 64)
-            elif transform.type in ("RandomResizedCrop", "ResizeEdge"):
-                transform.scale = 64
-            elif transform.type == "CenterCrop":
-                transform.crop_size = 64
+        shrink_pictures(loader.dataset.pipeline)
     if cfg.default_scope == "mmdet":
         # Norms with the statistics of no training would let the maps grow from block to block.
         cfg.model.backbone.norm_eval = False
         test_cfg = cfg.model.test_cfg
         test_cfg.get("rcnn", test_cfg).score_thr = 0.0  # an untrained detector has results too
     return cfg
+
+
+def shrink_pictures(pipeline: list) -> None:
+    """Make the transforms of ``pipeline`` put out pictures of 64 or 80 pixels."""
+    for transform in pipeline:
+        if isinstance(transform, list):
+            shrink_pictures(transform)
+        elif transform.type == "RandomChoice":
+            shrink_pictures(transform.transforms)
+        elif transform.type == "RandomChoiceResize":
+            transform.scales = [(80, 64)]
+        elif transform.type in ("Resize", "RandomResize"):
+            transform.scale = (80, 64)
+        elif transform.type in ("RandomResizedCrop", "ResizeEdge"):
+            transform.scale = 64
+        elif transform.type in ("CenterCrop", "RandomCrop") and isinstance(
+            transform.crop_size, int
+        ):
+            transform.crop_size = min(transform.crop_size, 64)

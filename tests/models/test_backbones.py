@@ -45,7 +45,7 @@ def loss_of(features):
 
 def strides_of(model):
     """Pixels of the image per pixel of each stage."""
-    stem = 2 if isinstance(model.maxpool, nn.Identity) else 4
+    stem = 1 if model.cifar_stem else 2 if isinstance(model.maxpool, nn.Identity) else 4
     return [stem * factor for factor in accumulate(model.strides, mul)]
 
 
@@ -88,6 +88,16 @@ def test_output_stride(name, tail, dilations, stride):
             -(-65 // stride),
             -(-97 // stride),
         )
+
+
+@pytest.mark.parametrize("deep_stem", [False, True])
+def test_cifar_stem(name, deep_stem):
+    """The first stage sees every pixel."""
+    model = randomise(build(name, cifar_stem=True, deep_stem=deep_stem))
+    assert strides_of(model) == [1, 2, 4, 8]
+    with torch.no_grad():
+        features = model(torch.rand(1, 3, 32, 33))
+    assert [f.shape[-2:] for f in features] == [(32, 33), (16, 17), (8, 9), (4, 5)]
 
 
 def test_gradient_reaches_every_parameter(name):

@@ -1,6 +1,7 @@
 """The shell: equality with the upstream networks, its arguments, and what it refuses."""
 
 import copy
+import functools
 import inspect
 
 import mmpretrain.models.backbones as upstream
@@ -32,6 +33,7 @@ from mmres_plugin.models.resnet import DEPTHS
 from mmres_plugin.models.squeeze_excitation import SELayer
 from mmres_plugin.models.stage import Stage
 from mmres_plugin.weights import convert_state_dict
+from mmres_plugin.weights.fitting_models import OnMeta
 
 ALL = {"out_indices": (0, 1, 2, 3)}
 
@@ -44,13 +46,18 @@ def step(model, x):
     return features, {n: p.grad for n, p in model.named_parameters()}
 
 
+plain = functools.partial(functools.partial, recursions=0)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "depth", "kwargs"),
     [
-        (SReResNet, upstream.ResNet, 18, {}),
-        (SReResNet, upstream.ResNet, 50, {}),
-        (SReResNet, upstream.ResNet, 50, {"style": "caffe", "base_channels": 32}),
-        (SReResNetV1d, upstream.ResNetV1d, 50, {}),
+        (plain(SReResNet), upstream.ResNet, 18, {}),
+        (plain(SReResNet), upstream.ResNet, 50, {}),
+        (plain(SReResNet), upstream.ResNet, 50, {"style": "caffe", "base_channels": 32}),
+        (plain(SReResNetV1d), upstream.ResNetV1d, 50, {}),
+        (plain(SReResNet, cifar_stem=True), upstream.ResNet_CIFAR, 18, {}),
+        (plain(SReResNet, cifar_stem=True), upstream.ResNet_CIFAR, 50, {}),
         (ResNeXt, upstream.ResNeXt, 50, {}),
         (ResNeXt, upstream.ResNeXt, 50, {"groups": 8, "width_per_group": 8}),
         (ResNeXt, upstream.ResNeXt, 50, {"groups": 1}),
@@ -60,13 +67,48 @@ def step(model, x):
 )
 def test_equals_mmpretrain(ours, theirs, depth, kwargs):
     theirs = randomise(theirs(depth=depth, **ALL, **kwargs))
-    ours = ours(depth, **ALL, **kwargs, **({"recursions": 0} if "SRe" in ours.__name__ else {}))
+    ours = ours(depth, **ALL, **kwargs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
-    x = torch.rand(2, 3, 65, 97)
+    x = torch.rand(2, 3, *((17, 23) if ours.cifar_stem else (65, 97)))
     (a, grads), (b, their_grads) = step(ours, x), step(theirs, x)
     assert all(i.equal(j) for i, j in zip(a, b, strict=True))
     assert all(grads[n].equal(g) for n, g in their_grads.items())
+
+
+def test_a_deep_stem_for_cifar_only_strides_less():
+    deep = randomise(SReResNetV1d(50)).eval()
+    small = SReResNetV1d(50, cifar_stem=True).eval()
+    small.load_state_dict(deep.state_dict())
+    x = torch.rand(1, 3, 32, 33)
+    deep.stem[0].conv.stride, deep.maxpool = 1, nn.Identity()
+    with torch.no_grad():
+        assert small(x)[0].equal(deep(x)[0])
+
+
+@pytest.mark.parametrize("cifar_stem", [False, True])
+def test_iresnet_has_a_stem_without_pool(cifar_stem):
+    model = IResNet(50, cifar_stem=cifar_stem)
+    assert isinstance(model.maxpool, nn.Identity)
+    assert model.strides == ((1, 2, 2, 2) if cifar_stem else (2, 2, 2, 2))
+    # A max-pool stands where a projection strides.
+    pools = [isinstance(stage[0].downsample[0], nn.MaxPool2d) for stage in stages(model)]
+    assert pools == [not cifar_stem, True, True, True]
+
+
+@pytest.mark.slow
+def test_any_depth_for_cifar():
+    """3002 layers, as the IResNet paper trains: with bottlenecks, 1000 of them."""
+    with OnMeta():
+        model = IResNet(
+            (333, 334, 333),
+            num_stages=3,
+            out_indices=(2,),
+            stem_channels=16,
+            base_channels=16,
+            cifar_stem=True,
+        )
+    assert sum(isinstance(m, nn.Conv2d) for m in model.modules()) == 3002 - 1 + 3  # projections
 
 
 @pytest.mark.parametrize(
@@ -406,6 +448,7 @@ def test_upstream_still_has_what_we_build_on():
         assert passed - named == {"dilation", "style", "conv_cfg", "norm_cfg"}
     for method in ("_make_stem_layer", "_freeze_stages", "init_weights", "train", "forward"):
         assert method in vars(upstream.ResNet)
+    assert "_make_stem_layer" in vars(upstream.ResNet_CIFAR)
 
 
 def test_seeded_networks_differ_between_seeds():

@@ -3,6 +3,8 @@
 The quick suite runs a classifier, FCOS and Faster R-CNN of each family; the rest is slow.
 """
 
+import copy
+import functools
 import re
 from pathlib import Path
 
@@ -10,20 +12,28 @@ import pytest
 import torch
 from helpers import ROOT
 from helpers.configs import shrink
-from helpers.data import make_coco, make_imagenet
+from helpers.data import make_cifar, make_coco, make_cub, make_imagenet
+from helpers.weights import resnet50
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
+from mmengine.runner.checkpoint import (
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
+from mmpretrain.datasets import CIFAR10, CIFAR100
 
 import mmres_plugin
 from mmres_plugin.models.resnet import ResNet
+from mmres_plugin.weights.fitting_models import OnMeta
 
 CONFIG_FOLDER = ROOT / "configs"
-FAMILIES = ["sreresnet", "iresnet", "edresnet", "seresnet", "resnext"]
+FOLDERS = ["sreresnet", "iresnet", "edresnet", "seresnet", "resnext", "cifar", "cub"]
 CONFIGS = sorted(
     str(path.relative_to(CONFIG_FOLDER))
-    for f in FAMILIES
+    for f in FOLDERS
     for path in (CONFIG_FOLDER / f).glob("*.py")
 )
 QUICK = {
@@ -35,17 +45,57 @@ QUICK = {
     *("edresnet/faster-rcnn_edseresnext50-32x4d_1x.py", "seresnet/fcos_seresnext50-32x4d_1x.py"),
     *("seresnet/seresnext50-32x4d_8xb32_in1k.py", "resnext/faster-rcnn_resnext50-32x4d_1x.py"),
 }
-HUBS = {"mmcls": get_mmcls_models, "open-mmlab": get_external_models}
+HUBS = {
+    scheme: functools.cache(names)
+    for scheme, names in {
+        "mmcls": get_mmcls_models,
+        "open-mmlab": get_external_models,
+        "torchvision": get_torchvision_models,
+    }.items()
+}
+# Of these recipes every network is a combination that other tests train: here it is shallow.
+SHALLOW = re.compile(r"retinanet|mask-rcnn|cascade|dino|rsb|_cifar|_cub")
+# The learning rate, the images a step that it is made for, and the images of one GPU.
+RECIPES = {
+    "8xb32_in1k": (0.1, 256, 32),
+    "8xb256-rsb-a2-300e_in1k": (0.005, 2048, 256),
+    "8xb256-rsb-a3-100e_in1k": (0.008, 2048, 256),
+    "1xb128_cifar10": (0.1, 128, 128),
+    "1xb128_cifar100": (0.1, 128, 128),
+    "8xb8_cub": (0.01, 64, 8),
+    "fcos_1x": (0.01, 16, 2),
+    "fcos-plain_ms-2x": (0.01, 16, 2),
+    "fcos-plain_1xb2-720k": (0.0025, 2, 2),
+    "retinanet_1x": (0.01, 16, 2),
+    "atss_1x": (0.01, 8, 2),
+    "atss-dyhead_1x": (0.01, 8, 2),
+    "faster-rcnn_1x": (0.02, 16, 2),
+    "mask-rcnn_1x": (0.02, 16, 2),
+    "cascade-rcnn_1x": (0.02, 16, 2),
+    "dino_1x": (1e-4, 16, 2),
+}
+# What a name says of a network apart from its family and depth.
+VARIANTS = re.compile(r"-(a|b|32x4d|lrp|dcn|srefpn|in1k-pre|rsb-pre|v2-pre)\b")
 HUGE = ("302", "404", "1001")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
+    """Where a data set of each type lies."""
     root = tmp_path_factory.mktemp("data")
-    return {
-        "mmdet": make_coco(root / "coco", train=2, val=1),
-        "mmpretrain": make_imagenet(root / "imagenet", train=2, val=2),
-    }
+    cifar = make_cifar(root / "cifar")
+    with pytest.MonkeyPatch.context() as patch:
+        for dataset in (CIFAR10, CIFAR100):  # ours have other checksums
+            for name in ("train_list", "test_list"):
+                files = [[file, None] for file, _ in getattr(dataset, name)]
+                patch.setattr(dataset, name, files)
+        yield {
+            "CocoDataset": make_coco(root / "coco", train=2, val=1),
+            "ImageNet": make_imagenet(root / "imagenet", train=2, val=2),
+            "CIFAR10": cifar,
+            "CIFAR100": cifar,
+            "CUB": make_cub(root / "cub"),
+        }
 
 
 def test_the_quick_ones_exist():
@@ -68,35 +118,54 @@ def test_says_what_it_is(config):
     """The name of a file agrees with what it configures, and nothing is left to a default."""
     cfg = Config.fromfile(CONFIG_FOLDER / config)
     backbone = dict(cfg.model.backbone)
-    stem = Path(config).stem
-    network = stem.split("_")[0] if stem.endswith("in1k") else stem.split("_")[1]
+    detector, network, recipe = parts(config)
     assert backbone["type"].startswith("mmres_plugin.")
-    written = network.removesuffix("-a").removesuffix("-b").removesuffix("-32x4d")
     kind = backbone["type"].split(".")[1].lower() + ("fix" if "fixed_groups" in backbone else "")
-    assert written == f"{kind}{backbone['depth']}"
-    # The learning rate, the images a step that it is made for, and the images of one GPU.
+    if backbone.get("recursions") == 0 or backbone.get("encoder_decoder", {}) is None:
+        kind = "resnet"
+    depth = backbone["depth"]
+    layers = depth if isinstance(depth, int) else 3 * sum(depth) + 2
+    assert VARIANTS.sub("", network) == f"{kind}{layers}"
     rate = (
         cfg.optim_wrapper.optimizer.lr,
         cfg.auto_scale_lr.base_batch_size,
         cfg.train_dataloader.batch_size,
     )
-    if stem.endswith("in1k"):
-        assert cfg.default_scope == "mmpretrain"
-        assert rate == (0.1, 256, 32)
-    else:
+    initialised = backbone.get("init_cfg") or {}
+    checkpoint = initialised.get("checkpoint", "")
+    if detector:
         assert cfg.default_scope == "mmdet"
-        recipes = {"fcos": (0.01, 16, 2), "faster-rcnn": (0.02, 16, 2)}
-        authors = stem in ("fcos_sreresnet50_1x", "fcos_sreresnet101_1x")
-        assert rate == ((0.01, 8, 2) if authors else recipes[stem.partition("_")[0]])
-        assert backbone["out_indices"] == (0, 1, 2, 3)
+        authors = ("sreresnet50", "sreresnet101", "sreresnet50-srefpn")  # theirs: 8 images a step
+        if detector == "fcos" and network in authors:
+            assert rate == (0.01, 8, 2)
+        elif network.endswith(("rsb-pre", "v2-pre")):
+            assert (cfg.optim_wrapper.optimizer.type, *rate) == ("AdamW", 2e-4, 16, 2)
+        else:
+            assert rate == RECIPES[f"{detector}_{recipe}"]
+        assert backbone["out_indices"] == ((1, 2, 3) if detector == "dino" else (0, 1, 2, 3))
         assert backbone["norm_eval"] is True and backbone["frozen_stages"] == 1
-        checkpoint = backbone["init_cfg"]["checkpoint"]
-        scheme, _, name = checkpoint.partition("://")
-        if scheme in HUBS:
-            assert name in HUBS[scheme]()
-        if checkpoint.startswith("checkpoints/"):
-            plain = network.removeprefix("sre")  # whose weights a recursive network starts from
-            assert checkpoint == f"checkpoints/{plain}_8xb32_in1k.pth"
+        assert checkpoint
+    else:
+        assert cfg.default_scope == "mmpretrain"
+        assert rate == RECIPES[recipe]
+        assert bool(checkpoint) == (recipe.endswith("cub") or network.endswith("in1k-pre"))
+        assert backbone.get("cifar_stem", False) == ("cifar" in recipe)
+    scheme, _, name = checkpoint.partition("://")
+    if scheme in HUBS:
+        assert name in HUBS[scheme]()
+    if checkpoint.startswith("checkpoints/"):
+        # A recursive network starts from the weights of the plain one.
+        plain = re.sub(r"-(dcn|srefpn|lrp)$", "", network.removeprefix("sre"))
+        assert checkpoint == f"checkpoints/{plain}_8xb32_in1k.pth"
+        assert initialised["prefix"] == "backbone."
+
+
+def parts(config: str) -> tuple[str, str, str]:
+    """Detector (empty for a classifier), network and recipe that a config's name speaks of."""
+    words = Path(config).stem.split("_")
+    is_classifier = words[-1] in ("in1k", "cifar10", "cifar100", "cub")
+    detector = "" if is_classifier else words.pop(0)
+    return detector, words[0], "_".join(words[1:])
 
 
 @pytest.mark.parametrize("config", ["iresnet/iresnet18_8xb32_in1k", "iresnet/fcos_iresnet50_1x"])
@@ -112,7 +181,7 @@ def test_inherits_from_anywhere(config, tmp_path):
 def tiny(config: str, data: dict, work_dir: Path) -> Config:
     """The config on tiny data, one step an epoch, one epoch, on whatever device is there."""
     cfg = shrink(Config.fromfile(CONFIG_FOLDER / config), work_dir)
-    root = str(data[cfg.default_scope])
+    root = str(data[cfg.train_dataloader.dataset.type])
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.data_root = root
     if cfg.default_scope == "mmdet":
@@ -121,8 +190,17 @@ def tiny(config: str, data: dict, work_dir: Path) -> Config:
     return cfg
 
 
-def train_and_validate(config: str, data: dict, work_dir: Path) -> None:
-    cfg = tiny(config, data, work_dir)
+def make_shallow(model: dict) -> None:
+    """Take blocks and layers out of a model."""
+    model.backbone.depth = (2,) * model.backbone.get("num_stages", 4)
+    for transformer in ("encoder", "decoder"):
+        if transformer in model:
+            model[transformer].num_layers = 1
+    if "num_queries" in model:
+        model.num_queries = 20  # not more than there are places in a small picture
+
+
+def train_and_validate(cfg: Config, work_dir: Path) -> None:
     init_default_scope(cfg.default_scope)
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -131,9 +209,9 @@ def train_and_validate(config: str, data: dict, work_dir: Path) -> None:
     metrics = [s for s in runner.message_hub.log_scalars if s.startswith("val/")]
     assert {"mmdet": "val/time", "mmpretrain": "val/accuracy/top1"}[cfg.default_scope] in metrics
     loss = runner.message_hub.get_scalar("train/loss").current()
-    assert 0 < loss < 100
+    assert 0 < loss < 1000  # rsb's is a sum over the classes
     assert isinstance(runner.model.backbone, ResNet)
-    file = work_dir / "epoch_1.pth"
+    (file,) = work_dir.glob("*_1.pth")
     saved = torch.load(file, weights_only=False)
     assert saved["state_dict"].keys() == runner.model.state_dict().keys()
     file.unlink()  # hundreds of MB
@@ -141,7 +219,7 @@ def train_and_validate(config: str, data: dict, work_dir: Path) -> None:
 
 @pytest.mark.parametrize("config", sorted(QUICK))
 def test_trains(config, data, tmp_path):
-    train_and_validate(config, data, tmp_path)
+    train_and_validate(tiny(config, data, tmp_path), tmp_path)
 
 
 @pytest.mark.slow
@@ -149,7 +227,44 @@ def test_trains(config, data, tmp_path):
     "config", [c for c in CONFIGS if c not in QUICK and not any(h in c for h in HUGE)]
 )
 def test_all_others_train(config, data, tmp_path):
-    train_and_validate(config, data, tmp_path)
+    cfg = tiny(config, data, tmp_path)
+    if SHALLOW.search(config):
+        with OnMeta(), DefaultScope.overwrite_default_scope(cfg.default_scope):
+            MODELS.build(copy.deepcopy(cfg.model))
+        make_shallow(cfg.model)
+    train_and_validate(cfg, tmp_path)
+
+
+def test_pretrained_layers_can_learn_slower():
+    cfg = Config.fromfile(CONFIG_FOLDER / "cub/edresnet50-lrp_8xb8_cub.py")
+    cfg.model.backbone.depth = (1, 1, 1, 1)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+        groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    names = {id(p): name for name, p in model.named_parameters()}
+    rates = {names[id(p)]: g["lr"] for g in groups for p in g["params"] if id(p) in names}
+    assert rates == {n: 0.01 if n.startswith("head.") else 0.001 for n in names.values()}
+
+
+@pytest.mark.parametrize(
+    ("config", "prefix", "left"),
+    [
+        ("sreresnet/faster-rcnn_sreresnet50-rsb-pre_1x.py", "backbone.", 0),
+        ("sreresnet/faster-rcnn_sreresnet50-v2-pre_1x.py", "", 0),
+        ("cifar/sreresnet50-in1k-pre_1xb128_cifar100.py", "", 1),
+    ],
+)
+def test_strong_starts_load(config, prefix, left, tmp_path):
+    """A file of the same layout in place of the download; 7×7 kernels do not fit a CIFAR stem."""
+    weights = resnet50()
+    file = {"state_dict": {prefix + name: t for name, t in weights.items()}} if prefix else weights
+    torch.save(file, tmp_path / "weights.pth")
+    cfg = Config.fromfile(CONFIG_FOLDER / config).model.backbone
+    cfg.init_cfg.checkpoint = str(tmp_path / "weights.pth")
+    backbone = MODELS.build(cfg)
+    backbone.init_weights()
+    differing = [n for n, t in backbone.state_dict().items() if not t.equal(weights[n])]
+    assert differing == ["conv1.weight"][:left]
 
 
 @pytest.mark.slow

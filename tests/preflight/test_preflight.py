@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ENV, ROOT, complete
+from helpers.checks import problems
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 from mmcv.transforms import LoadImageFromFile
@@ -19,12 +20,12 @@ from mmengine.runner import Runner
 import mmres_plugin  # noqa: F401
 from mmres_plugin.config_files import load_config
 from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
-from mmres_plugin.engine.command_line import RANKS, build_runner, user_errors
+from mmres_plugin.engine.command_line import build_runner, user_errors
+from mmres_plugin.engine.launchers import RANKS
 from mmres_plugin.errors import UnreadableImage, UserError, close_name
 from mmres_plugin.preflight import build_model, check, checkpoints
 from mmres_plugin.preflight.checkpoints import open_checkpoint
 from mmres_plugin.preflight.data import missing_data
-from mmres_plugin.preflight.labels import dataset_labels
 from mmres_plugin.preflight.names import unknown_names
 from mmres_plugin.weights import read_checkpoint
 
@@ -48,18 +49,6 @@ def log(monkeypatch) -> list[str]:
     lines = []
     monkeypatch.setattr(checkpoints, "print_log", lambda text, **kwargs: lines.append(text))
     return lines
-
-
-def problems(config: Path, task: str = "train", **options) -> str:
-    """What the checks say of a config with these options (``a__b`` for ``a.b``); '' for nothing."""
-    options = {key.replace("__", "."): value for key, value in options.items()}
-    try:
-        cfg = load_config(str(config), options)
-        cfg.setdefault("work_dir", str(config.parent / "none"))
-        check(cfg, task)
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("name", ["det", "cls"])
@@ -238,7 +227,7 @@ def test_incomplete_config(home):
     assert "no 'val_evaluator', which is needed to train" in said
     assert "no 'optim_wrapper'" in said
     said = problems(home / "det.py", auto_scale_lr={"_delete_": True, "enable": True})
-    assert "Add auto_scale_lr=dict(base_batch_size=…)" in said
+    assert "auto_scale_lr: AssertionError: Lack of `base_batch_size`" in said
 
 
 # Data
@@ -289,10 +278,7 @@ def test_names_of_another_scope(home):
     for loop in ("train", "val"):
         cfg[f"{loop}_dataloader"].dataset._scope_ = "mmdet"
     assert list(unknown_names(cfg, ("train",))) == []
-    labels = dataset_labels(cfg.train_dataloader.dataset, "mmdet")
-    assert labels.number is not None
     cfg.default_scope = "mmpretrain"
-    assert dataset_labels(cfg.train_dataloader.dataset, "mmpretrain") == labels
     said = list(unknown_names(cfg, ("train", "val")))
     assert not [text for text in said if "dataset.type" in text]
     cfg.train_dataloader.dataset._scope_ = "mmpretrain"
@@ -453,30 +439,6 @@ def test_pretrained_without_a_file(home):
     assert "model.backbone.init_cfg: type='Pretrained' needs a checkpoint" in said
     said = problems(home / "det.py", model__backbone__init_cfg="x.pth")
     assert "init_cfg must be a dict, or a list of dicts, got 'x.pth'" in said
-
-
-@pytest.mark.parametrize("content", [None, ""], ids=["lost", "empty"])
-def test_resume_never_starts_anew_beside_checkpoints(home, tmp_path, content):
-    """As after a power cut; the runner would begin at the first epoch and write over them."""
-    options = dict(work_dir=str(tmp_path / "run"), resume=True)
-    assert problems(home / "cls.py", **options) == ""  # nothing there yet: a first start
-    (tmp_path / "run").mkdir()
-    for epoch in (1, 2):
-        (tmp_path / f"run/epoch_{epoch}.pth").write_bytes(b"")
-    if content is not None:
-        (tmp_path / "run/last_checkpoint").write_text(content)
-    said = problems(home / "cls.py", **options)
-    assert f"{tmp_path}/run holds: epoch_1.pth, epoch_2.pth." in said
-    assert f"--resume {tmp_path}/run/NAME.pth" in said
-
-
-def test_damaged_newest_checkpoint_lists_the_others(home, tmp_path):
-    (tmp_path / "epoch_1.pth").write_bytes((home / "cls.pth").read_bytes())
-    (tmp_path / "epoch_2.pth").write_bytes((home / "cls.pth").read_bytes()[:-1000])
-    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
-    said = problems(home / "cls.py", work_dir=str(tmp_path), resume=True)
-    assert "epoch_2.pth is not a checkpoint, or is damaged" in said
-    assert f"{tmp_path} holds: epoch_1.pth." in said
 
 
 def test_missing_pretrained_file_names_who_makes_it(home):

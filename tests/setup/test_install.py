@@ -105,6 +105,10 @@ class EmptyEnvironment:
         answers = json.loads(output.splitlines()[-1])
         assert "sreresnet50_8xb32_in1k" in answers["names"]
         assert answers["backbone"] == "mmres_plugin.SReResNet"
+        # A tool, by the console command.
+        command = [self.folder / "venv/bin/mmres", "predict", "gone.jpg", "config.py"]
+        said = run(*command, cwd=self.folder, env=env, code=2)
+        assert "there is no file or folder gone.jpg" in said
         return Path(answers["file"])
 
 
@@ -142,7 +146,8 @@ def test_sdist_holds_the_whole_repository(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     tracked = set(run("git", "ls-files", cwd=ROOT).splitlines())
-    links = {"mmres_plugin/.mim/configs", "mmres_plugin/.mim/tools"}  # folders in the sdist
+    # Folders in the sdist.
+    links = {f"mmres_plugin/.mim/{name}" for name in ("configs", "examples", "tools")}
     assert {path for path in tracked if (ROOT / path).exists()} - names - links == {".gitignore"}
 
 

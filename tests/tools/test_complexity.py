@@ -161,6 +161,13 @@ def test_every_config_is_in_the_hub_and_lowercase():
         ]
 
 
+@pytest.mark.parametrize("network", ["iresnet164", "sreresnet50", "seresnext50-32x4d"])
+def test_networks_of_cifar_are_counted_at_its_size(network):
+    model = model_tables.hub_entry(f"{network}_1xb128_cifar100")
+    recorded = (model.metadata.data["Parameters"], model.metadata.data["FLOPs"])
+    assert complexity.count(complexity.load_config(model.config), (32, 32)) == recorded
+
+
 def recorded_counts() -> dict:
     """The numbers in the metafiles; those of MMPretrain's own names are counted."""
     counts = {}

@@ -141,7 +141,7 @@ def test_changed_tensors_are_noticed(tmp_path):
         src.write_bytes(content[:place] + b"\x40" + content[place + 1 :])
         assert torch.load(src)["state_dict"]["a"].any()
         for use in (convert_checkpoint, publish_checkpoint):
-            with pytest.raises(ValueError, match="is damaged .*wrong checksum of .*/data/0"):
+            with pytest.raises(ValueError, match=r"is damaged .*wrong checksum of .*/data/0"):
                 use(src, dst)
         with pytest.raises(ValueError, match="wrong checksum"):
             load_checkpoint(SReResNet(18), str(src))

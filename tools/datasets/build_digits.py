@@ -11,7 +11,7 @@ writes a detection set in COCO's layout and a classification set in ImageNet's:
     OUT/manifest.json                               written last: with it the set is complete
 
 The same arguments and library versions give the same bytes. A complete set of the same arguments
-is left alone; anything else that this tool built before is built anew.
+is left alone; anything else that this tool has built is rebuilt.
 """
 
 from __future__ import annotations
@@ -39,13 +39,19 @@ class BuildError(Exception):
     """Something the user can mend; its text says what and how."""
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None, **defaults) -> argparse.Namespace:
+    """Parse a command line.
+
+    Args:
+        argv: The command line; by default that of the process.
+        **defaults: Replace those of the options. ``kind`` says what to draw.
+    """
     parser = argparse.ArgumentParser(
-        description="Build a detection and a classification set of handwritten digits.",
+        description="Build a detection and a classification set, without any download.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("data/digits"), help="folder to build")
-    parser.add_argument("--train-images", type=int, default=480, help="detection, training images")
+    parser.add_argument("--train-images", type=int, default=1120, help="detection, training images")
     parser.add_argument("--val-images", type=int, default=100, help="detection, validation images")
     parser.add_argument("--size", type=int, default=256, help="side of a detection image, pixels")
     parser.add_argument("--train-crops", type=int, default=24000, help="classification, training")
@@ -53,6 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--crop-size", type=int, default=40, help="side of a crop, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--picture", type=Path, help="also draw samples with boxes to this file")
+    parser.set_defaults(**{"kind": "digits", **defaults})
     return parser.parse_args(argv)
 
 
@@ -130,8 +137,8 @@ def read_manifest(folder: Path) -> dict | None:
 def build(args: argparse.Namespace) -> bool:
     """Build the set that `args` ask for, unless it is there. Returns whether it was built.
 
-    The images are drawn in a folder beside the final one, which takes its name in a single step
-    at the end: at no moment does a part of a set bear the name of a whole one.
+    The images are drawn in a folder next to the final one and renamed at the end, so an incomplete
+    set never has the final name.
 
     Raises:
         BuildError: for arguments out of range, a missing library or a folder that cannot be used.
@@ -144,7 +151,7 @@ def build(args: argparse.Namespace) -> bool:
         if found is not None and found == {**wanted, "contents": contents(out)}:
             return False
         if found is not None:
-            print(f"{out} has other arguments or is damaged: building it anew")
+            print(f"{out} has other arguments or is damaged: rebuilding it")
         out.parent.mkdir(parents=True, exist_ok=True)
         work = out.with_name(f".{out.name}.building-{os.getpid()}")
         from digits.sets import draw_classification, draw_detection
@@ -183,8 +190,9 @@ def is_other_running(pid: int) -> bool:
     return pid != os.getpid()
 
 
-def main() -> int:
-    args = parse_args()
+def main(**defaults) -> int:
+    """Build what the command line asks for; ``defaults`` are those of :func:`parse_args`."""
+    args = parse_args(**defaults)
     try:
         built = build(args)
         print(f"{args.out.absolute()}: {'built' if built else 'complete already, nothing to do'}")

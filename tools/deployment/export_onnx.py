@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmres_plugin.config_files import load_config
 from mmres_plugin.deploy import load_model
 from mmres_plugin.deploy.export import (
     OLDEST_OPSET,
@@ -21,8 +22,9 @@ from mmres_plugin.deploy.export import (
     export_onnx,
     export_torchscript,
 )
-from mmres_plugin.deploy.images import example_batches
+from mmres_plugin.deploy.images import calibration_images, example_batches
 from mmres_plugin.deploy.output import prepare_output
+from mmres_plugin.deploy.quantize import quantize_onnx
 from mmres_plugin.deploy.verify import verify, verify_whole
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.errors import UserError
@@ -65,6 +67,15 @@ def parse_args() -> argparse.Namespace:
         metavar="FILE",
         help="images for the check (default: three of the validation set)",
     )
+    parser.add_argument(
+        "--int8", action="store_true", help="write an 8-bit file, layers that would suffer in float"
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=int,
+        metavar="N",
+        help="with --int8: how many training images to calibrate with (default: 64)",
+    )
     parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
     parser.add_argument(
         "--cfg-options",
@@ -83,9 +94,13 @@ def main() -> None:
         raise UserError([f"--opset: {args.opset} is not supported by the exporter; use 18 or more"])
     if min(args.size) < 1:
         raise UserError([f"--size: {args.size} must be two numbers above 0"])
+    if args.int8 and (args.features or args.out.suffix != ".onnx"):
+        raise UserError(["--int8: only whole models in .onnx files can be in 8 bits"])
+    if args.calibrate is not None and not (args.int8 and args.calibrate > 0):
+        raise UserError([f"--calibrate: {args.calibrate} must be above 0, and goes with --int8"])
     prepare_output(args.out)
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
-    model = load_model(args.config, checkpoint, args.cfg_options)
+    model = load_model(load_config(args.config, args.cfg_options), checkpoint)
     form = Form(args.features, args.resize, args.softmax, args.topk)
     exported = Exported(model, form)
     if args.no_verify:
@@ -95,6 +110,11 @@ def main() -> None:
     else:
         batches = example_batches(model.cfg, args.images, exported.steps)
         check = partial(verify_images, exported, model, batches)
+    if args.int8:
+        count = 64 if args.calibrate is None else args.calibrate
+        check = partial(
+            verify_and_quantize, check, calibration_images(model.cfg, count, exported.steps)
+        )
     if args.out.suffix == ".onnx":
         export_onnx(exported, args.out, tuple(args.size), args.opset, check)
     else:
@@ -114,6 +134,13 @@ def verify_images(exported: Exported, model, batches, path: Path) -> None:
     what = "the same detections" if exported.task == "detection" else "images"
     sizes = [tuple(images.shape[1:3]) for images in batches]
     print(f"verified at {_listed(sizes)}: {count} {what}, scores differ by up to {difference:.1e}")
+
+
+def verify_and_quantize(check, images, path: Path) -> None:
+    if check is not None:
+        check(path)
+    print(f"calibrating with {len(images)} images of the training set", flush=True)
+    print(quantize_onnx(path, path, images).summary())
 
 
 def _listed(sizes: list[tuple[int, int]]) -> str:

@@ -36,7 +36,14 @@ def once(run: Run, clock: Clock = time.perf_counter) -> float:
 def interleaved(
     runs: Mapping[str, Run], rounds: int, clock: Clock = time.perf_counter
 ) -> dict[str, Times]:
-    """Time all ``runs`` in turn, ``rounds`` times.
+    """Median and quartiles of :func:`samples`, whose arguments it takes."""
+    return {name: summary(values) for name, values in samples(runs, rounds, clock).items()}
+
+
+def samples(
+    runs: Mapping[str, Run], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
+    """Milliseconds of all ``runs``, which take turns, ``rounds`` times.
 
     Each timed call follows an untimed one, which fills the caches.
 
@@ -45,12 +52,12 @@ def interleaved(
         rounds: How often each run is timed.
         clock: Tells the time in seconds.
     """
-    samples: dict[str, list[float]] = {name: [] for name in runs}
+    found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             run()
-            samples[name].append(once(run, clock))
-    return {name: summary(values) for name, values in samples.items()}
+            found[name].append(once(run, clock))
+    return found
 
 
 def summary(values: list[float]) -> Times:

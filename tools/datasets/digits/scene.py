@@ -1,7 +1,7 @@
-"""Draw handwritten digits on photographs: the picture side of ``build_digits.py``.
+"""Draw digits or shapes on photographs: the picture side of ``build_digits.py``.
 
-The digits are the 1,797 samples of 8 x 8 pixels that scikit-learn ships, the photographs are those
-inside the scikit-learn and scikit-image packages, so nothing is downloaded.
+The photographs are those inside the scikit-learn and scikit-image packages, so nothing is
+downloaded. The comments speak of digits; shapes are drawn in the same way.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from .glyphs import KINDS
 
 # Whole photographs are kept apart, so that no crop of one split can show what the other has seen.
 PHOTOS = {
@@ -49,8 +51,8 @@ class DrawnDigit:
     """A digit as it can be seen in a scene.
 
     Args:
-        sample: index into scikit-learn's digits.
-        label: the digit, 0 to 9.
+        sample: index into the glyphs.
+        label: the class of the glyph; for a digit, the digit.
         box: (x, y, width, height) in pixels, tight around the visible ink.
     """
 
@@ -79,14 +81,13 @@ class DigitPainter:
     Args:
         split: "train" or "val"; the two share neither a photo nor a digit sample.
         seed: decides which digit samples belong to which split.
+        kind: what to draw, a key of ``glyphs.KINDS``.
     """
 
-    def __init__(self, split: str, seed: int) -> None:
-        from sklearn.datasets import load_digits
-
+    def __init__(self, split: str, seed: int, kind: str = "digits") -> None:
         self.photos = {name: _read_photo(name) for name in PHOTOS[split]}
-        source = load_digits()
-        self.glyphs, self.labels = source.images, source.target
+        source = KINDS[kind]()
+        self.glyphs, self.labels, self.names = source.images, source.labels, source.names
         self.samples = _split_samples(self.labels, seed)[split]
 
     def draw(
@@ -142,7 +143,7 @@ def _read_photo(name: str) -> np.ndarray:
 def _split_samples(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     parts = {"train": [], "val": []}
-    for label in range(10):
+    for label in np.unique(labels):
         samples = rng.permutation(np.flatnonzero(labels == label))
         held_out = round(VAL_SHARE * len(samples))
         parts["val"].append(samples[:held_out])
@@ -170,8 +171,10 @@ def _crop_photo(rng, photo: np.ndarray, size: int) -> tuple[np.ndarray, tuple[in
 
 def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
     """Opacity (float, 0 to 1) of a rotated digit whose ink's longer side is `side` pixels."""
+    # The margin leaves room for the turn.
+    margin = round(len(glyph) * 3 / 8)
     canvas = cv2.resize(
-        np.pad(glyph / 16, 3).astype(np.float32), (168, 168), interpolation=cv2.INTER_CUBIC
+        np.pad(glyph, margin).astype(np.float32), (168, 168), interpolation=cv2.INTER_CUBIC
     )
     shear = rng.uniform(-0.1, 0.1)
     turn = cv2.getRotationMatrix2D((84, 84), rng.uniform(-15, 15), 1)

@@ -1,4 +1,4 @@
-"""Write the two sets of the digits data: scenes for detection, crops for classification."""
+"""Write the two sets of data: scenes for detection, crops for classification."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import numpy as np
 from .scene import MIN_SIDE, DigitPainter
 
 SPLITS = ("train", "val")
-CLASSES = [str(digit) for digit in range(10)]
 
 
 def draw_detection(args: argparse.Namespace, folder: Path) -> None:
-    """Write scenes of up to ten digits and their boxes, in COCO's layout.
+    """Write scenes of up to ten digits or shapes and their boxes, in COCO's layout.
 
     Beside COCO's own keys an image names its `photo` and `crop`, an annotation its digit `sample`.
     A box's area is width times height.
     """
     for number, split in enumerate(SPLITS):
-        painter = DigitPainter(split, args.seed)
+        painter = DigitPainter(split, args.seed, args.kind)
         count = args.train_images if split == "train" else args.val_images
         images, annotations = [], []
         for index in progress(f"detection {split}", count):
@@ -54,7 +53,7 @@ def draw_detection(args: argparse.Namespace, folder: Path) -> None:
                 }
                 for position, digit in enumerate(scene.digits, start=1)
             ]
-        categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, start=1)]
+        categories = [{"id": i, "name": name} for i, name in enumerate(painter.names, start=1)]
         target = folder / "annotations" / f"instances_{split}2017.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(
@@ -65,16 +64,17 @@ def draw_detection(args: argparse.Namespace, folder: Path) -> None:
 def draw_classification(args: argparse.Namespace, folder: Path) -> None:
     """Write crops of one digit each in one folder per class, as ImageNet is often kept."""
     for number, split in enumerate(SPLITS, start=len(SPLITS)):
-        painter = DigitPainter(split, args.seed)
+        painter = DigitPainter(split, args.seed, args.kind)
         count = args.train_crops if split == "train" else args.val_crops
-        of_class = [painter.samples[painter.labels[painter.samples] == k] for k in range(10)]
+        labels, classes = painter.labels[painter.samples], len(painter.names)
+        of_class = [painter.samples[labels == label] for label in range(classes)]
         for index in progress(f"classification {split}", count):
             rng = np.random.default_rng([args.seed, number, index])
-            samples = of_class[index % 10]  # each class in turn: no folder stays empty
-            sample = int(samples[index // 10 % len(samples)])
+            samples = of_class[index % classes]  # each class in turn: no folder stays empty
+            sample = int(samples[index // classes % len(samples)])
             side = (max(MIN_SIDE + 1, 0.6 * args.crop_size), 0.9 * args.crop_size)
             scene = painter.draw(rng, args.crop_size, [sample], side)
-            label = str(painter.labels[sample])
+            label = painter.names[painter.labels[sample]]
             write_image(folder / split / label / f"{index:06d}_sample{sample:04d}.jpg", scene.image)
 
 

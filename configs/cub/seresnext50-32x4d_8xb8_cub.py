@@ -1,0 +1,8 @@
+_base_ = "../_base_/cub.py"
+
+model = dict(
+    backbone=dict(
+        type="mmres_plugin.SEResNeXt",
+        init_cfg=dict(checkpoint="checkpoints/seresnext50-32x4d_8xb32_in1k.pth"),
+    ),
+)

@@ -1,0 +1,8 @@
+_base_ = "../_base_/cub.py"
+
+model = dict(
+    backbone=dict(
+        type="mmres_plugin.SReResNet",
+        init_cfg=dict(_delete_=True, type="Pretrained", checkpoint="torchvision://resnet50"),
+    ),
+)

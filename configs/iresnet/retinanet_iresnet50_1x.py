@@ -1,0 +1,8 @@
+_base_ = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+
+model = dict(
+    backbone=dict(
+        type="mmres_plugin.IResNet",
+        init_cfg=dict(checkpoint="checkpoints/iresnet50_8xb32_in1k.pth", prefix="backbone."),
+    ),
+)

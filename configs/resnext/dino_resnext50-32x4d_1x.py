@@ -1,0 +1,8 @@
+_base_ = "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
+
+model = dict(
+    backbone=dict(
+        type="mmres_plugin.ResNeXt",
+        init_cfg=dict(checkpoint="open-mmlab://resnext50_32x4d"),
+    ),
+)

@@ -1,0 +1,3 @@
+_base_ = "mmpretrain::resnet/resnet50_8xb256-rsb-a3-100e_in1k.py"
+
+model = dict(_scope_="mmpretrain", backbone=dict(type="mmres_plugin.ResNeXt"))

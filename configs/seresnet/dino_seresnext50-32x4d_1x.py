@@ -1,0 +1,10 @@
+_base_ = "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
+
+model = dict(
+    backbone=dict(
+        type="mmres_plugin.SEResNeXt",
+        init_cfg=dict(
+            checkpoint="checkpoints/seresnext50-32x4d_8xb32_in1k.pth", prefix="backbone."
+        ),
+    ),
+)

@@ -1,0 +1,3 @@
+_base_ = "fcos_sreresnet50_1x.py"
+
+model = dict(neck=dict(type="mmres_plugin.SReFPN"))

@@ -1,0 +1,5 @@
+"""``python -m mmres_plugin`` is ``mmres``."""
+
+from .cli import main
+
+main()

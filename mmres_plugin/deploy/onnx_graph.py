@@ -1,0 +1,64 @@
+"""Which nodes of an exported file are layers, which are the last, and what stands between them."""
+
+import onnx
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm")
+# What may stand between two layers and would otherwise turn integers into floats and back.
+BETWEEN = ("Add", "Mul", "Concat", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize")
+
+
+def layer_names(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """The layers by the names of their weights, those that run again by a number as well."""
+    weights = {initializer.name for initializer in graph.initializer}
+    named: dict[str, onnx.NodeProto] = {}
+    for node in graph.node:
+        if node.op_type in LAYERS and node.input[1] in weights:
+            name = node.input[1].removesuffix(".weight")
+            again = sum(other.partition(", run ")[0] == name for other in named)
+            named[f"{name}, run {again + 1}" if again else name] = node
+    return named
+
+
+def nodes_before_layers(graph: onnx.GraphProto) -> set[str]:
+    """The names of all nodes on whose output a layer depends."""
+    wanted: set[str] = set()  # tensors that reach a layer
+    found = set()
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            found.add(node.name)
+            wanted.update(node.input)
+        elif node.op_type in LAYERS:
+            wanted.update(node.input)
+    return found
+
+
+def nodes_between(graph: onnx.GraphProto, before: set[str]) -> list[str]:
+    """The names of the nodes between layers that can pass on integers: only those of feature maps.
+
+    Boxes are decoded between layers too, in two-stage detectors, but not in tensors of rank 4.
+    """
+    ranks = {info.name: len(info.type.tensor_type.shape.dim) for info in graph.value_info}
+    reached: set[str] = set()  # tensors that depend on a layer
+    found = []
+    for node in graph.node:
+        if node.op_type not in LAYERS and not reached & set(node.input):
+            continue
+        reached.update(node.output)
+        if node.op_type in BETWEEN and node.name in before and ranks.get(node.output[0]) == 4:
+            found.append(node.name)
+    return found
+
+
+def feeding(graph: onnx.GraphProto, between: list[str], layers: set[str]) -> set[str]:
+    """Those of the nodes between layers from which one of ``layers`` gets its input directly.
+
+    A node before an activation counts as well, because the two have one output for a runtime.
+    """
+    producers = {output: node for node in graph.node for output in node.output}
+    found = set()
+    for layer in graph.node:
+        node = producers.get(layer.input[0]) if layer.name in layers else None
+        while node is not None and node.name in between:
+            found.add(node.name)
+            node = producers.get(node.input[0]) if node.op_type == "Relu" else None
+    return found

@@ -1,0 +1,182 @@
+"""A rehearsal: one step of training and one of validation, before the run.
+
+Everything in it is what the run will use (data sets, pipelines, loops, model, losses, optimizer,
+schedulers, hooks, evaluator), but for one batch of at most two images, which a detector gets in
+small. So whatever would end the run in its first epoch ends the rehearsal.
+"""
+
+import io
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DATASETS, DefaultScope
+from mmengine.runner import BaseLoop, Runner
+from mmengine.visualization import Visualizer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ..data_check import inspected_annotations
+from ..engine.bad_images import NameBadImages
+from ..errors import UserError, collecting, did_you_mean, shortened
+from .names import as_list, dicts
+from .places import told
+from .watch import watch
+
+NAME = "rehearsal"
+PASSED = (  # what the runner gets as the config has it
+    *("val_cfg", "val_evaluator", "train_cfg", "optim_wrapper", "param_scheduler", "randomness"),
+    *("auto_scale_lr", "default_hooks", "custom_hooks", "env_cfg", "log_processor"),
+    "default_scope",
+)
+
+
+class Built:
+    """Stands for a data set in a config. The runner copies its config, and gets the data set."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return self.dataset
+
+
+class Rehearsal(Runner):
+    """A runner that trains for one step, loads no weights and leaves nothing behind."""
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        loop = super().build_train_loop(loop)
+        if loop.max_iters < 1:
+            raise ValueError("there is nothing to train: max_epochs or max_iters must be 1 or more")
+        loop._max_epochs = loop._max_iters = loop.val_begin = 1
+        return loop
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
+        signature(Runner.save_checkpoint).bind(self, out_dir, filename, *args, **kwargs)
+        if str(out_dir) == self.work_dir:
+            torch.save({"meta": {}, "state_dict": {}}, Path(out_dir) / filename)
+
+    def _init_model_weights(self) -> None: ...
+    def _maybe_compile(self, target: str) -> None: ...
+    def _log_env(self, env_cfg: dict) -> None: ...
+    def dump_config(self) -> None: ...
+
+
+class CheckNumbers(Hook):
+    """Raises an error where the first step has losses or weights that are no numbers."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        numbers = {name: one for name, one in (outputs or {}).items() if torch.is_tensor(one)}
+        wrong = [name for name, number in numbers.items() if not number.isfinite().all()]
+        if wrong:
+            raise UserError([f"model: not a finite number in the first step: {shortened(wrong)}."])
+        if not all(parameter.isfinite().all() for parameter in runner.model.parameters()):
+            raise UserError(["optim_wrapper: the first step makes weights infinite or NaN."])
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        for part in (*runner.hooks, *as_list(runner.param_schedulers)):
+            wanted = as_list(getattr(part, "save_best", getattr(part, "monitor", None)))
+            wrong = [name for name in wanted if name != "auto" and name not in (metrics or {})]
+            if metrics and wrong:
+                raise UserError(
+                    [
+                        f"{type(part).__name__}: save_best or monitor is {wrong[0]!r}, which no "
+                        f"metric gives.{did_you_mean(wrong[0], metrics)} There are: "
+                        f"{', '.join(metrics)}."
+                    ]
+                )
+
+
+def build_datasets(cfg: Config, loops: Iterable[str], problems: list[str]) -> dict[str, Built]:
+    """The data sets of ``loops``, for the checks and the run: a large one takes its time.
+
+    Why one cannot be built is added to ``problems``.
+    """
+    datasets, scope = {}, cfg.get("default_scope")
+    for loop in loops:
+        place = f"{loop}_dataloader.dataset"
+        with collecting(problems, f"{place}: "), DefaultScope.overwrite_default_scope(scope):
+            with told(cfg, loop), inspected_annotations():
+                dataset = DATASETS.build(deepcopy(cfg[f"{loop}_dataloader"].dataset))
+                if hasattr(dataset, "full_init"):
+                    dataset.full_init()
+            datasets[loop] = Built(dataset)
+    return datasets
+
+
+def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
+    """Train and validate for one step.
+
+    Args:
+        cfg: The config of a training that is complete.
+        model: Its model, which is changed.
+        datasets: From :func:`build_datasets`, for ``'train'`` and, if the run validates, ``'val'``.
+
+    Raises:
+        UserError: If anything goes wrong; the message names the place in the config.
+    """
+    cfg = deepcopy(cfg)
+    for module in model.modules():  # an untrained detector must find something to evaluate
+        for _, node in dicts(getattr(module, "test_cfg", None) or {}, ""):
+            if "score_thr" in node:
+                node["score_thr"] = 0.0
+    with tempfile.TemporaryDirectory() as folder, quiet(), told(cfg, model=model):
+        watch(model)
+        loaders = {}
+        for loop, dataset in datasets.items():
+            with DefaultScope.overwrite_default_scope(cfg.get("default_scope")), told(cfg, loop):
+                loaders[f"{loop}_dataloader"] = one_batch(cfg, loop, dataset)
+        keys = PASSED if "val" in datasets else PASSED[2:]
+        runner = Rehearsal(
+            model=model,
+            work_dir=folder,
+            log_level="ERROR",
+            visualizer=Visualizer.get_instance(NAME),
+            experiment_name=NAME,
+            cfg=cfg,
+            **loaders,
+            **{key: cfg[key] for key in keys if cfg.get(key) is not None},
+        )
+        runner.register_hook(NameBadImages())
+        runner.register_hook(CheckNumbers())
+        runner.train()
+
+
+def one_batch(cfg: Config, loop: str, dataset: Built) -> DataLoader:
+    """The first batch that the loader of ``loop`` gives, cut to two images, in this process."""
+    loader = Runner.build_dataloader({**cfg[f"{loop}_dataloader"], "dataset": dataset}, seed=0)
+    first = next(iter(loader.batch_sampler or ()), None)
+    if not first:
+        raise UserError(
+            [
+                f"{loop}_dataloader: gives no batch. Its data set has {len(dataset.dataset)} "
+                f"images, batch_size is {loader.batch_size}, drop_last {loader.drop_last}."
+            ]
+        )
+    if not isinstance(loader.num_workers, int):
+        raise UserError([f"{loop}_dataloader.num_workers is {loader.num_workers}, must be whole."])
+    return DataLoader(loader.dataset, 2, sampler=first[:2], collate_fn=loader.collate_fn)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing that the run will say again, and leave nothing that the run would find."""
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for kind in (MMLogger, MessageHub, DefaultScope, Visualizer):
+            for name in [name for name in kind._instance_dict if name.startswith(NAME)]:
+                del kind._instance_dict[name]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,72 @@
+"""Real disks that are full or read-only, under a training that a user starts."""
+
+import shutil
+
+import pytest
+from helpers import ENV, ROOT, complete, run
+from helpers.configs import classifier_config
+from helpers.data import make_imagenet
+
+SMALL = """
+_base_ = 'base.py'
+model = dict(backbone=dict(stem_channels=8, base_channels=8),
+             head=dict(in_channels=64, num_classes=2, topk=(1,)))
+val_evaluator = dict(topk=(1,))
+train_cfg = dict(max_epochs=4)
+"""
+# A disk of 6 MB of its own, for this process and its children alone.
+DISK = "mount -t tmpfs -o size=6m tmpfs disk && "
+TRAIN = f"{shutil.which('python') or 'python'} {ROOT}/tools/train.py cls.py --work-dir disk/run"
+
+
+def own_disks() -> bool:
+    return bool(shutil.which("unshare")) and not complete("unshare", "-rm", "true").returncode
+
+
+@pytest.fixture
+def home(tmp_path):
+    if not own_disks():
+        pytest.skip("mounting a disk of its own needs Linux and user namespaces")
+    classifier_config(tmp_path / "base.py", make_imagenet(tmp_path / "imagenet"))
+    (tmp_path / "cls.py").write_text(SMALL)
+    (tmp_path / "disk").mkdir()
+    return tmp_path
+
+
+def script(home, text: str) -> str:
+    return run("unshare", "-rm", "bash", "-c", DISK + text, cwd=home, env=ENV)
+
+
+@pytest.mark.slow
+def test_full_disk(home):
+    """Checkpoints of 1.5 MB until the disk is full; then room is made, and the training goes on."""
+    said = script(
+        home,
+        f"{TRAIN}; echo code $?; ls -A disk/run; cat disk/run/last_checkpoint; echo;"
+        f"rm disk/run/epoch_1.pth; {TRAIN} --resume",
+    )
+    assert "two of them take about" not in said.partition("code")[0]
+    assert "epoch_4.pth (2 MB) cannot be written: No space left on device." in said
+    assert "code 2" in said
+    assert "disk/run/epoch_3.pth\n" in said.partition("code 2")[2]
+    assert "Traceback" not in said and "Logging error" not in said
+    assert ".tmp" not in said.partition("code 2")[2]
+    assert "goes on from disk/run/epoch_3.pth" in said
+    assert "Saving checkpoint at 4 epochs" in said.partition("goes on")[2]
+
+
+@pytest.mark.slow
+def test_disk_without_room_and_without_writing(home):
+    """A warning at the start without room for two checkpoints; a sentence on a read-only disk."""
+    said = script(
+        home,
+        f"dd if=/dev/zero of=disk/other bs=1M count=4 status=none;"
+        f"{TRAIN} --cfg-options train_cfg.max_epochs=1; rm disk/other;"
+        f"mount -o remount,ro disk; {TRAIN}; echo code $?",
+    )
+    warned, _, said = said.partition("has 2 MB left")
+    assert warned
+    assert "two of them take about 3 MB" in said
+    assert "disk/run cannot be written: Read-only file system. " in said
+    assert "code 2" in said
+    assert "Traceback" not in said

@@ -1,0 +1,195 @@
+"""Several processes over gloo: what they agree on, and what a resumed training needs of each."""
+
+import multiprocessing
+import os
+import socket
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import randomise
+from helpers.toy import Points, toy_runner
+from mmengine.hooks import Hook
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+
+from mmres_plugin.engine import AverageLossHook, FiniteHook
+from mmres_plugin.errors import UserError
+from mmres_plugin.models import SReResNet
+from mmres_plugin.weights import read_checkpoint
+
+
+def in_two_processes(function, *args) -> list:
+    """What ``function(rank, *args)`` returns in each of two processes of a group."""
+    context = multiprocessing.get_context("fork")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    results = context.SimpleQueue()
+    processes = [
+        context.Process(target=_process, args=(rank, port, results, function, args))
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    answers = dict(results.get() for _ in processes)
+    for process in processes:
+        process.join(60)
+    return [answers[0], answers[1]]
+
+
+def _process(rank: int, port: int, results, function, args) -> None:
+    numbers = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_PORT=port)
+    os.environ.update({name: str(number) for name, number in numbers.items()})
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    torch.distributed.init_process_group("gloo")
+    try:
+        answer = function(rank, *args)
+    except UserError as error:
+        answer = str(error)
+    except Exception:
+        answer = traceback.format_exc()
+    results.put((rank, answer))
+    os._exit(0)  # see end_process
+
+
+class Losses(Hook):
+    """Keeps the loss of each step, before and after it is averaged."""
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.averaged = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.averaged.append(outputs["loss"].item())
+
+
+class Own(Hook):
+    """Keeps the loss of each step as this process has it."""
+
+    priority = 1
+
+    def __init__(self) -> None:
+        self.losses = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.losses.append(outputs["loss"].item())
+
+
+def distributed(work_dir: Path, *hooks, **settings):
+    """The toy runner in this process of the group, on the CPU."""
+    wrapper = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
+    return toy_runner(
+        work_dir, *hooks, launcher="pytorch", cfg=dict(model_wrapper_cfg=wrapper), **settings
+    )
+
+
+def logged_losses(rank: int, work_dir: Path):
+    own, losses = Own(), Losses()
+    distributed(work_dir, own, AverageLossHook(), losses).train()
+    return own.losses, losses.averaged
+
+
+def test_logged_loss_is_the_average(tmp_path):
+    (own, averaged), (other, averaged_there) = in_two_processes(logged_losses, tmp_path)
+    assert own != other
+    assert averaged == averaged_there
+    assert averaged == pytest.approx([(a + b) / 2 for a, b in zip(own, other, strict=True)])
+
+
+class BrokenPoints(Points):
+    """Of which number 5 has a value that is not finite."""
+
+    def __getitem__(self, index: int) -> dict:
+        item = super().__getitem__(index)
+        if index == 5:
+            item["inputs"][0] = float("inf")
+        return item
+
+
+def broken_training(rank: int, work_dir: Path):
+    loader = dict(
+        dataset=BrokenPoints(),
+        batch_size=1,
+        num_workers=0,
+        sampler=dict(type="DefaultSampler", shuffle=False),
+    )
+    hooks = FiniteHook(stop_after=1), AverageLossHook()
+    distributed(work_dir, *hooks, train_dataloader=loader).train()
+
+
+def test_processes_end_together(tmp_path):
+    """The second process met the image; both stop at that step, and both name it."""
+    said = in_two_processes(broken_training, tmp_path)
+    assert said[0] == said[1]
+    assert "iteration 3 (loss nan, learning rate 0.01, images: 5.jpg)" in said[0]
+
+
+def resumed_training(rank: int, folder: Path):
+    """The weights at the end of a training, and of one that goes on from its first epoch."""
+    states = []
+    for name, more in (("whole", {}), ("again", dict(load_from=f"{folder}/whole/epoch_1.pth"))):
+        runner = distributed(folder / name, resume=bool(more), **more)
+        runner.train()
+        states.append({key: t.tolist() for key, t in runner.model.state_dict().items()})
+    return states
+
+
+def test_random_states_of_all_processes(tmp_path):
+    """Dropout differs between the processes, and the resumed training repeats it in each."""
+    for whole, again in in_two_processes(resumed_training, tmp_path):
+        assert whole == again
+    states = read_checkpoint(tmp_path / "whole/epoch_1.pth")["random_states"]
+    assert len(states) == 2
+    assert states[0]["numpy"] != states[1]["numpy"]
+
+
+class SyncNorm(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes; torch's own needs GPUs."""
+
+    def forward(self, x):
+        count = torch.distributed.get_world_size()
+        sums = torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))])
+        mean, square = all_reduce(sums) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            size = count * x.numel() / x.shape[1]
+            unbiased = (square - mean**2) * size / (size - 1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+        scale = self.weight / (square - mean**2 + self.eps).sqrt()
+        shape = (1, -1, 1, 1)
+        return (x - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
+
+
+def statistics(rank: int | None):
+    """Statistics, and the gradient of the first layer, after a pass over four images."""
+    model = randomise(SReResNet(18, base_channels=4, stem_channels=4)).double().train()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)).double()
+    if rank is not None:
+        images = images[rank::2]
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = SyncNorm
+    model(images)[-1].square().mean().backward()
+    gradient = model.conv1.weight.grad
+    if rank is not None:
+        torch.distributed.all_reduce(gradient)
+        gradient /= 2
+    return {**{k: b.tolist() for k, b in model.named_buffers()}, "gradient": gradient.tolist()}
+
+
+def test_synchronised_statistics_under_recursion(tmp_path):
+    """Each pass through a block synchronises: two processes have what one has on all images.
+
+    A block that a stage enters twice updates its running statistics twice a step.
+    """
+    alone = statistics(None)
+    for one in in_two_processes(statistics):
+        assert one.keys() == alone.keys()
+        for key, values in alone.items():
+            torch.testing.assert_close(torch.tensor(one[key]), torch.tensor(values), msg=key)
+    assert alone["layer1.1.bn1.num_batches_tracked"] == 2
+    assert alone["bn1.num_batches_tracked"] == 1

@@ -1,0 +1,26 @@
+"""What the checks before a run say of a config."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from mmres_plugin.engine.command_line import read_config
+from mmres_plugin.errors import UserError
+from mmres_plugin.preflight import check
+
+
+def problems(config: Path, task: str = "train", **options) -> str:
+    """What the checks say of a config with these options (``a__b`` for ``a.b``); '' for nothing."""
+    args = Namespace(
+        config=str(config),
+        cfg_options={key.replace("__", "."): value for key, value in options.items()},
+        work_dir=None,
+        launcher="none",
+        no_pin_memory=True,
+        no_persistent_workers=False,
+    )
+    try:
+        cfg = read_config(args, ("train", "val") if task == "train" else ("test",))
+        check(cfg, task)
+    except UserError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,90 @@
+"""Real processes that run tools/train.py, quickly one after the other, and die where a test wants.
+
+A server imports the packages once, and each training is a process that it forks.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+from . import ROOT
+
+TRAIN = ROOT / "tools/train.py"
+# A moment at which a process dies: the function that it calls (of an object in a module), and how
+# the last argument of that call ends.
+MOMENTS = {
+    "step": ("mmengine.optim", "OptimWrapper", "step", ""),
+    "validate": ("mmengine.runner", "ValLoop", "run_iter", ""),
+    "save": ("pathlib", "Path", "write_bytes", ""),  # half of a checkpoint is written
+    "rename": ("os", "", "replace", ".pth"),  # a checkpoint has another name yet
+    "pointer": ("os", "", "replace", "/last_checkpoint"),
+    "delete": ("os", "", "remove", ".pth"),
+}
+
+
+class Training:
+    """A process that trains.
+
+    Args:
+        *args: The command line, as of tools/train.py.
+        log: The file for all it prints.
+        die: One of :data:`MOMENTS`, and the count of the call in which it kills itself.
+    """
+
+    def __init__(self, *args: object, log: Path, die: tuple[str, int] | None = None) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["mmres_plugin.preflight", "mmdet.apis", "mmpretrain.apis"])
+        arguments = (list(map(str, args)), str(log), die)
+        self.log = log
+        self.process = context.Process(target=_train, args=arguments)
+        self.process.start()
+
+    def end(self, seconds: float = 600) -> int:
+        """Its exit code, negative for a signal, once it has ended."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still running: {self.said[-3000:]}"
+        return self.process.exitcode
+
+    @property
+    def said(self) -> str:
+        """What it has printed."""
+        return self.log.read_text()
+
+
+def train(*args: object, log: Path, code: int = 0) -> str:
+    """Run a training to its end, want this exit code, return all that was printed."""
+    training = Training(*args, log=log)
+    assert training.end() == code, training.said[-4000:]
+    return training.said
+
+
+def _train(args: list[str], log: str, die: tuple[str, int] | None) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    if die:
+        _die_at(*die)
+    sys.argv = [str(TRAIN), *args]
+    runpy.run_path(str(TRAIN), run_name="__main__")
+
+
+def _die_at(moment: str, count: int) -> None:
+    module, owner, name, ending = MOMENTS[moment]
+    place = __import__(module, fromlist=["_"])
+    place = getattr(place, owner) if owner else place
+    original = getattr(place, name)
+    left = [count]
+
+    def function(*args, **kwargs):
+        if str(args[-1]).endswith(ending):
+            left[0] -= 1
+            if not left[0]:
+                if name == "write_bytes":
+                    original(args[0], args[1][: len(args[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(place, name, function)

@@ -1,0 +1,101 @@
+"""500 damaged checkpoints, opened by everything that opens one: an error of ours, and no output.
+
+``pytest -m slow -rP tests/weights/test_damage.py`` prints what became of them.
+"""
+
+import io
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import load_checkpoint
+
+from mmres_plugin.deploy import load_folded
+from mmres_plugin.errors import UserError
+from mmres_plugin.models import SReResNet
+from mmres_plugin.preflight.checkpoints import open_checkpoint
+from mmres_plugin.weights import convert_checkpoint, publish_checkpoint, read_checkpoint
+from mmres_plugin.weights.files import find_state_dict
+
+STEPS = 500
+
+
+def good_files() -> dict[str, bytes]:
+    """A small checkpoint in each format, with what a training adds."""
+    backbone = SReResNet(18, stem_channels=8, base_channels=8)
+    tensors = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
+    content = {"state_dict": tensors, "meta": {"epoch": 3}, "optimizer": {"state": {0: [1, 2]}}}
+    files = {}
+    for name, is_new in (("zip.pth", True), ("legacy.pth", False)):
+        buffer = io.BytesIO()
+        torch.save(content, buffer, _use_new_zipfile_serialization=is_new)
+        files[name] = buffer.getvalue()
+    return files
+
+
+def damaged(content: bytes, rng: random.Random) -> tuple[str, bytes]:
+    """``content`` with something wrong, and what."""
+    place = rng.randrange(len(content))
+    if rng.random() < 0.4:  # names and numbers are at the ends
+        place = rng.choice([rng.randrange(400), len(content) - 1 - rng.randrange(400)])
+    length = rng.choice([1, 1, 4, 64])
+    noise = bytes(rng.randrange(256) for _ in range(length))
+    kind = rng.choice(["changed", "changed", "cut", "lost", "repeated", "zeroed"])
+    return kind, {
+        "changed": content[:place] + noise + content[place + length :],
+        "cut": content[:place],
+        "lost": content[:place] + content[place + length :],
+        "repeated": content[: place + length] + content[place:],
+        "zeroed": content[:place] + bytes(512) + content[place + 512 :],
+    }[kind]
+
+
+def outcome(path: Path, out: Path, good: dict[str, torch.Tensor], tool: str) -> str:
+    """Open ``path`` with a tool: 'refused', 'unchanged', 'changed' or 'raw …'."""
+    tools = {
+        "convert": lambda: convert_checkpoint(path, out, source="mmpretrain"),
+        "publish": lambda: publish_checkpoint(path, out),
+        "checks": lambda: open_checkpoint(path, "load_from"),
+        "folded": lambda: load_folded(path),
+        "mmengine": lambda: load_checkpoint(SReResNet(18), str(path), logger="silent"),
+    }
+    try:
+        tools[tool]()
+    except (ValueError, UserError, OSError):
+        return "refused"
+    except Exception as error:
+        return f"raw {type(error).__name__}: {error}"[:200]
+    found = find_state_dict(read_checkpoint(path), path)
+    same = found.keys() == good.keys() and all(
+        torch.equal(found[name], good[name]) for name in good
+    )
+    return "unchanged" if same else "changed"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's own
+@pytest.mark.parametrize("name", ["zip.pth", "legacy.pth"])
+def test_random_damage(tmp_path, name):
+    """None ends raw, none leaves an output; in ZIP files no changed tensor is accepted."""
+    content = good_files()[name]
+    path, folder = tmp_path / name, tmp_path / "out"
+    path.write_bytes(content)
+    good = find_state_dict(read_checkpoint(path), path)
+    rng, count = random.Random(0), Counter()
+    tools = ["convert", "publish", "checks", "folded", "mmengine"]
+    for step in range(STEPS // 2):
+        kind, spoilt = damaged(content, rng)
+        path.write_bytes(spoilt)
+        tool = tools[step % len(tools)]
+        result = outcome(path, folder / "out.pth", good, tool)
+        count[result] += 1
+        written = list(folder.glob("*")) if folder.is_dir() else []
+        assert not result.startswith("raw"), (step, kind, tool, result)
+        assert not (result == "refused" and written), (step, kind, tool)
+        for one in written:
+            one.unlink()
+    print(name, dict(count))
+    if name == "zip.pth":
+        assert not count["changed"]

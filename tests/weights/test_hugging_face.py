@@ -1,0 +1,183 @@
+"""Repositories of the Hugging Face Hub: written, read and loaded, without the hub.
+
+``hf_hub_download`` itself runs, on a cache that is laid out as it leaves it behind.
+"""
+
+from pathlib import Path
+
+import cv2
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT, call, randomise
+from helpers.configs import classifier_config, detector_config
+from huggingface_hub import ModelCard, constants
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from mmengine.registry import MODELS
+from mmpretrain import get_model
+
+from mmres_plugin.config_files import load_config
+from mmres_plugin.deploy.repository import read_config
+from mmres_plugin.predict import Predictor
+from mmres_plugin.preflight import build_model
+from mmres_plugin.weights import read_checkpoint
+from mmres_plugin.weights.hugging_face import WEIGHTS, download
+
+PUSH = ROOT / "tools/model_converters/push_to_hub.py"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NAMES = ("cat", "dog", "hare")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Configs and checkpoints of a detector and a classifier, and their repositories."""
+    home = tmp_path_factory.mktemp("home")
+    head = f"model['bbox_head']['num_classes'] = {len(NAMES)}\n"
+    head += "_base_.test_dataloader.dataset.pipeline[1].scale = (80, 64)\n"
+    detector_config(home / "det.py", home, head)
+    head = f"model['head'] = dict(num_classes={len(NAMES)}, topk=(1,))\n"
+    classifier_config(home / "cls.py", home, head)
+    for name in ("det", "cls"):
+        model = randomise(build_model(load_config(home / f"{name}.py")))
+        meta = {"dataset_meta": {"classes": NAMES}, "config": "import os", "time": "now"}
+        torch.save({"state_dict": model.state_dict(), "meta": meta}, home / f"{name}.pth")
+        files = (home / f"{name}.py", home / f"{name}.pth")
+        assert call(PUSH, *files, f"me/{name}", "--folder", home / name, "--license", "mit") == 0
+    return home
+
+
+@pytest.fixture
+def hub(home, tmp_path, monkeypatch) -> Path:
+    """The cache after ``hf download`` of both, and no network."""
+    for name in ("det", "cls"):
+        cached = tmp_path / f"models--me--{name}"
+        (cached / "refs").mkdir(parents=True)
+        (cached / "refs/main").write_text(COMMIT)
+        (cached / "snapshots").mkdir()
+        (cached / "snapshots" / COMMIT).symlink_to(home / name)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def test_the_files_of_a_repository(home):
+    assert sorted(path.name for path in (home / "det").iterdir()) == [
+        *("README.md", "config.py", "model.safetensors"),
+    ]
+    card = ModelCard.load(home / "det/README.md")
+    assert card.data.library_name == "mmres_plugin"
+    assert card.data.pipeline_tag == "object-detection"
+    assert card.data.license == "mit"
+    assert "Classes: cat, dog, hare" in card.text
+    assert "mmres predict photo.jpg hf://me/det" in card.text
+    assert str(home) not in (home / "det/config.py").read_text()  # no paths of the author's
+    meta = read_checkpoint(home / "det" / WEIGHTS)["meta"]
+    assert meta["dataset_meta"]["classes"] == list(NAMES)
+    assert not {"config", "time"} & set(meta)
+
+
+def test_a_card_that_was_edited_stays(home, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    assert call(PUSH, home / "cls.py", home / "cls.pth", "me/cls", "--folder", tmp_path) == 0
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["det", "cls"])
+def test_predictions_from_the_hub(home, hub, name):
+    """The model of the repository says what the trained one says."""
+    image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    cv2.imwrite(str(hub / "a.png"), image)
+    ours = Predictor(home / f"{name}.py", home / f"{name}.pth", "cpu", 0.0)([hub / "a.png"])
+    theirs = Predictor(f"hf://me/{name}", device="cpu", score_threshold=0.0)([hub / "a.png"])
+    assert ours[0]
+    assert theirs == ours
+
+
+def test_get_model_and_init_cfg(home, hub):
+    state = torch.load(home / "cls.pth", weights_only=True)["state_dict"]
+    model = get_model(str(home / "cls.py"), pretrained="hf://me/cls")
+    assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
+    cfg = dict(type="mmres_plugin.SReResNet", depth=18)
+    cfg["init_cfg"] = dict(
+        type="Pretrained", checkpoint="hf://me/cls@main/model.safetensors", prefix="backbone."
+    )
+    backbone = MODELS.build(cfg)
+    backbone.init_weights()
+    assert torch.equal(backbone.conv1.weight, state["backbone.conv1.weight"])
+
+
+def http_error(kind: type[HfHubHTTPError], hub: object) -> Exception:
+    """An error as the hub's client raises it, without a response."""
+    return kind.__new__(kind)
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "answer"),
+    [
+        ("hf://me/gone", None, "no connection, and the file is not in the cache"),
+        ("hf://me/cls/gone.pth", None, "no connection, and the file is not in the cache"),
+        (
+            "hf://me/x",
+            RepositoryNotFoundError,
+            "there is no such repository, or it is private: hf auth login",
+        ),
+        ("hf://me/x", LocalEntryNotFoundError, "`hf download me/x`"),
+    ],
+)
+def test_what_cannot_be_fetched(hub, monkeypatch, address, error, answer):
+    if error is not None:
+
+        def refuse(*args, **kwargs):
+            raise http_error(error, hub)
+
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(FileNotFoundError, match=answer) as caught:
+        read_checkpoint(address)
+    assert address in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["hf://me", "hf://me/", "hf://", "hf://a b/c"])
+def test_addresses(address):
+    with pytest.raises(ValueError, match="is no address on the hub"):
+        download(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("import os", "line 1 is no setting"),
+        ("model = __import__('os').mkdir('mark')", "line 1 calls a function"),
+        ("model = dict(type='os.mkdir', path='mark')", "what no OpenMMLab registry has"),
+        ("model = dict(type=open)", "malformed node"),
+        ("model = (", "'\\(' was never closed"),
+    ],
+)
+def test_a_config_is_data(tmp_path, monkeypatch, text, answer):
+    monkeypatch.chdir(tmp_path)
+    Path("config.py").write_text(text)
+    with pytest.raises(ValueError, match=answer):
+        read_config(Path("config.py"), "hf://me/bad")
+    assert not Path("mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["gone.py", "cls.pth", "me/x"], "there is no config gone.py"),
+        (["cls.py", "gone.pth", "me/x"], "there is no checkpoint file"),
+        (["cls.py", "det.pth", "me/x"], "det.pth does not fit the model"),
+        (["cls.py", "cls.pth", "x"], "repository: x must be owner/name"),
+    ],
+)
+def test_wrong_commands(home, tmp_path, monkeypatch, capsys, arguments, answer):
+    monkeypatch.chdir(home)
+    assert call(PUSH, *arguments, "--folder", tmp_path / "out") == 2
+    assert answer in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_upload_without_a_network(home, monkeypatch, capsys):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert call(PUSH, home / "cls.py", home / "cls.pth", "me/cls") == 2
+    assert "me/cls was not uploaded" in capsys.readouterr().err

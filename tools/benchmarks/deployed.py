@@ -1,0 +1,168 @@
+"""Measure a detector from image to boxes: in MMDetection, folded, frozen, and as exported files.
+
+    python tools/benchmarks/deployed.py CONFIG CHECKPOINT --files model.onnx int8.onnx --image a.jpg
+
+All cases take turns in one process. Times start with a decoded image and end with boxes. Start and
+peak memory are those of a new process that opens the model and detects once. The command prints a
+table and writes it to a CSV file.
+"""
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from timing.measure import CLOCKS, Run, samples
+
+ROOT = Path(__file__).resolve().parents[2]
+TORCH = ("mmdet", "folded", "frozen")
+BACKENDS = ("onnxruntime", "openvino")
+
+
+class Row(NamedTuple):
+    """One measured case.
+
+    Attributes:
+        case: ``mmdet``, ``folded``, ``frozen``, or a file and its runtime.
+        threads: CPU threads.
+        batch: Images per call.
+        p50_ms: Median time of a call in milliseconds.
+        p95_ms: Time that 95 % of the calls did not exceed.
+        images_per_s: Images per second, from the median.
+        of_mmdet: The median as a share of MMDetection's.
+        start_s: Seconds from the start of a process to its first result.
+        peak_mib: Largest resident memory of that process in MiB.
+    """
+
+    case: str
+    threads: int
+    batch: int
+    p50_ms: float
+    p95_ms: float
+    images_per_s: float
+    of_mmdet: float
+    start_s: float
+    peak_mib: float
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure a detector from image to boxes")
+    parser.add_argument("config", help="config file of the detector")
+    parser.add_argument("checkpoint", help="its checkpoint file, or 'none' for random weights")
+    parser.add_argument("--files", nargs="+", type=Path, required=True, help="exported files")
+    parser.add_argument("--image", required=True, help="image file, in the size of the test set")
+    parser.add_argument("--rounds", type=int, default=21, help="how often each case is timed")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="images per call")
+    parser.add_argument(
+        "--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time of the process"
+    )
+    parser.add_argument("--torch", nargs="*", choices=TORCH, default=TORCH, help="cases in PyTorch")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/speed/deployed.csv"))
+    parser.add_argument("--once", metavar="CASE", help=argparse.SUPPRESS)  # for the new processes
+    return parser.parse_args()
+
+
+def cases(args: argparse.Namespace) -> list[str]:
+    """The names of all cases, MMDetection's first."""
+    files = [f"{file} {backend}" for file in args.files for backend in BACKENDS]
+    return [*dict.fromkeys(["mmdet", *args.torch]), *files]
+
+
+def prepare(case: str, args: argparse.Namespace, threads: int, batch: int) -> Run:
+    """A function that runs a case once."""
+    if case not in TORCH:
+        return prepare_file(*case.rsplit(" ", 1), args.image, threads, batch)
+    import torch
+    from mmcv import imread
+    from mmdet.apis import inference_detector
+    from torch._inductor import config as inductor
+
+    from mmres_plugin.deploy import fold_norms, load_model
+
+    model = load_model(args.config, None if args.checkpoint == "none" else args.checkpoint)
+    images = [imread(args.image)] * batch
+    if case != "mmdet":
+        folded = fold_norms(model).to(memory_format=torch.channels_last)
+        folded.cfg, folded.dataset_meta = model.cfg, model.dataset_meta
+        model = folded
+    if case == "frozen":
+        for part in (model.backbone, model.neck, model.bbox_head):
+            part.compile(dynamic=False, options={"freezing": True})
+
+    def run() -> object:
+        torch.set_num_threads(threads)
+        return inference_detector(model, images)
+
+    with inductor.patch(freezing=case == "frozen"):  # must be on before the first image
+        run()
+    return run
+
+
+def prepare_file(path: str, backend: str, image: str, threads: int, batch: int) -> Run:
+    sys.path.insert(0, str(ROOT / "examples"))
+    from run_onnx import Network, read_image
+
+    network = Network(path, backend, threads)
+    pixels = np.stack([np.asarray(read_image(Path(image)))] * batch)
+    return lambda: network(pixels)
+
+
+def first_result(case: str) -> tuple[float, float]:
+    """Seconds and MiB of a new process that opens the model and runs it once."""
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *sys.argv, "--once", case])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{case}: its process ended with exit code {process.returncode}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def measure(args: argparse.Namespace) -> Iterator[Row]:
+    starts = {case: first_result(case) for case in cases(args)}
+    for threads in dict.fromkeys(args.threads):
+        for batch in args.batch:
+            runs = {case: prepare(case, args, threads, batch) for case in cases(args)}
+            found = samples(runs, args.rounds, CLOCKS[args.clock])
+            usual = statistics.median(found["mmdet"])
+            for case, times in found.items():
+                p50, p95 = np.percentile(times, [50, 95])
+                yield Row(
+                    " ".join(Path(word).name for word in case.split(" ")),
+                    threads,
+                    batch,
+                    round(float(p50), 1),
+                    round(float(p95), 1),
+                    round(1000 * batch / float(p50), 2),
+                    round(float(p50) / usual, 3),
+                    round(starts[case][0], 2),
+                    round(starts[case][1]),
+                )
+
+
+def main() -> None:
+    args = parse_args()
+    if args.once:
+        prepare(args.once, args, args.threads[0], 1)()
+        return
+    rows = list(measure(args))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with args.out.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([Row._fields, *rows])
+    print("| " + " | ".join(Row._fields) + " |\n| --- |" + " --: |" * (len(Row._fields) - 1))
+    for row in rows:
+        print("| " + " | ".join(map(str, row)) + " |")
+    print(f"written: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
