@@ -56,7 +56,7 @@ class Quantized:
         """What the user should know, in a few lines."""
         quantized = self.layers - len(self.last) - len(self.kept)
         lines = [
-            f"8 bits: {quantized} of {self.layers} layers; what enters the last ones changes by "
+            f"8 bits: {quantized} of {self.layers} layers; the results of the last ones change by "
             f"{self.error:.1%} (root of the mean square)"
         ]
         if self.kept:
