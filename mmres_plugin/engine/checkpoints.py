@@ -81,8 +81,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         """Put the random states back, then look for the best checkpoint."""
-        if self.before_validation:  # else this is a validation without a training
+        if self.before_validation:
             restore_random_state(self.before_validation)
+            self.before_validation = None
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -102,7 +103,8 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint["random_states"] = self.saved
 
     def _save_checkpoint_with_step(self, runner: Runner, step: object, meta: dict) -> None:
-        self.saved = all_gather_object({**random_state(), **self.data_order.state()})
+        state = self.before_validation or random_state()
+        self.saved = all_gather_object({**state, **self.data_order.state()})
         with (
             storage_errors(runner.work_dir),
             TemporaryDirectory(prefix=".saving-", suffix=".tmp", dir=runner.work_dir) as folder,

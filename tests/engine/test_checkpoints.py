@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.toy import toy_runner
-from mmengine.evaluator import BaseMetric
+from helpers.toy import toy_runner, validation
 from mmengine.hooks import CheckpointHook, Hook
 
 from mmres_plugin.engine import resume, storage
@@ -53,21 +52,6 @@ def names(folder: Path) -> list[str]:
 # Writing
 
 
-class Score(BaseMetric):
-    """A score that each validation improves."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.score = 0
-
-    def process(self, data_batch, data_samples) -> None:
-        self.results.append(0)
-
-    def compute_metrics(self, results) -> dict:
-        self.score += 1
-        return {"score": self.score}
-
-
 def test_order_of_saving(tmp_path, monkeypatch):
     """Save, name, delete: at any moment there is a whole checkpoint, and a name for one."""
     events = []
@@ -86,14 +70,7 @@ def test_order_of_saving(tmp_path, monkeypatch):
     toy_runner(
         tmp_path,
         checkpoint=dict(max_keep_ckpts=1, save_best="score", rule="greater"),
-        val_cfg={},
-        val_dataloader=dict(
-            dataset=[dict(inputs=torch.ones(4))],
-            batch_size=1,
-            num_workers=0,
-            sampler=dict(type="DefaultSampler", shuffle=False),
-        ),
-        val_evaluator=[Score()],
+        **validation(),
     ).train()
     assert [event for event in events if event.endswith((".pth", " last_checkpoint"))] == [
         "replace epoch_1.pth",

@@ -1,6 +1,7 @@
 """Real disks that are full or read-only, under a training that a user starts."""
 
 import shutil
+import sys
 
 import pytest
 from helpers import ENV, ROOT, complete, run
@@ -16,7 +17,7 @@ train_cfg = dict(max_epochs=4)
 """
 # A disk of 6 MB of its own, for this process and its children alone.
 DISK = "mount -t tmpfs -o size=6m tmpfs disk && "
-TRAIN = f"{shutil.which('python') or 'python'} {ROOT}/tools/train.py cls.py --work-dir disk/run"
+TRAIN = f"{sys.executable} {ROOT}/tools/train.py cls.py --work-dir disk/run"
 
 
 def own_disks() -> bool:

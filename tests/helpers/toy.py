@@ -6,6 +6,7 @@ from uuid import uuid4
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
@@ -34,6 +35,28 @@ class Toy(BaseModel):
     def forward(self, inputs, data_samples=None, mode="tensor"):
         out = self.layers(torch.stack(tuple(inputs))).square().mean()
         return {"loss": out} if mode == "loss" else [out]
+
+
+class Score(BaseMetric):
+    """A score that each validation improves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = 0
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results) -> dict:
+        self.score += 1
+        return {"score": self.score}
+
+
+def validation() -> dict:
+    """Settings of :func:`toy_runner` with which it validates after each epoch."""
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    loader = dict(dataset=Points(), batch_size=4, num_workers=0, sampler=sampler)
+    return dict(val_cfg={}, val_dataloader=loader, val_evaluator=[Score()])
 
 
 def toy_runner(work_dir: Path, *hooks, **settings) -> Runner:
