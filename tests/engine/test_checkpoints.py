@@ -91,6 +91,29 @@ def test_order_of_saving(tmp_path, monkeypatch):
     assert not {"random_states", "optimizer"} & best.keys()
 
 
+@pytest.mark.parametrize("name", ["replace", "remove"], ids=["before naming", "before deleting"])
+def test_old_checkpoint_goes_after_a_kill(tmp_path, monkeypatch, name):
+    """The training ends between saving the second epoch and deleting the first, and goes on."""
+    original = getattr(os, name)
+
+    def stop(*args):
+        if name == "remove" or (tmp_path / "epoch_2.pth").exists():
+            raise KeyboardInterrupt
+        original(*args)
+
+    monkeypatch.setattr(os, name, stop)
+    keep = dict(max_keep_ckpts=1)
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(tmp_path, checkpoint=keep).train()
+    monkeypatch.undo()
+    assert len(list(tmp_path.glob("epoch_*.pth"))) == 2
+    latest = latest_checkpoint(tmp_path)
+    assert latest == tmp_path / "epoch_2.pth"
+    options = dict(resume=True, load_from=str(latest), train_cfg=THREE_EPOCHS)
+    toy_runner(tmp_path, checkpoint=keep, **options).train()
+    assert [path.name for path in tmp_path.glob("epoch_*.pth")] == ["epoch_3.pth"]
+
+
 def test_upstream_still_works_as_the_hook_expects():
     source = inspect.getsource(CheckpointHook)
     assert "self._save_checkpoint_with_step(runner, step, meta=meta)" in source

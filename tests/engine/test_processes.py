@@ -134,7 +134,8 @@ def resumed_training(rank: int, folder: Path):
     """
     states = []
     for name, more in (("whole", {}), ("again", dict(load_from=f"{folder}/whole/epoch_1.pth"))):
-        runner = distributed(folder / name, resume=bool(more), **more)
+        seeds = dict(seed=0, diff_rank_seed=True)
+        runner = distributed(folder / name, resume=bool(more), randomness=seeds, **more)
         runner.train()
         state = dict(runner.model.named_parameters()) if rank else runner.model.state_dict()
         states.append({key: tensor.tolist() for key, tensor in state.items()})
