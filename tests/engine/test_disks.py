@@ -15,8 +15,8 @@ model = dict(backbone=dict(stem_channels=8, base_channels=8),
 val_evaluator = dict(topk=(1,))
 train_cfg = dict(max_epochs=4)
 """
-# A disk of 6 MB of its own, for this process and its children alone.
-DISK = "mount -t tmpfs -o size=6m tmpfs disk && "
+# A disk of 5 MB of its own, for this process and its children alone.
+DISK = "mount -t tmpfs -o size=5m tmpfs disk && "
 TRAIN = f"{sys.executable} {ROOT}/tools/train.py cls.py --work-dir disk/run"
 
 
@@ -61,7 +61,7 @@ def test_disk_without_room_and_without_writing(home):
     """A warning at the start without room for two checkpoints; a sentence on a read-only disk."""
     said = script(
         home,
-        f"dd if=/dev/zero of=disk/other bs=1M count=4 status=none;"
+        f"dd if=/dev/zero of=disk/other bs=1M count=3 status=none;"
         f"{TRAIN} --cfg-options train_cfg.max_epochs=1; rm disk/other;"
         f"mount -o remount,ro disk; {TRAIN}; echo code $?",
     )

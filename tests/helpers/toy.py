@@ -80,6 +80,7 @@ def toy_runner(work_dir: Path, *hooks, **settings) -> Runner:
         ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.9)),
+        param_scheduler=dict(type="LinearLR", by_epoch=False, start_factor=1.0, end=8),
         default_hooks=dict(checkpoint=checkpoint, logger=dict(type="LoggerHook", interval=1)),
         custom_hooks=list(hooks),
         experiment_name=uuid4().hex,
