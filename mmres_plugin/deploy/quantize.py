@@ -200,7 +200,7 @@ class Network:
             onnx.ValueInfoProto(name=name) for name in self.ends if name not in known
         )
         session = open_session(extended)
-        return [session.run(self.ends, {"images": image}) for image in images]
+        return [list(session.run(self.ends, {"images": image})) for image in images]
 
     def error(self, model: onnx.ModelProto, images: Sequence[np.ndarray]) -> float:
         """:attr:`Quantized.error` of a model made from this one."""
