@@ -62,7 +62,8 @@ class Quantized:
         if self.kept:
             kept = "".join(f"\n  {name} (alone {error:.1%})" for name, error in self.kept.items())
             lines.append(f"in float, because they would add most of the error:{kept}")
-        lines.append(f"in float, because they are the last: {', '.join(self.last)}")
+        last = dict.fromkeys(name.partition(", run ")[0] for name in self.last)
+        lines.append(f"in float, because they are the last: {', '.join(last)}")
         cpu = {True: "with VNNI", False: "without VNNI", None: "of unknown kind"}[has_vnni()]
         verdict = "8 bits pay" if self.time < PAYS else "8 bits do not pay"
         lines.append(
