@@ -1,5 +1,8 @@
 """Which nodes of an exported file are layers, which are the last, and what stands between them."""
 
+import re
+from collections import Counter
+
 import onnx
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
@@ -8,14 +11,17 @@ BETWEEN = ("Add", "Mul", "Concat", "Relu", "MaxPool", "AveragePool", "GlobalAver
 
 
 def layer_names(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """The layers by the names of their weights, those that run again by a number as well."""
+    """The layers by their names in the model, those that run again by a number as well."""
     weights = {initializer.name for initializer in graph.initializer}
-    named: dict[str, onnx.NodeProto] = {}
+    runs: Counter[str] = Counter()
+    named = {}
     for node in graph.node:
         if node.op_type in LAYERS and node.input[1] in weights:
-            name = node.input[1].removesuffix(".weight")
-            again = sum(other.partition(", run ")[0] == name for other in named)
-            named[f"{name}, run {again + 1}" if again else name] = node
+            # ONNX Runtime renames weights into which it has multiplied something.
+            weight = node.input[1].removeprefix("ConvMulFusion_W_").partition(".weight")[0]
+            name = re.sub(r"^(model\.)+", "", weight)
+            runs[name] += 1
+            named[name if runs[name] == 1 else f"{name}, run {runs[name]}"] = node
     return named
 
 

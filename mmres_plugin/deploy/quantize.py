@@ -56,13 +56,14 @@ class Quantized:
         """What the user should know, in a few lines."""
         quantized = self.layers - len(self.last) - len(self.kept)
         lines = [
-            f"8 bits: {quantized} of {self.layers} layers; what enters the last ones changes by "
+            f"8 bits: {quantized} of {self.layers} layers; the results of the last ones change by "
             f"{self.error:.1%} (root of the mean square)"
         ]
         if self.kept:
             kept = "".join(f"\n  {name} (alone {error:.1%})" for name, error in self.kept.items())
             lines.append(f"in float, because they would add most of the error:{kept}")
-        lines.append(f"in float, because they are the last: {', '.join(self.last)}")
+        last = dict.fromkeys(name.partition(", run ")[0] for name in self.last)
+        lines.append(f"in float, because they are the last: {', '.join(last)}")
         cpu = {True: "with VNNI", False: "without VNNI", None: "of unknown kind"}[has_vnni()]
         verdict = "8 bits pay" if self.time < PAYS else "8 bits do not pay"
         lines.append(
@@ -200,7 +201,7 @@ class Network:
             onnx.ValueInfoProto(name=name) for name in self.ends if name not in known
         )
         session = open_session(extended)
-        return [session.run(self.ends, {"images": image}) for image in images]
+        return [list(session.run(self.ends, {"images": image})) for image in images]
 
     def error(self, model: onnx.ModelProto, images: Sequence[np.ndarray]) -> float:
         """:attr:`Quantized.error` of a model made from this one."""

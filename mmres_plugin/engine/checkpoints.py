@@ -31,13 +31,16 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     resumed: list[dict] | None = None
+    outdated: list[str] = []
     saved: list[dict] | None = None
     before_validation: dict | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take the random states out of a checkpoint that is resumed."""
+        """Take out of a checkpoint that is resumed what this hook has added."""
         states = checkpoint.pop("random_states", None)
-        self.resumed = states if runner._resume else None
+        outdated = checkpoint.pop("outdated", [])
+        if runner._resume:
+            self.resumed, self.outdated = states, outdated
 
     def before_train(self, runner: Runner) -> None:
         """Prepare the folder, then go on with the random states of the checkpoint."""
@@ -52,6 +55,11 @@ class SafeCheckpointHook(CheckpointHook):
                 os.makedirs(self.out_dir, exist_ok=True)
                 for folder in {str(self.out_dir), str(runner.work_dir)}:
                     remove_leftovers(folder)
+            for name in self.outdated:  # a kill may have come before they were deleted
+                path = os.path.join(self.out_dir, os.path.basename(name))
+                if path.endswith(".pth") and os.path.isfile(path):
+                    self.file_backend.remove(path)
+            self.file_backend.delete(self._in_use())
             problem = room_problem(self.out_dir, 2 * checkpoint_size(runner))
             if problem:
                 runner.logger.warning(problem)
@@ -81,8 +89,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         """Put the random states back, then look for the best checkpoint."""
-        if self.before_validation:  # else this is a validation without a training
+        if self.before_validation:
             restore_random_state(self.before_validation)
+            self.before_validation = None
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -100,9 +109,12 @@ class SafeCheckpointHook(CheckpointHook):
             )
         if "optimizer" in checkpoint:
             checkpoint["random_states"] = self.saved
+            waiting = [os.path.basename(path) for _, path in self.file_backend.waiting]
+            checkpoint["outdated"] = waiting
 
     def _save_checkpoint_with_step(self, runner: Runner, step: object, meta: dict) -> None:
-        self.saved = all_gather_object({**random_state(), **self.data_order.state()})
+        state = self.before_validation or random_state()
+        self.saved = all_gather_object({**state, **self.data_order.state()})
         with (
             storage_errors(runner.work_dir),
             TemporaryDirectory(prefix=".saving-", suffix=".tmp", dir=runner.work_dir) as folder,

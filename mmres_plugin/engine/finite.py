@@ -1,5 +1,6 @@
 """Losses and gradients that are not finite do not change the weights, and soon end the training."""
 
+import functools
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class FiniteHook(Hook):
         if isinstance(wrapper, OptimWrapper) and not hasattr(wrapper, "loss_scaler"):
             step = wrapper.step
 
+            @functools.wraps(step)  # schedulers look for what they have added to it
             def guarded_step(**kwargs: Any) -> None:
                 self.gradients_are_finite = _is_finite_everywhere(_gradients(wrapper))
                 if self.gradients_are_finite:

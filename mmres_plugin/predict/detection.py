@@ -16,7 +16,7 @@ class LoadedDetector(DetInferencer):
     Args:
         network: The detector with its weights and its ``cfg``.
         device: Where to run it.
-        classes: Names of the classes; None for COCO's.
+        classes: Names of the classes; None where they have none.
     """
 
     def __init__(self, network: nn.Module, device: str, classes: list[str] | None) -> None:

@@ -107,4 +107,10 @@ class Output:
         self.end_video(keep=kind is None)
         if kind is None:
             with atomic_write(self.folder / NAME) as half:
-                half.write_text(json.dumps({**self.head, "results": self.results}, indent=1))
+                half.write_text(self.text(), "utf-8")
+
+    def text(self) -> str:
+        """The JSON file, with a line for each picture."""
+        head = json.dumps(self.head, indent=1).removesuffix("\n}")
+        lines = ",\n  ".join(map(json.dumps, self.results))
+        return f'{head},\n "results": [\n  {lines}\n ]\n}}\n'

@@ -17,7 +17,7 @@ from ..deploy import load_model
 from ..deploy.repository import fetch_config
 from ..errors import UserError, close_name, shortened, user_error
 from ..hub import SCHEME, how_to_get, is_model
-from ..preflight.labels import given_names, head_outputs
+from ..preflight.labels import head_outputs
 from ..preflight.names import look_up, scope_of
 from ..weights.hugging_face import SCHEME as SCHEME_OF_HUB
 from .sources import read_image
@@ -223,7 +223,10 @@ def class_names(cfg: Config, dataset_meta: dict) -> list[str] | None:
     while "dataset" in dataset:
         dataset = dataset.dataset
     kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, cfg.get("default_scope")))
+    given = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
+    if isinstance(given, str):  # a file with a name per line
+        given = Path(given).read_text("utf-8").splitlines() if Path(given).is_file() else None
     known = getattr(kind, "METAINFO", {}).get("classes")
-    names = dataset_meta.get("classes") or given_names(dataset) or known
+    names = dataset_meta.get("classes") or given or known
     outputs = {number for _, number in head_outputs(cfg.model)}
     return None if not names or (outputs and len(names) not in outputs) else list(names)

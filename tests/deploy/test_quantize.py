@@ -6,6 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers import ROOT
+from helpers import run as run_command
+from helpers.configs import detector_config
+from helpers.data import make_coco
 from onnx import numpy_helper
 
 from mmres_plugin.deploy.onnx_graph import layer_names, nodes_before_layers, nodes_between
@@ -129,7 +133,7 @@ def test_what_stands_between_layers(tmp_path):
 
 def test_worst_layers():
     errors = {"a": 0.03, "b": 0.4, "c": 0.04, "d": 0.3}
-    assert worst(errors, 0.5) == []
+    assert worst(errors, 0.51) == []
     assert worst(errors, 0.31) == ["b"]
     assert worst(errors, 0.051) == ["b", "d"]
     assert worst(errors, 0) == ["b", "d", "c", "a"]
@@ -154,3 +158,33 @@ def test_bad_input(tmp_path, images):
     with pytest.raises(UserError, match="results for the calibration images are not finite"):
         quantize_onnx(path, tmp_path / "out.onnx", images)
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.slow
+def test_command(tmp_path):
+    """A detector from its config to boxes, in 8 bits, and what the command refuses."""
+    tool = ROOT / "tools/deployment/export_onnx.py"
+    coco = make_coco(tmp_path / "coco")
+    config, out = detector_config(tmp_path / "config.py", coco), tmp_path / "model.onnx"
+    words = [tool, config, "none", out, "--size", 64, 96, "--no-verify", "--int8"]
+    printed = run_command(*words, "--calibrate", 4)
+    assert "calibrating with 4 images of the training set" in printed
+    assert "in float, because they are the last: " in printed
+    for branch in ("conv_cls", "conv_reg", "conv_centerness"):
+        assert f"bbox_head.{branch}" in printed
+    assert "an image takes" in printed
+    kinds = {node.op_type for node in onnx.load(out).graph.node}
+    assert {"QuantizeLinear", "NonMaxSuppression"} <= kinds
+    image = next((coco / "val2017").glob("*.jpg"))
+    shown = run_command(
+        ROOT / "examples/run_onnx.py", out, image, "--out", tmp_path, "--score", 0, cwd=tmp_path
+    )
+    assert "10 found" in shown
+    out.unlink()
+    for extra, message in (
+        (["--calibrate", 9], "the training set has only 4, and 9 are wanted"),
+        (["--calibrate", 0], "--calibrate: 0 must be above 0"),
+        (["--features"], "--int8: only whole models"),
+    ):
+        assert message in run_command(*words, *extra, code=2)
+    assert not out.exists()

@@ -29,6 +29,17 @@ def __getattr__(name):
     return call
 """
 
+# For a confusion matrix that is not 1000 by 1000.
+TWO_CLASSES = """
+model.update(head=dict(num_classes=2, topk=(1,)))
+data_preprocessor = dict(num_classes=2)
+for loader in (train_dataloader, val_dataloader):
+    loader["dataset"].update(metainfo=dict(classes=("cat", "dog")))
+del loader
+val_evaluator = dict(topk=(1,))
+test_evaluator = val_evaluator
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -36,7 +47,7 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("analysis")
     (folder / "mlflow.py").write_text(STUB)
     detector_config(folder / "det.py", make_coco(folder / "coco"), TENSORBOARD)
-    classifier_config(folder / "cls.py", make_imagenet(folder / "in1k"), MLFLOW)
+    classifier_config(folder / "cls.py", make_imagenet(folder / "in1k"), TWO_CLASSES + MLFLOW)
     for name in ("det", "cls"):
         run(ROOT / "tools/train.py", f"{name}.py", cwd=folder, env=env(folder))
     image = next((folder / "in1k").rglob("*.JPEG"))

@@ -18,6 +18,7 @@ from helpers.configs import shrink
 from helpers.data import make_coco, make_image_folders
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
+from mmengine.config import utils as config_utils
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
@@ -91,12 +92,17 @@ def test_messages_of_other_packages_are_theirs(monkeypatch):
         monkeypatch.delitem(sys.modules, "pkg_resources", raising=False)
         importlib.import_module("pkg_resources")
     raised.append(str(error.value))
+    with pytest.raises(AssertionError) as error:  # as before the plugin is imported
+        monkeypatch.delitem(config_utils.MODULE2PACKAGE, "mmres_plugin")
+        Config.fromstring("_base_ = 'mmres_plugin::sreresnet/fcos_sreresnet50_1x.py'", ".py")
+    raised.append(str(error.value))
     monkeypatch.undo()
     for registry in (mmdet.registry.MODELS, mmpretrain.registry.MODELS):
         with pytest.raises(KeyError) as error:
             registry.build(dict(type="Unregistered"))
         raised.append(str(error.value))
     sources = [Path(mmpretrain.__file__), Path(torch.serialization.__file__)]
+    sources.append(Path(mmpretrain.__file__).with_name("apis") / "model.py")
     texts = raised + [re.sub(r"' \\\n\s*f?'", "", path.read_text("utf-8")) for path in sources]
     library = Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"
     if not library.exists():

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.toy import toy_runner
-from mmengine.evaluator import BaseMetric
+from helpers.toy import toy_runner, validation
 from mmengine.hooks import CheckpointHook, Hook
 
 from mmres_plugin.engine import resume, storage
@@ -53,21 +52,6 @@ def names(folder: Path) -> list[str]:
 # Writing
 
 
-class Score(BaseMetric):
-    """A score that each validation improves."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.score = 0
-
-    def process(self, data_batch, data_samples) -> None:
-        self.results.append(0)
-
-    def compute_metrics(self, results) -> dict:
-        self.score += 1
-        return {"score": self.score}
-
-
 def test_order_of_saving(tmp_path, monkeypatch):
     """Save, name, delete: at any moment there is a whole checkpoint, and a name for one."""
     events = []
@@ -86,14 +70,7 @@ def test_order_of_saving(tmp_path, monkeypatch):
     toy_runner(
         tmp_path,
         checkpoint=dict(max_keep_ckpts=1, save_best="score", rule="greater"),
-        val_cfg={},
-        val_dataloader=dict(
-            dataset=[dict(inputs=torch.ones(4))],
-            batch_size=1,
-            num_workers=0,
-            sampler=dict(type="DefaultSampler", shuffle=False),
-        ),
-        val_evaluator=[Score()],
+        **validation(),
     ).train()
     assert [event for event in events if event.endswith((".pth", " last_checkpoint"))] == [
         "replace epoch_1.pth",
@@ -112,6 +89,29 @@ def test_order_of_saving(tmp_path, monkeypatch):
     assert names(tmp_path) == ["best_score_epoch_2.pth", "epoch_2.pth", "last_checkpoint"]
     best = read_checkpoint(tmp_path / "best_score_epoch_2.pth")
     assert not {"random_states", "optimizer"} & best.keys()
+
+
+@pytest.mark.parametrize("name", ["replace", "remove"], ids=["before naming", "before deleting"])
+def test_old_checkpoint_goes_after_a_kill(tmp_path, monkeypatch, name):
+    """The training ends between saving the second epoch and deleting the first, and goes on."""
+    original = getattr(os, name)
+
+    def stop(*args):
+        if name == "remove" or (tmp_path / "epoch_2.pth").exists():
+            raise KeyboardInterrupt
+        original(*args)
+
+    monkeypatch.setattr(os, name, stop)
+    keep = dict(max_keep_ckpts=1)
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(tmp_path, checkpoint=keep).train()
+    monkeypatch.undo()
+    assert len(list(tmp_path.glob("epoch_*.pth"))) == 2
+    latest = latest_checkpoint(tmp_path)
+    assert latest == tmp_path / "epoch_2.pth"
+    options = dict(resume=True, load_from=str(latest), train_cfg=THREE_EPOCHS)
+    toy_runner(tmp_path, checkpoint=keep, **options).train()
+    assert [path.name for path in tmp_path.glob("epoch_*.pth")] == ["epoch_3.pth"]
 
 
 def test_upstream_still_works_as_the_hook_expects():

@@ -1,6 +1,7 @@
 """Real disks that are full or read-only, under a training that a user starts."""
 
 import shutil
+import sys
 
 import pytest
 from helpers import ENV, ROOT, complete, run
@@ -14,9 +15,9 @@ model = dict(backbone=dict(stem_channels=8, base_channels=8),
 val_evaluator = dict(topk=(1,))
 train_cfg = dict(max_epochs=4)
 """
-# A disk of 6 MB of its own, for this process and its children alone.
-DISK = "mount -t tmpfs -o size=6m tmpfs disk && "
-TRAIN = f"{shutil.which('python') or 'python'} {ROOT}/tools/train.py cls.py --work-dir disk/run"
+# A disk of 5 MB of its own, for this process and its children alone.
+DISK = "mount -t tmpfs -o size=5m tmpfs disk && "
+TRAIN = f"{sys.executable} {ROOT}/tools/train.py cls.py --work-dir disk/run"
 
 
 def own_disks() -> bool:
@@ -60,7 +61,7 @@ def test_disk_without_room_and_without_writing(home):
     """A warning at the start without room for two checkpoints; a sentence on a read-only disk."""
     said = script(
         home,
-        f"dd if=/dev/zero of=disk/other bs=1M count=4 status=none;"
+        f"dd if=/dev/zero of=disk/other bs=1M count=3 status=none;"
         f"{TRAIN} --cfg-options train_cfg.max_epochs=1; rm disk/other;"
         f"mount -o remount,ro disk; {TRAIN}; echo code $?",
     )

@@ -51,6 +51,7 @@ def test_training_ends_after_three_steps_in_a_row(tmp_path):
     assert (tmp_path / "epoch_1.pth").exists() and not (tmp_path / "epoch_2.pth").exists()
 
 
+@pytest.mark.filterwarnings("error:Seems like")  # that a scheduler finds its step replaced
 def test_single_steps_are_left_out(tmp_path):
     """Also the last before a checkpoint, and as many as there are if no end is wanted."""
     runner = toy_runner(tmp_path, BreakInput(1, 3, 4, 6, 7), FiniteHook())

@@ -112,7 +112,7 @@ class BrokenPoints(Points):
 def broken_training(rank: int, work_dir: Path):
     loader = dict(
         dataset=BrokenPoints(),
-        batch_size=1,
+        batch_size=2,
         num_workers=0,
         sampler=dict(type="DefaultSampler", shuffle=False),
     )
@@ -124,16 +124,21 @@ def test_processes_end_together(tmp_path):
     """The second process met the image; both stop at that step, and both name it."""
     said = in_two_processes(broken_training, tmp_path)
     assert said[0] == said[1]
-    assert "iteration 3 (loss nan, learning rate 0.01, images: 5.jpg)" in said[0]
+    assert "iteration 2 (loss nan, learning rate 0.01, images: 5.jpg, 7.jpg)" in said[0]
 
 
 def resumed_training(rank: int, folder: Path):
-    """The weights at the end of a training, and of one that goes on from its first epoch."""
+    """The weights at the end of a training, and of one that goes on from its first epoch.
+
+    Statistics of norms are those of each process, and a checkpoint has those of the first.
+    """
     states = []
     for name, more in (("whole", {}), ("again", dict(load_from=f"{folder}/whole/epoch_1.pth"))):
-        runner = distributed(folder / name, resume=bool(more), **more)
+        seeds = dict(seed=0, diff_rank_seed=True)
+        runner = distributed(folder / name, resume=bool(more), randomness=seeds, **more)
         runner.train()
-        states.append({key: t.tolist() for key, t in runner.model.state_dict().items()})
+        state = dict(runner.model.named_parameters()) if rank else runner.model.state_dict()
+        states.append({key: tensor.tolist() for key, tensor in state.items()})
     return states
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from helpers.toy import toy_runner
+from helpers.toy import toy_runner, validation
 from mmengine.hooks import Hook
 
 from mmres_plugin.engine import EndOnSignalHook
@@ -58,6 +58,23 @@ def test_saved_before_the_end(tmp_path):
     runner.train()
     assert (runner.epoch, runner.iter) == (2, 8)
     assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["epoch_2.pth"]
+
+
+def test_signal_in_a_validation(tmp_path):
+    """The random states are those of the training, which a validation does not change."""
+
+    class SendInValidation(Hook):
+        def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
+            if batch_idx == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        toy_runner(tmp_path, SendInValidation(), EndOnSignalHook(save=True), **validation()).train()
+    states = [
+        read_checkpoint(tmp_path / f"{name}.pth")["random_states"][0]["numpy"]
+        for name in ("epoch_1", "epoch_1_iter_4")
+    ]
+    assert states[0] == states[1]
 
 
 def test_second_signal_does_not_wait(tmp_path):

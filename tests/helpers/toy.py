@@ -6,6 +6,7 @@ from uuid import uuid4
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
@@ -36,6 +37,28 @@ class Toy(BaseModel):
         return {"loss": out} if mode == "loss" else [out]
 
 
+class Score(BaseMetric):
+    """A score that each validation improves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = 0
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results) -> dict:
+        self.score += 1
+        return {"score": self.score}
+
+
+def validation() -> dict:
+    """Settings of :func:`toy_runner` with which it validates after each epoch."""
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    loader = dict(dataset=Points(), batch_size=4, num_workers=0, sampler=sampler)
+    return dict(val_cfg={}, val_dataloader=loader, val_evaluator=[Score()])
+
+
 def toy_runner(work_dir: Path, *hooks, **settings) -> Runner:
     """A runner of two epochs of four steps on :class:`Points`, with our checkpoint hook.
 
@@ -57,6 +80,7 @@ def toy_runner(work_dir: Path, *hooks, **settings) -> Runner:
         ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.9)),
+        param_scheduler=dict(type="LinearLR", by_epoch=False, start_factor=1.0, end=8),
         default_hooks=dict(checkpoint=checkpoint, logger=dict(type="LoggerHook", interval=1)),
         custom_hooks=list(hooks),
         experiment_name=uuid4().hex,

@@ -115,7 +115,7 @@ def prepare_file(path: str, backend: str, image: str, threads: int, batch: int) 
     return lambda: network(pixels)
 
 
-def first_result(case: str) -> tuple[float, float]:
+def first_result(case: str, clock: str) -> tuple[float, float]:
     """Seconds and MiB of a new process that opens the model and runs it once."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *sys.argv, "--once", case])
@@ -123,11 +123,12 @@ def first_result(case: str) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{case}: its process ended with exit code {process.returncode}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    wall, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    return cpu if clock == "cpu" else wall, usage.ru_maxrss / 1024
 
 
 def measure(args: argparse.Namespace) -> Iterator[Row]:
-    starts = {case: first_result(case) for case in cases(args)}
+    starts = {case: first_result(case, args.clock) for case in cases(args)}
     for threads in dict.fromkeys(args.threads):
         for batch in args.batch:
             runs = {case: prepare(case, args, threads, batch) for case in cases(args)}
