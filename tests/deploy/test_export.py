@@ -226,7 +226,7 @@ def test_command_and_evaluation(tmp_path):
     torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
     for options in ([], ["--resize", "--topk", 2], ["--softmax", "--resize"]):
         output = run(TOOL, config, tmp_path / "trained.pth", tmp_path / "new/m.onnx", *options)
-        assert "4 images, scores differ by up to" in output
+        assert "4 images agree, scores within" in output
     session = onnxruntime.InferenceSession(tmp_path / "new/m.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["resize"] == "file"
@@ -247,7 +247,7 @@ def test_command_and_evaluation_of_a_detector(tmp_path):
     torch.save({"state_dict": model.state_dict()}, tmp_path / "trained.pth")
     path = tmp_path / "model.onnx"
     output = run(TOOL, config, tmp_path / "trained.pth", path)
-    assert "40 the same detections, scores differ by up to" in output
+    assert "40 detections agree, scores within" in output
     output = run(
         *(TEST, config, path, "--checkpoint", tmp_path / "trained.pth"),
         *("--work-dir", tmp_path / "work"),

@@ -131,9 +131,9 @@ def verify_features(exported: Exported, size: tuple[int, int], path: Path) -> No
 
 def verify_images(exported: Exported, model, batches, path: Path) -> None:
     difference, count = verify_whole(exported, model, path, batches)
-    what = "the same detections" if exported.task == "detection" else "images"
+    what = "detections" if exported.task == "detection" else "images"
     sizes = [tuple(images.shape[1:3]) for images in batches]
-    print(f"verified at {_listed(sizes)}: {count} {what}, scores differ by up to {difference:.1e}")
+    print(f"verified at {_listed(sizes)}: {count} {what} agree, scores within {difference:.1e}")
 
 
 def verify_and_quantize(check, images, path: Path) -> None:
