@@ -68,8 +68,13 @@ def check_strides(seen: dict, name: str, strides: Any, module: nn.Module, args: 
         return
     own = [max(as_list(stride)) for stride in strides]
     found = [round(seen["height"] / one.shape[-2]) for one in maps]
-    # Sizes are rounded, so only a factor of two is sure to be a mistake.
-    wrong = [one for one, other in zip(own, found, strict=False) if not 0.55 < one / other < 1.8]
+    # Sizes are rounded, so only a factor of two is sure to be a mistake, and a map of one row says
+    # nothing: any larger stride gives one row too.
+    wrong = [
+        stride
+        for stride, other, one in zip(own, found, maps, strict=False)
+        if one.shape[-2] > 1 and not 0.55 < stride / other < 1.8
+    ]
     if "height" in seen and (wrong or len(own) != len(found)):
         raise UserError(
             [f"model.{name}: its strides are {own}, but the maps that it gets have {found}."]

@@ -38,7 +38,7 @@ def exported(name: str) -> Exported:
     "name",
     [
         name if name == "EDSEResNeXt" else pytest.param(name, marks=pytest.mark.slow)
-        for name in families.__all__
+        for name in sorted(MODELS.module_dict)
     ],
 )
 def test_onnx(name, tmp_path):
@@ -61,7 +61,7 @@ def test_onnx(name, tmp_path):
     "name",
     [
         name if name in ("IResGroup", "EDSEResNeXt") else pytest.param(name, marks=pytest.mark.slow)
-        for name in families.__all__
+        for name in sorted(MODELS.module_dict)
     ],
 )
 def test_torchscript(name, tmp_path):

@@ -64,7 +64,7 @@ def backbone(name: str, **kwargs) -> nn.Module:
     return randomise(model).double().eval()
 
 
-@pytest.mark.parametrize("name", families.__all__)
+@pytest.mark.parametrize("name", sorted(MODELS.module_dict))
 def test_every_family(name):
     model = backbone(name)
     before = copy.deepcopy(model.state_dict())
