@@ -27,6 +27,7 @@ from mmres_plugin.deploy.export import Exported
 from mmres_plugin.errors import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
 from mmres_plugin.preflight import build_model
+from mmres_plugin.registry import MODELS as BACKBONES
 from mmres_plugin.weights.files import find_state_dict, read_checkpoint
 
 DEPTH = (4, 2, 2, 3)  # every position of a block in its stage occurs
@@ -64,7 +65,7 @@ def backbone(name: str, **kwargs) -> nn.Module:
     return randomise(model).double().eval()
 
 
-@pytest.mark.parametrize("name", sorted(MODELS.module_dict))
+@pytest.mark.parametrize("name", sorted(BACKBONES.module_dict))
 def test_every_family(name):
     model = backbone(name)
     before = copy.deepcopy(model.state_dict())
