@@ -19,6 +19,7 @@ from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.deploy.preprocess import Preprocess, check_steps
 from mmres_plugin.deploy.verify import verify, verify_whole
 from mmres_plugin.errors import UserError
+from mmres_plugin.registry import MODELS as BACKBONES
 
 DEPTH = (2, 2, 2, 2)
 SIZES = [(96, 64), (75, 131), (64, 97)]
@@ -38,7 +39,7 @@ def exported(name: str) -> Exported:
     "name",
     [
         name if name == "EDSEResNeXt" else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(MODELS.module_dict)
+        for name in sorted(BACKBONES.module_dict)
     ],
 )
 def test_onnx(name, tmp_path):
@@ -61,7 +62,7 @@ def test_onnx(name, tmp_path):
     "name",
     [
         name if name in ("IResGroup", "EDSEResNeXt") else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(MODELS.module_dict)
+        for name in sorted(BACKBONES.module_dict)
     ],
 )
 def test_torchscript(name, tmp_path):
