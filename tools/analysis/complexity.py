@@ -58,8 +58,9 @@ def count(
         raise ValueError("the config has no model with a backbone")
     whole = "head" in config.model and not backbone_only  # detectors have heads with other names
     cfg = config.model if whole else config.model.backbone
-    with OnMeta(), DefaultScope.overwrite_default_scope(config.default_scope):
-        model = MODELS.build(copy.deepcopy(cfg)).eval()
+    with OnMeta(), DefaultScope.overwrite_default_scope(config.get("default_scope")):
+        model = MODELS.build(copy.deepcopy(cfg))
+    model.eval()  # not chained: MMPretrain's backbones return nothing
     macs = 0
 
     def add(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:

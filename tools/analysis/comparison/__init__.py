@@ -1,0 +1,1 @@
+"""Training backbones under one recipe; tools/analysis/compare_backbones.py is the command."""
