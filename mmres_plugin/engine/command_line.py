@@ -100,21 +100,28 @@ def read_config(args: argparse.Namespace, loops: tuple[str, ...]) -> Config:
     for loop in loops:
         loader = cfg.get(f"{loop}_dataloader")
         if loader is not None:
-            cfg[f"{loop}_dataloader"] = prepared_loader(loader, cfg.get("default_scope"), args)
+            cfg[f"{loop}_dataloader"] = prepared_loader(
+                loader, cfg.get("default_scope"), args.no_pin_memory, args.no_persistent_workers
+            )
     return cfg
 
 
-def prepared_loader(loader: dict, scope: str | None, args: argparse.Namespace) -> ConfigDict:
+def prepared_loader(
+    loader: dict,
+    scope: str | None,
+    no_pin_memory: bool = False,
+    no_persistent_workers: bool = False,
+) -> ConfigDict:
     """A dataloader config with the options and the defaults of its package's own tools."""
     loader = ConfigDict(loader)
     if scope == "mmpretrain":
         loader.setdefault("pin_memory", torch.cuda.is_available())
         loader.setdefault("persistent_workers", True)
         loader.setdefault("collate_fn", dict(type="default_collate"))
-    if args.no_pin_memory:
+    if no_pin_memory:
         loader.pin_memory = False
     # Without workers there are none to keep, and torch raises.
-    if args.no_persistent_workers or not loader.get("num_workers"):
+    if no_persistent_workers or not loader.get("num_workers"):
         loader.persistent_workers = False
     return loader
 

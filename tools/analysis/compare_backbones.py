@@ -26,7 +26,7 @@ from complexity import IMAGENET_SIZE
 from mmengine.config import Config, DictAction
 
 from mmres_plugin.config_files import load_config
-from mmres_plugin.engine.command_line import user_errors
+from mmres_plugin.engine.command_line import prepared_loader, user_errors
 from mmres_plugin.errors import UserError, collecting, did_you_mean, shortened
 from mmres_plugin.preflight import check
 from mmres_plugin.preflight.channels import fill_channels
@@ -131,8 +131,11 @@ def check_all(runs: list[Run]) -> None:
         problems.append("some backbones have weights to start from (init_cfg), others have none")
     todo = [run for run in runs if run.result is None]
     for run in {run.name: run for run in reversed(todo)}.values():  # the first seed of each
+        config = copy.deepcopy(run.config)
+        for loop in ("train_dataloader", "val_dataloader"):  # as tools/train.py will do
+            config[loop] = prepared_loader(config[loop], config.get("default_scope"))
         with collecting(problems):
-            check(run.config, "train")
+            check(config, "train")
     for run in todo:
         file = (run.config.model.backbone.get("init_cfg") or {}).get("checkpoint", "")
         if file and "://" not in file and not Path(file).is_file():
