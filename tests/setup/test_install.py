@@ -114,7 +114,9 @@ class EmptyEnvironment:
 
 def hub_files(folder: Path) -> set[str]:
     """The files of the model hub under a folder, relative to it; not the developers' tools."""
-    paths = [path for name in ("configs", "tools") for path in (folder / name).rglob("*")]
+    paths = [
+        path for name in ("configs", "examples", "tools") for path in (folder / name).rglob("*")
+    ]
     files = [path for path in paths if path.is_file() and path.suffix != ".pyc"]
     names = {str(path.relative_to(folder)) for path in files} | {"model-index.yml"}
     return {name for name in names if not name.startswith(("tools/dev/", "tools/setup/"))}
