@@ -101,6 +101,7 @@ def test_onnx(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(reason="ONNX Runtime refuses a group norm of FCOS behind the resize")
 def test_onnx_that_resizes(tmp_path):
     model = detector(next(iter(DETECTORS)))
     model.cfg.test_dataloader.dataset.pipeline[1].scale = (130, 80)
