@@ -32,6 +32,7 @@ model = dict(
                   max_per_img=10))
 _base_.train_dataloader.dataset.pipeline[2].scale = (80, 64)
 _base_.val_dataloader.dataset.pipeline[1].scale = (80, 64)
+_base_.test_dataloader.dataset.pipeline = _base_.val_dataloader.dataset.pipeline
 """
 
 CLASSIFIER = """
@@ -45,6 +46,7 @@ model = dict(backbone=dict(type='mmres_plugin.SReResNet'))
 _base_.train_dataloader.dataset.pipeline[1].scale = 32
 _base_.val_dataloader.dataset.pipeline[1].scale = 40
 _base_.val_dataloader.dataset.pipeline[2].crop_size = 32
+_base_.test_dataloader.dataset.pipeline = _base_.val_dataloader.dataset.pipeline
 """
 
 SHORT = """

@@ -20,14 +20,14 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor_config
 
-import mmres_plugin.models as families
 from mmres_plugin.deploy import fold_norms
+from mmres_plugin.registry import MODELS
 
 DEPTH = (2, 2, 2, 2)
 QUICK = ("SReResNet", "IResGroup", "EDSEResNeXt")
 FAMILIES = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in families.__all__
+    for name in sorted(MODELS.module_dict)
 ]
 
 
@@ -38,7 +38,7 @@ def fresh_compiler():
 
 def backbone(name: str, **kwargs) -> torch.nn.Module:
     torch.manual_seed(0)
-    return getattr(families, name)(depth=DEPTH, out_indices=(0, 1, 2, 3), **kwargs)
+    return MODELS.get(name)(depth=DEPTH, out_indices=(0, 1, 2, 3), **kwargs)
 
 
 def step(model, x):
@@ -89,7 +89,7 @@ def test_training_step(name, with_cp):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", families.__all__)
+@pytest.mark.parametrize("name", sorted(MODELS.module_dict))
 @pytest.mark.parametrize("folded", [False, True])
 def test_inductor(name, folded):
     model = backbone(name).eval()

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmres_plugin.deploy import fold_norms
-from mmres_plugin.deploy.export import Exported, export_onnx
 from mmres_plugin.errors import UserError
 
 Run = Callable[[], object]
@@ -92,7 +91,6 @@ def openvino(network: nn.Module, images: Tensor, precision: str = "f32") -> Run:
 
     with tempfile.TemporaryDirectory() as folder:
         model = ov.Core().read_model(onnx_file(network, images, folder))
-        model.reshape(list(images.shape))
         settings = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": precision,
@@ -139,9 +137,16 @@ def fold(network: nn.Module) -> nn.Module:
 
 
 def onnx_file(network: nn.Module, images: Tensor, folder: str) -> str:
-    path = Path(folder) / "network.onnx"
-    export_onnx(Exported(fold(network.cpu())), path, tuple(images.shape[2:]))
-    return str(path)
+    path = str(Path(folder) / "network.onnx")
+    with torch.no_grad():
+        torch.onnx.export(
+            *(fold(network.cpu()), (images.cpu(),), path),
+            dynamo=True,
+            input_names=["images"],
+            external_data=False,
+            verbose=False,
+        )
+    return path
 
 
 def train(network: nn.Module, images: Tensor, compile: bool = False, bf16: bool = False) -> Run:
