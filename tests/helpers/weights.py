@@ -2,12 +2,17 @@
 
 import os
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torchvision
 
+from mmres_plugin.config_files import load_config
+from mmres_plugin.preflight import build_model
+
 from . import randomise
+from .configs import classifier_config, detector_config
 
 
 def resnet50() -> dict[str, torch.Tensor]:
@@ -33,6 +38,17 @@ def maskrcnn_benchmark() -> dict:
     tensors["module.backbone.fpn.fpn_inner4.weight"] = torch.ones(256, 2048, 1, 1)
     tensors["module.rpn.head.cls_logits.bias"] = torch.ones(80)
     return {"model": tensors, "optimizer": {"state": {}}, "scheduler": {}, "iteration": 720000}
+
+
+def write_trained(folder: Path, classes: Sequence[str]) -> None:
+    """Write ``det.py`` and ``cls.py``, and checkpoints of these names with random weights."""
+    number = f"num_classes={len(classes)}"
+    detector_config(folder / "det.py", folder, f"model['bbox_head'].update({number})\n")
+    classifier_config(folder / "cls.py", folder, f"model['head'] = dict({number}, topk=(1,))\n")
+    for name in ("det", "cls"):
+        model = randomise(build_model(load_config(folder / f"{name}.py")))
+        meta = {"dataset_meta": {"classes": classes}, "config": "import os", "time": "now"}
+        torch.save({"state_dict": model.state_dict(), "meta": meta}, folder / f"{name}.pth")
 
 
 class Hostile:

@@ -270,13 +270,15 @@ def test_a_stopped_comparison_goes_on(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_failing_training_is_shown(folder, tmp_path):
-    """On two 'GPUs' at once; the checks do not see that a training will run out of data."""
-    command = [TOOL, folder / "cls.py", "--backbones", f"a=SReResNet:{SMALL}"]
+def test_a_failing_training_is_shown(tmp_path):
+    """On two 'GPUs' at once; the checks see the first images, and the last one is damaged."""
+    root = make_imagenet(tmp_path / "imagenet")
+    max((root / "val").rglob("*.JPEG"), key=lambda path: path.name).write_bytes(b"")
+    config = classifier_config(tmp_path / "cls.py", root)
+    command = [TOOL, config, "--backbones", f"a=SReResNet:{SMALL}"]
     command += ["--out", tmp_path / "out", "--gpus", 0, 1, "--seeds", 2]
-    command += ["--cfg-options", "train_dataloader.sampler.seed=no"]
     tool = start(command, tmp_path / "log")
     assert tool.wait(600) == 1
     text = (tmp_path / "log").read_text()
-    assert "the training ended with exit code 1" in text and "A rerun of the command" in text
+    assert "the training ended with exit code 2" in text and "A rerun of the command" in text
     assert text.count("training, log in") == 2

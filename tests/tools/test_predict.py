@@ -8,18 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from helpers import ROOT, call, randomise, run
-from helpers.configs import classifier_config, detector_config
+from helpers import ROOT, call, run
 from helpers.data import draw
+from helpers.weights import write_trained
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer, get_model
 
-from mmres_plugin.config_files import load_config
 from mmres_plugin.errors import UserError
 from mmres_plugin.predict import Predictor, predictor
-from mmres_plugin.preflight import build_model
 
 NAMES = ("cat", "dog", "hare")
 DEMO = ROOT / "demo/image_demo.py"
@@ -29,14 +26,7 @@ DEMO = ROOT / "demo/image_demo.py"
 def home(tmp_path_factory) -> Path:
     """Configs and checkpoints of a detector and a classifier, photos, and a video."""
     home = tmp_path_factory.mktemp("home")
-    head = f"model['bbox_head']['num_classes'] = {len(NAMES)}\n"
-    detector_config(home / "det.py", home, head)
-    head = f"model['head'] = dict(num_classes={len(NAMES)}, topk=(1,))\n"
-    classifier_config(home / "cls.py", home, head)
-    for name in ("det", "cls"):
-        model = randomise(build_model(load_config(home / f"{name}.py")))
-        meta = {"dataset_meta": {"classes": NAMES}}
-        torch.save({"state_dict": model.state_dict(), "meta": meta}, home / f"{name}.pth")
+    write_trained(home, NAMES)
     rng = np.random.default_rng(0)
     for name in ("photos/a.jpg", "photos/more/a.png", "photos/more/b.ppm"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)

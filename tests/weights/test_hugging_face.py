@@ -10,17 +10,15 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, call, randomise
-from helpers.configs import classifier_config, detector_config
+from helpers import ROOT, call
+from helpers.weights import write_trained
 from huggingface_hub import ModelCard, constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from mmengine.registry import MODELS
 from mmpretrain import get_model
 
-from mmres_plugin.config_files import load_config
 from mmres_plugin.deploy.repository import read_config
 from mmres_plugin.predict import Predictor
-from mmres_plugin.preflight import build_model
 from mmres_plugin.weights import read_checkpoint
 from mmres_plugin.weights.hugging_face import WEIGHTS, download
 
@@ -33,15 +31,8 @@ NAMES = ("cat", "dog", "hare")
 def home(tmp_path_factory) -> Path:
     """Configs and checkpoints of a detector and a classifier, and their repositories."""
     home = tmp_path_factory.mktemp("home")
-    head = f"model['bbox_head']['num_classes'] = {len(NAMES)}\n"
-    head += "_base_.test_dataloader.dataset.pipeline[1].scale = (80, 64)\n"
-    detector_config(home / "det.py", home, head)
-    head = f"model['head'] = dict(num_classes={len(NAMES)}, topk=(1,))\n"
-    classifier_config(home / "cls.py", home, head)
+    write_trained(home, NAMES)
     for name in ("det", "cls"):
-        model = randomise(build_model(load_config(home / f"{name}.py")))
-        meta = {"dataset_meta": {"classes": NAMES}, "config": "import os", "time": "now"}
-        torch.save({"state_dict": model.state_dict(), "meta": meta}, home / f"{name}.pth")
         files = (home / f"{name}.py", home / f"{name}.pth")
         assert call(PUSH, *files, f"me/{name}", "--folder", home / name, "--license", "mit") == 0
     return home

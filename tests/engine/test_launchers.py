@@ -1,0 +1,102 @@
+"""Jobs of several processes that torchrun starts, with tools/dist_train.sh as users call it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from helpers import ENV, ROOT, run
+from helpers.configs import classifier_config
+from helpers.data import make_imagenet
+
+from mmres_plugin.weights import read_checkpoint
+
+# Nothing drawn at random, and norms that keep their statistics: then it does not matter to how many
+# processes the images of a batch are dealt out.
+PLAIN = """
+model = dict(backbone=dict(norm_eval=True, base_channels=8, stem_channels=8),
+             head=dict(in_channels=64, num_classes=2, topk=(1,)))
+val_evaluator = dict(topk=(1,))
+train_pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)),
+                  dict(type='PackInputs')]
+train_dataloader = dict(sampler=dict(shuffle=False), dataset=dict(pipeline=train_pipeline))
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A classifier's config, for data that lie beside it."""
+    home = tmp_path_factory.mktemp("home")
+    return classifier_config(home / "cls.py", make_imagenet(home / "imagenet"), PLAIN)
+
+
+def job(config: Path, processes: int, log: Path, *options: object, **settings: object):
+    """Start the processes of one machine of a job, in a session of their own."""
+    with log.open("w") as output:
+        return subprocess.Popen(
+            ["bash", ROOT / "tools/dist_train.sh", config, str(processes), *map(str, options)],
+            env={**ENV, "OMP_NUM_THREADS": "1", **{k: str(v) for k, v in settings.items()}},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_machines(config, tmp_path):
+    """Two launchers find each other; the weights are those of one process with as many images."""
+    where = dict(NNODES=2, PORT=free_port())
+    options = ["--work-dir", tmp_path / "two"]
+    machines = [
+        job(config, 1, tmp_path / f"{rank}.log", *options, **where, NODE_RANK=rank)
+        for rank in (0, 1)
+    ]
+    for rank, machine in enumerate(machines):
+        assert machine.wait(300) == 0, (tmp_path / f"{rank}.log").read_text()[-4000:]
+    options = ["--work-dir", tmp_path / "one", "--cfg-options", "train_dataloader.batch_size=4"]
+    run(ROOT / "tools/train.py", config, *options)
+    one, two = (
+        read_checkpoint(tmp_path / name / "epoch_2.pth")["state_dict"] for name in ("one", "two")
+    )
+    assert one.keys() == two.keys()
+    for key, tensor in one.items():
+        torch.testing.assert_close(two[key], tensor, rtol=0, atol=4e-6, msg=key)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_job(config, tmp_path):
+    """At once, and the launcher says which one it was."""
+    log = tmp_path / "log"
+    options = ["--work-dir", tmp_path / "work", "--cfg-options", "train_cfg.max_epochs=10000"]
+    launcher = job(config, 2, log, *options, PORT=free_port())
+    try:
+        deadline = time.time() + 300
+        while "Epoch(train)" not in log.read_text():
+            assert launcher.poll() is None and time.time() < deadline, log.read_text()
+            time.sleep(0.1)
+        workers = {
+            process.environ()["LOCAL_RANK"]: process
+            for process in psutil.Process(launcher.pid).children()
+        }
+        workers["1"].kill()
+        start = time.time()
+        assert launcher.wait(60) != 0
+        assert time.time() - start < 10
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(launcher.pid, signal.SIGKILL)
+    said = log.read_text()
+    assert "local_rank: 1" in said and "SIGKILL" in said
+    assert not workers["0"].is_running()
