@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,15 +18,17 @@ from helpers.data import make_imagenet
 
 from mmres_plugin.weights import read_checkpoint
 
-# Nothing drawn at random, and norms that keep their statistics: then it does not matter to how many
+LAUNCHER = {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+# Nothing is drawn at random, and norms look at one image: then it does not matter to how many
 # processes the images of a batch are dealt out.
 PLAIN = """
-model = dict(backbone=dict(norm_eval=True, base_channels=8, stem_channels=8),
+model.update(backbone=dict(type='mmres_plugin.SReResNet', base_channels=8, stem_channels=8,
+                           norm_cfg=dict(type='GN', num_groups=4)),
              head=dict(in_channels=64, num_classes=2, topk=(1,)))
 val_evaluator = dict(topk=(1,))
-train_pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)),
-                  dict(type='PackInputs')]
-train_dataloader = dict(sampler=dict(shuffle=False), dataset=dict(pipeline=train_pipeline))
+train_dataloader.update(sampler=dict(shuffle=False))
+train_dataloader['dataset']['pipeline'] = [
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
 """
 
 
@@ -41,7 +44,7 @@ def job(config: Path, processes: int, log: Path, *options: object, **settings: o
     with log.open("w") as output:
         return subprocess.Popen(
             ["bash", ROOT / "tools/dist_train.sh", config, str(processes), *map(str, options)],
-            env={**ENV, "OMP_NUM_THREADS": "1", **{k: str(v) for k, v in settings.items()}},
+            env={**ENV, **LAUNCHER, **{name: str(value) for name, value in settings.items()}},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -91,9 +94,7 @@ def test_a_killed_process_ends_the_job(config, tmp_path):
             for process in psutil.Process(launcher.pid).children()
         }
         workers["1"].kill()
-        start = time.time()
-        assert launcher.wait(60) != 0
-        assert time.time() - start < 10
+        assert launcher.wait(60) != 0  # the other process would wait for it for half an hour
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(launcher.pid, signal.SIGKILL)
