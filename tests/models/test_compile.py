@@ -89,8 +89,10 @@ def test_training_step(name, with_cp):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(MODELS.module_dict))
-@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize(
+    ("name", "folded"),
+    [*((name, True) for name in sorted(MODELS.module_dict)), *((name, False) for name in QUICK)],
+)
 def test_inductor(name, folded):
     model = backbone(name).eval()
     model = fold_norms(model) if folded else model
