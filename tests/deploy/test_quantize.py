@@ -165,7 +165,8 @@ def test_command(tmp_path):
     """A detector from its config to boxes, in 8 bits, and what the command refuses."""
     tool = ROOT / "tools/deployment/export_onnx.py"
     coco = make_coco(tmp_path / "coco")
-    config, out = detector_config(tmp_path / "config.py", coco), tmp_path / "model.onnx"
+    small = "model['backbone'].update(depth=(1, 1, 1, 1), stem_channels=16, base_channels=16)"
+    config, out = detector_config(tmp_path / "config.py", coco, small), tmp_path / "model.onnx"
     words = [tool, config, "none", out, "--size", 64, 96, "--no-verify", "--int8"]
     printed = run_command(*words, "--calibrate", 4)
     assert "calibrating with 4 images of the training set" in printed

@@ -3,8 +3,8 @@
     python tools/benchmarks/deployed.py CONFIG CHECKPOINT --files model.onnx int8.onnx --image a.jpg
 
 All cases take turns in one process. Times start with a decoded image and end with boxes. Start and
-peak memory are those of a new process that opens the model and detects once. The command prints a
-table and writes it to a CSV file.
+peak memory are those of a new process that opens the model and detects once, the median of three.
+The command prints a table and writes it to a CSV file.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from timing.measure import CLOCKS, Run, samples
 RUNNER = Path(__file__).resolve().parents[2] / "examples" / "run_onnx.py"
 TORCH = ("mmdet", "folded", "frozen")
 BACKENDS = ("onnxruntime", "openvino")
+STARTS = 3
 
 
 class Row(NamedTuple):
@@ -60,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--image", required=True, help="image file, in the size of the test set")
     parser.add_argument("--rounds", type=int, default=21, help="how often each case is timed")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="images per call")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images per call")
     parser.add_argument(
         "--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time of the process"
     )
@@ -115,9 +116,9 @@ def prepare_file(path: str, backend: str, image: str, threads: int, batch: int) 
     return lambda: network(pixels)
 
 
-def first_result(case: str, args: argparse.Namespace) -> tuple[float, float]:
+def first_result(case: str, args: argparse.Namespace, threads: int) -> tuple[float, float]:
     """Seconds and MiB of a new process that opens the model and runs it once."""
-    command = [*sys.argv, "--once", case]
+    command = [*sys.argv, "--once", case, "--threads", str(threads)]
     if case not in TORCH:  # what a user of the file would start, without this tool's imports
         file, backend = case.rsplit(" ", 1)
         command = [
@@ -126,6 +127,8 @@ def first_result(case: str, args: argparse.Namespace) -> tuple[float, float]:
             args.image,
             "--backend",
             backend,
+            "--threads",
+            str(threads),
             "--out",
             str(args.out.parent),
         ]
@@ -140,8 +143,11 @@ def first_result(case: str, args: argparse.Namespace) -> tuple[float, float]:
 
 
 def measure(args: argparse.Namespace) -> Iterator[Row]:
-    starts = {case: first_result(case, args) for case in cases(args)}
     for threads in dict.fromkeys(args.threads):
+        starts = {}
+        for case in cases(args):
+            results = [first_result(case, args, threads) for _ in range(STARTS)]
+            starts[case] = [statistics.median(values) for values in zip(*results, strict=True)]
         for batch in args.batch:
             runs = {case: prepare(case, args, threads, batch) for case in cases(args)}
             found = samples(runs, args.rounds, CLOCKS[args.clock])
