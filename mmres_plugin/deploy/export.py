@@ -5,7 +5,7 @@ backbone, which take images as the network sees them. docs/deployment.md describ
 """
 
 # PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalCall=false
 
 import json
 from collections.abc import Callable, Sequence

@@ -25,6 +25,15 @@ RUNNER = Path(__file__).resolve().parents[2] / "examples" / "run_onnx.py"
 TORCH = ("mmdet", "folded", "frozen")
 BACKENDS = ("onnxruntime", "openvino")
 STARTS = 3
+# A process of its own, because Linux counts the memory of the starting process as the new one's.
+LAUNCHER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 class Row(NamedTuple):
@@ -132,22 +141,21 @@ def first_result(case: str, args: argparse.Namespace, threads: int) -> tuple[flo
             "--out",
             str(args.out.parent),
         ]
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{case}: its process ended with exit code {process.returncode}")
-    wall, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    return cpu if args.clock == "cpu" else wall, usage.ru_maxrss / 1024
+    launch = [sys.executable, "-S", "-c", LAUNCHER, sys.executable, *command]
+    done = subprocess.run(launch, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{case}: its process ended with exit code {done.returncode}")
+    wall, cpu, peak = map(float, done.stdout.split())
+    return cpu if args.clock == "cpu" else wall, peak
 
 
 def measure(args: argparse.Namespace) -> Iterator[Row]:
+    starts = {}
     for threads in dict.fromkeys(args.threads):
-        starts = {}
         for case in cases(args):
             results = [first_result(case, args, threads) for _ in range(STARTS)]
-            starts[case] = [statistics.median(values) for values in zip(*results, strict=True)]
+            starts[case, threads] = [statistics.median(each) for each in zip(*results, strict=True)]
+    for threads in dict.fromkeys(args.threads):
         for batch in args.batch:
             runs = {case: prepare(case, args, threads, batch) for case in cases(args)}
             found = samples(runs, args.rounds, CLOCKS[args.clock])
@@ -162,8 +170,8 @@ def measure(args: argparse.Namespace) -> Iterator[Row]:
                     round(float(p95), 1),
                     round(1000 * batch / float(p50), 2),
                     round(float(p50) / usual, 3),
-                    round(starts[case][0], 2),
-                    round(starts[case][1]),
+                    round(starts[case, threads][0], 2),
+                    round(starts[case, threads][1]),
                 )
 
 
