@@ -5,10 +5,10 @@ backbone, which take images as the network sees them. docs/deployment.md describ
 """
 
 # PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalCall=false
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from .classifier import Classifier
 from .detector import DenseDetector
 from .fold import fold_norms
 from .nms import onnx_nms
-from .preprocess import Preprocess, sizing_steps, takes_rgb
+from .preprocess import Preprocess, Sizing, sizing_steps, takes_rgb
 from .two_stage import TwoStageDetector
 
 OLDEST_OPSET = 18  # of the exporter
@@ -61,6 +61,7 @@ class Exported(nn.Module):
     Attributes:
         output_names: The names of the outputs, in their order.
         steps: Steps of the test pipeline that whoever runs the file has to do before it.
+        sizing: Does the others, in the file and before the model; None if there are none.
         metadata: What a program that runs the file has to know, as texts.
 
     Raises:
@@ -71,9 +72,8 @@ class Exported(nn.Module):
         super().__init__()
         backbone = getattr(model, "backbone", model)
         steps = sizing_steps(model.cfg) if hasattr(model, "cfg") else []
-        self.resized = form.resize
         self.steps = [] if form.resize else steps
-        self.preprocess = None
+        self.sizing = self.preprocess = None
         if form.features or backbone is model:
             self.model = fold_norms(backbone)
             stages = sorted(set(getattr(backbone, "out_indices", (3,))))  # returned in their order
@@ -81,7 +81,8 @@ class Exported(nn.Module):
         else:
             self.model = _whole(fold_norms(model), form)
             self.output_names = self.model.output_names
-            self.preprocess = Preprocess(model.data_preprocessor, steps if form.resize else [])
+            self.preprocess = Preprocess(model.data_preprocessor)
+            self.sizing = Sizing(steps) if form.resize else None
         self.metadata = describe(model, self, steps)
         self.eval()
 
@@ -91,22 +92,15 @@ class Exported(nn.Module):
         return getattr(self.model, "task", "features")
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Images to the outputs that ``output_names`` names.
+        """Images to the outputs that ``output_names`` names; ``sizing`` is not part of it.
 
         Args:
             images: N×H×W×3, uint8, RGB; for features N×3×H×W, float32, normalised.
         """
         if self.preprocess is None:
             return self.model(images)
-        x, (height, width) = self.preprocess(images)
-        if self.task == "classification":
-            return self.model(x)
-        boxes, *others = self.model(x, (height, width))
-        if self.resized:
-            down, across = images.shape[1] / height, images.shape[2] / width
-            x1, y1, x2, y2 = boxes.unbind(-1)
-            boxes = torch.stack((x1 * across, y1 * down, x2 * across, y2 * down), -1)
-        return boxes, *others
+        x = self.preprocess(images)
+        return self.model(x) if self.task == "classification" else self.model(x, images.shape[1:3])
 
     def example(self, size: tuple[int, int], number: int = 2) -> Tensor:
         """Random images of this height and width."""
@@ -138,7 +132,7 @@ def describe(model: nn.Module, exported: Exported, steps: list[dict[str, Any]]) 
     if exported.preprocess is None:
         return texts
     texts["test_pipeline"] = json.dumps(steps)
-    texts["resize"] = "file" if exported.resized else "caller"
+    texts["resize"] = "file" if exported.sizing else "caller"
     classes = (getattr(model, "dataset_meta", None) or {}).get("classes")
     if classes:
         texts["classes"] = json.dumps(list(classes))
@@ -168,13 +162,8 @@ def export_onnx(
     """
     if sum(tensor.nbytes for tensor in exported.state_dict().values()) > LARGEST:
         raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"], "")
-    # Nothing is computed on it, so it may be large. If a map has a single row, the exporter takes
-    # that 1 for a constant.
-    images = exported.example((max(size[0], LEAST[0]), max(size[1], LEAST[1])))
-    sides = (2, 3) if exported.preprocess is None else (1, 2)
-    dynamic = dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC)
     try:
-        program = _program(exported, images, dynamic, opset)
+        model = _model(exported, size, opset)
     except Exception as error:  # of any kind: the exporter runs the code of the model
         reason = str(error).strip().partition("\n")[0]
         if "Constraints violated" in reason:
@@ -182,28 +171,47 @@ def export_onnx(
         raise UserError(
             [f"this {type(exported.model).__name__} cannot be exported: {reason}"], ""
         ) from error
-    program.model.metadata_props.update(exported.metadata | {"opset": str(opset)})
+    for key, value in (exported.metadata | {"opset": str(opset)}).items():
+        model.metadata_props.add(key=key, value=value)
     with atomic_write(path) as temporary:
-        program.save(temporary, external_data=False)
+        temporary.write_bytes(model.SerializeToString())
         if check is not None:
             check(temporary)
 
 
-def _program(exported: Exported, images: Tensor, dynamic: dict, opset: int):
+def _model(exported: Exported, size: tuple[int, int], opset: int):
+    """The ONNX model of what is exported, with the resizing of its images."""
+    # Nothing is computed on it, so it may be large. If a map has a single row, the exporter takes
+    # that 1 for a constant.
+    images = exported.example((max(size[0], LEAST[0]), max(size[1], LEAST[1])))
+    if exported.sizing is None:
+        return _graph(exported, images, "images", exported.output_names, opset)
+    from .onnx_graph import put_in_front  # which needs the onnx package
+
+    # Each is exported by itself: with the resizing before them, the maps would be as small as the
+    # test pipeline makes them, and their shapes long formulas, which take the exporter long.
+    front = _graph(exported.sizing, images, "images", ("sized", "factors"), opset)
+    return put_in_front(front, _graph(exported, images, "sized", exported.output_names, opset))
+
+
+def _graph(module: nn.Module, images: Tensor, name: str, outputs: Sequence[str], opset: int):
+    """The ONNX model of ``module``, whose input gets ``name``, with free batch and sides."""
+    sides = (2, 3) if images.dtype.is_floating_point else (1, 2)
+    dynamic = dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC)
     with torch.no_grad():  # so that blocks with activation checkpointing run plainly
         # For torch first: within torch.onnx.export, MMDetection takes outdated paths of its own.
-        graph = torch.export.export(exported, (images,), dynamic_shapes=(dynamic,))
+        graph = torch.export.export(module, (images,), dynamic_shapes=(dynamic,))
         program = torch.onnx.export(
             graph,
             dynamo=True,
             opset_version=opset,
-            input_names=["images"],
-            output_names=list(exported.output_names),
+            input_names=[name],
+            output_names=list(outputs),
             custom_translation_table={torch.ops.mmres_plugin.nms.default: onnx_nms},
             verbose=False,
         )
     assert program is not None  # as with every `dynamo=True`
-    return program
+    return program.model_proto
 
 
 def export_torchscript(
@@ -220,7 +228,20 @@ def export_torchscript(
     if exported.task == "detection":
         raise UserError(["a whole detector cannot be exported to TorchScript; to .onnx it can"], "")
     with torch.no_grad(), atomic_write(path) as temporary:
-        trace = torch.jit.trace(exported, exported.example(size))
+        module = exported if exported.sizing is None else _SizedFirst(exported)
+        trace = torch.jit.trace(module, exported.example(size))
         trace.save(str(temporary))  # pyright: ignore[reportAttributeAccessIssue]
         if check is not None:
             check(temporary)
+
+
+class _SizedFirst(nn.Module):
+    """A classifier behind the resizing of its images."""
+
+    def __init__(self, exported: Exported) -> None:
+        super().__init__()
+        self.exported = exported
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        sized, _ = self.exported.sizing(images)
+        return self.exported(sized)

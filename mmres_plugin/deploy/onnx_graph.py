@@ -1,4 +1,7 @@
-"""Which nodes of an exported file are layers, which are the last, and what stands between them."""
+"""Graphs of exported files: one put before another, and what in them is computed in 8 bits.
+
+That depends on which nodes are layers, which are the last, and what stands between them.
+"""
 
 import re
 from collections import Counter
@@ -8,6 +11,31 @@ import onnx
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
 # What may stand between two layers and would otherwise turn integers into floats and back.
 BETWEEN = ("Add", "Mul", "Concat", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize")
+
+
+def put_in_front(front: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with ``front`` resizing its images, and boxes in the images as they came.
+
+    Args:
+        front: From ``images`` to ``sized`` and ``factors``, by which boxes are multiplied.
+        model: From ``sized`` to its outputs.
+    """
+    del front.graph.value_info[:]  # both name free sides alike, and these are other ones
+    for dim in front.graph.input[0].type.tensor_type.shape.dim:
+        if dim.dim_param:
+            dim.dim_param = f"images_{dim.dim_param}"
+    front = onnx.compose.add_prefix(front, "front/", rename_inputs=False, rename_outputs=False)
+    names = [output.name for output in model.graph.output]
+    if "boxes" not in names:
+        return onnx.compose.merge_models(front, model, [("sized", "sized")], outputs=names)
+    joined = onnx.compose.merge_models(front, model, [("sized", "sized")])
+    for node in joined.graph.node:
+        node.output[:] = ["sized_boxes" if name == "boxes" else name for name in node.output]
+    joined.graph.node.add(
+        op_type="Mul", name="boxes", input=["sized_boxes", "factors"], output=["boxes"]
+    )
+    del joined.graph.output[[output.name for output in joined.graph.output].index("factors")]
+    return joined
 
 
 def layer_names(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:

@@ -18,32 +18,50 @@ from ..errors import UserError
 DEFAULTS = {"backend": "cv2", "interpolation": "bilinear", "clip_object_border": True}
 
 
-class Preprocess(nn.Module):
-    """uint8 RGB images, N×H×W×3, to the normalised and padded input of the network, N×3×H'×W'.
+class Sizing(nn.Module):
+    """uint8 images, N×H×W×3, resized and cropped as in the test pipeline.
 
     Args:
-        preprocessor: The ``data_preprocessor`` of the model, from MMDetection or MMPretrain.
-        steps: The steps of the test pipeline that set the size, from :func:`sizing_steps`; none if
-            the images come in the size that the network is to see.
+        steps: The steps of the test pipeline that set the size, from :func:`sizing_steps`.
 
     Raises:
         UserError: If a step is not covered.
     """
 
-    def __init__(self, preprocessor: nn.Module, steps: list[dict[str, Any]]) -> None:
+    def __init__(self, steps: list[dict[str, Any]]) -> None:
         super().__init__()
         check_steps(steps)
         self.steps = steps
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns N×h×w×3, uint8, and by what to multiply boxes in them to get boxes in ``images``.
+
+        The factors are those of x1, y1, x2 and y2.
+        """
+        x = resize(images.permute(0, 3, 1, 2).float(), self.steps)
+        down, across = images.shape[1] / x.shape[2], images.shape[2] / x.shape[3]
+        factors = [torch.scalar_tensor(factor) for factor in (across, down)]
+        return x.permute(0, 2, 3, 1).to(torch.uint8), torch.stack(factors * 2)
+
+
+class Preprocess(nn.Module):
+    """uint8 RGB images, N×H×W×3, to the normalised and padded input of the network, N×3×H'×W'.
+
+    Args:
+        preprocessor: The ``data_preprocessor`` of the model, from MMDetection or MMPretrain.
+    """
+
+    def __init__(self, preprocessor: nn.Module) -> None:
+        super().__init__()
         self.bgr = not takes_rgb(preprocessor)
         self.divisor = preprocessor.pad_size_divisor
         self.pad_value = preprocessor.pad_value
         for name in ("mean", "std"):
             self.register_buffer(name, getattr(preprocessor, name, None))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Returns the input of the network, and height and width before the padding."""
-        x = resize(images.permute(0, 3, 1, 2).float(), self.steps)
-        height, width = x.shape[2:]
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[1:3]
+        x = images.permute(0, 3, 1, 2).float()
         if self.bgr:
             x = x.flip(1)
         if self.mean is not None:
@@ -51,7 +69,7 @@ class Preprocess(nn.Module):
         if self.divisor > 1:
             missing = (0, -width % self.divisor, 0, -height % self.divisor)
             x = F.pad(x, missing, value=self.pad_value)
-        return x, (height, width)
+        return x
 
 
 def takes_rgb(preprocessor: nn.Module) -> bool:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .export import Exported
-from .preprocess import resize
 from .session import Session, open_torchscript
 
 TOLERANCE = 1e-4  # of scores; of features, relative to the largest value of an output
@@ -111,8 +110,9 @@ def _open(exported: Exported, path: str | Path) -> Callable[[Tensor], dict[str, 
 
 def _pixels(exported: Exported, images: Tensor) -> Tensor:
     """What the test pipeline would hand to the model: N×3×H×W, uint8, BGR."""
-    x = images.permute(0, 3, 1, 2).flip(1)
-    return resize(x.float(), exported.preprocess.steps).byte()
+    if exported.sizing is not None:
+        images, _ = exported.sizing(images)
+    return images.permute(0, 3, 1, 2).flip(1)
 
 
 def _classes(

@@ -3,8 +3,8 @@
     python tools/benchmarks/deployed.py CONFIG CHECKPOINT --files model.onnx int8.onnx --image a.jpg
 
 All cases take turns in one process. Times start with a decoded image and end with boxes. Start and
-peak memory are those of a new process that opens the model and detects once. The command prints a
-table and writes it to a CSV file.
+peak memory are those of a new process that opens the model and detects once, the median of three.
+The command prints a table and writes it to a CSV file.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,16 @@ from timing.measure import CLOCKS, Run, samples
 RUNNER = Path(__file__).resolve().parents[2] / "examples" / "run_onnx.py"
 TORCH = ("mmdet", "folded", "frozen")
 BACKENDS = ("onnxruntime", "openvino")
+STARTS = 3
+# A process of its own, because Linux counts the memory of the starting process as the new one's.
+LAUNCHER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 class Row(NamedTuple):
@@ -60,7 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--image", required=True, help="image file, in the size of the test set")
     parser.add_argument("--rounds", type=int, default=21, help="how often each case is timed")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="images per call")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images per call")
     parser.add_argument(
         "--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time of the process"
     )
@@ -115,9 +124,9 @@ def prepare_file(path: str, backend: str, image: str, threads: int, batch: int) 
     return lambda: network(pixels)
 
 
-def first_result(case: str, args: argparse.Namespace) -> tuple[float, float]:
+def first_result(case: str, args: argparse.Namespace, threads: int) -> tuple[float, float]:
     """Seconds and MiB of a new process that opens the model and runs it once."""
-    command = [*sys.argv, "--once", case]
+    command = [*sys.argv, "--once", case, "--threads", str(threads)]
     if case not in TORCH:  # what a user of the file would start, without this tool's imports
         file, backend = case.rsplit(" ", 1)
         command = [
@@ -126,21 +135,25 @@ def first_result(case: str, args: argparse.Namespace) -> tuple[float, float]:
             args.image,
             "--backend",
             backend,
+            "--threads",
+            str(threads),
             "--out",
             str(args.out.parent),
         ]
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{case}: its process ended with exit code {process.returncode}")
-    wall, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    return cpu if args.clock == "cpu" else wall, usage.ru_maxrss / 1024
+    launch = [sys.executable, "-S", "-c", LAUNCHER, sys.executable, *command]
+    done = subprocess.run(launch, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{case}: its process ended with exit code {done.returncode}")
+    wall, cpu, peak = map(float, done.stdout.split())
+    return cpu if args.clock == "cpu" else wall, peak
 
 
 def measure(args: argparse.Namespace) -> Iterator[Row]:
-    starts = {case: first_result(case, args) for case in cases(args)}
+    starts = {}
+    for threads in dict.fromkeys(args.threads):
+        for case in cases(args):
+            results = [first_result(case, args, threads) for _ in range(STARTS)]
+            starts[case, threads] = [statistics.median(each) for each in zip(*results, strict=True)]
     for threads in dict.fromkeys(args.threads):
         for batch in args.batch:
             runs = {case: prepare(case, args, threads, batch) for case in cases(args)}
@@ -156,8 +169,8 @@ def measure(args: argparse.Namespace) -> Iterator[Row]:
                     round(float(p95), 1),
                     round(1000 * batch / float(p50), 2),
                     round(float(p50) / usual, 3),
-                    round(starts[case][0], 2),
-                    round(starts[case][1]),
+                    round(starts[case, threads][0], 2),
+                    round(starts[case, threads][1]),
                 )
 
 
