@@ -234,7 +234,7 @@ def test_a_stopped_comparison_goes_on(folder, tmp_path):
     plain = f"plain=SReResNet:{SMALL},recursions=0"
     command = [TOOL, folder / "det.py", "--backbones", plain, f"sre=SReResNet:{SMALL}"]
     command += ["--out", tmp_path / "out", "--size", 64, 80, "--metric", "coco/bbox_mAP_50"]
-    command += ["--seeds", 1, "--cfg-options", "train_cfg.max_epochs=40"]
+    command += ["--seeds", 1, "--cfg-options", "train_cfg.max_epochs=15"]
     first, second = tmp_path / "out/plain", tmp_path / "out/sre"
     tool = start(command, tmp_path / "log")
     try:
