@@ -38,6 +38,8 @@ maximum_signature_line_length = 88
 
 html_theme = "pydata_sphinx_theme"
 html_title = "mmres_plugin"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_show_copyright = False
 html_theme_options = {
@@ -59,6 +61,7 @@ SECTIONS = {
         "docs/fine_tuning",
         "docs/digits",
         "docs/shapes",
+        "docs/predict",
         "docs/analysis",
         "docs/deployment",
         "docs/performance",

@@ -22,12 +22,17 @@ TOOLS = (
     ("check", "datasets/check_dataset.py", "check a data set before training on it"),
     ("info", "info.py", "versions for a bug report; models with their cost and weights"),
     ("convert", "model_converters/convert_checkpoint.py", "convert other projects' weights"),
-    ("publish", "model_converters/publish_model.py", "make a file to give away of a checkpoint"),
-    ("push", "model_converters/push_to_hub.py", "put a checkpoint with its config on the hub"),
+    ("publish", "model_converters/publish_model.py", "turn a checkpoint into a file to give away"),
+    ("push", "model_converters/push_to_hub.py", "put a checkpoint and its config on the hub"),
     ("fold", "model_converters/fold_checkpoint.py", "fold batch norms into convolutions"),
     ("export", "deployment/export_onnx.py", "export a model to ONNX or TorchScript"),
+    ("test-exported", "deployment/test_exported.py", "evaluate an exported file"),
+    ("compare", "analysis/compare_backbones.py", "train several backbones alike and compare them"),
+    ("maps", "visualization/feature_maps.py", "draw feature maps, and where a model looks"),
     ("cost", "analysis/complexity.py", "count parameters and multiply-accumulates"),
+    ("speed", "benchmarks/speed.py", "measure the speed and memory of backbones"),
     ("digits", "datasets/build_digits.py", "draw the data set of handwritten digits"),
+    ("shapes", "datasets/build_shapes.py", "draw the data set of shapes"),
 )
 PACKAGES = ("mmpretrain", "mmdet")  # whose tools ``mmres run`` knows
 
@@ -63,7 +68,7 @@ def overview() -> str:
     known = installed_tools()
     rows = [(name, what) for name, _, what in TOOLS if name in known]
     rows.append(("run", f"run a tool of {' or '.join(PACKAGES)} on configs of the plugin"))
-    lines = [f"  {name:9}{what}" for name, what in rows]
+    lines = [f"  {name:15}{what}" for name, what in rows]
     return "\n".join(["usage: mmres COMMAND …   (mmres COMMAND --help for its options)", *lines])
 
 

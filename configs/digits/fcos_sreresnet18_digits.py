@@ -6,6 +6,8 @@ _base_ = [
 ]
 
 model = dict(
+    # For configs that inherit this one by `mmres_plugin::`, which would set our own scope.
+    _scope_="mmdet",
     type="FCOS",
     data_preprocessor=dict(
         type="DetDataPreprocessor",

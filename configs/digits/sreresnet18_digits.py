@@ -27,12 +27,14 @@ data_preprocessor = dict(
 # No flips: a mirrored digit is another shape.
 pipeline = [dict(type="LoadImageFromFile"), dict(type="PackInputs")]
 
+# The scope is for configs that inherit this one by `mmres_plugin::`, which would set our own.
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
+        _scope_="mmpretrain",
         type="CustomDataset",
         data_root="data/digits/classification",
         data_prefix="train",
@@ -45,6 +47,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
+        _scope_="mmpretrain",
         type="CustomDataset",
         data_root="data/digits/classification",
         data_prefix="val",
@@ -52,7 +55,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="Accuracy", topk=(1,))
+val_evaluator = dict(_scope_="mmpretrain", type="Accuracy", topk=(1,))
 test_evaluator = val_evaluator
 
 train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)

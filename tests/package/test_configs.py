@@ -27,6 +27,7 @@ from mmpretrain.datasets import CIFAR10, CIFAR100
 
 import mmres_plugin
 from mmres_plugin.models.resnet import ResNet
+from mmres_plugin.preflight.names import unknown_names
 from mmres_plugin.weights.fitting_models import OnMeta
 
 CONFIG_FOLDER = ROOT / "configs"
@@ -168,7 +169,13 @@ def parts(config: str) -> tuple[str, str, str]:
     return detector, words[0], "_".join(words[1:])
 
 
-@pytest.mark.parametrize("config", ["iresnet/iresnet18_8xb32_in1k", "iresnet/fcos_iresnet50_1x"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *("iresnet/iresnet18_8xb32_in1k", "iresnet/fcos_iresnet50_1x"),
+        *("digits/sreresnet18_digits", "digits/fcos_sreresnet18_shapes"),
+    ],
+)
 def test_inherits_from_anywhere(config, tmp_path):
     """`mmres_plugin::` makes our scope that of each name in the file; the packages' are no part."""
     (tmp_path / "own.py").write_text(f"_base_ = 'mmres_plugin::{config}.py'")
@@ -176,6 +183,7 @@ def test_inherits_from_anywhere(config, tmp_path):
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.init_cfg = None
     assert isinstance(mmres_plugin.registry.MODELS.build(cfg.model).backbone, ResNet)
+    assert not list(unknown_names(cfg, ("train", "val", "test")))
 
 
 def tiny(config: str, data: dict, work_dir: Path) -> Config:

@@ -1,5 +1,6 @@
 """The command ``mmres``: the same tools with the same options, from anywhere."""
 
+import re
 import runpy
 import sys
 
@@ -34,10 +35,16 @@ def test_overview(capsys):
     said = capsys.readouterr().out
     assert mmres("--help") == 0
     assert capsys.readouterr().out == said
-    for name in ("train", "test", "predict", "info", "convert", "export", "push", "run"):
-        assert f"\n  {name} " in said
+    for name, _, what in (*cli.TOOLS, ("run", "", "run a tool of mmpretrain or mmdet")):
+        assert re.search(rf"\n  {name} +{what}", said)
     assert mmres("--version") == 0
     assert capsys.readouterr().out == f"mmres_plugin {cli.__version__}\n"
+
+
+def test_the_page_lists_each_command():
+    page = (ROOT / "docs/predict.md").read_text("utf-8").partition("## All commands")[2]
+    listed = set(re.findall(r"`(?:mmres )?([a-z-]+)`", page))
+    assert {name for name, *_ in cli.TOOLS} <= listed
 
 
 def test_commands_whose_script_is_not_here_are_not_offered(monkeypatch, capsys):

@@ -1,0 +1,46 @@
+"""The notebook runs from top to bottom, and what is committed of it is small."""
+
+import json
+import re
+
+import pytest
+from helpers import ENV, ROOT
+
+PATH = ROOT / "demo/finetune_digits.ipynb"
+# Few images: the test is about the cells, not about accuracy. Scores are low after so few steps.
+SHORTER = {
+    "--train-images 240 --val-images 40": "--train-images 24 --val-images 6",
+    "--train-crops 6400 --val-crops 500": "--train-crops 320 --val-crops 50",
+    "model = dict(": "model = dict(test_cfg=dict(score_thr=0.0), ",
+}
+
+
+def test_committed_notebook_is_small_and_without_errors():
+    assert PATH.stat().st_size < 150_000
+    cells = json.loads(PATH.read_text("utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert "error" not in {output["output_type"] for output in outputs}
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path, monkeypatch):
+    """In a folder of its own: it trains, draws and exports, as it says."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(PATH, 4)
+    for old, new in SHORTER.items():
+        assert sum(old in cell.source for cell in notebook.cells) == 1
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(old, new)
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=place).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    text = "".join(output.get("text", "") for output in outputs)
+    assert re.search(r"loaded (\d+) of \1 tensors of the backbone", text)
+    assert "accuracy/top1: " in text and "coco/bbox_mAP_50: " in text
+    assert "written: digits.onnx" in text
+    pictures = [output for output in outputs if output.output_type == "display_data"]
+    assert len(pictures) == 2
