@@ -253,7 +253,7 @@ def test_a_stopped_comparison_goes_on(folder, tmp_path):
     tool = start(command, tmp_path / "log")
     assert tool.wait(900) == 0, (tmp_path / "log").read_text()
     assert (first / "seed0.json").stat().st_mtime_ns == finished
-    assert "Auto resumed from the latest checkpoint" in (second / "seed0.log").read_text()
+    assert "--resume: goes on from" in (second / "seed0.log").read_text()
     with (tmp_path / "out/results.csv").open() as file:
         found = list(csv.DictReader(file))
     assert [row["backbone"] for row in found] == ["plain", "sre"]

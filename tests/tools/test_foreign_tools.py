@@ -15,7 +15,7 @@ UPSTREAM = "mmengine does not support to load mmres_plugin config"
 SMALL = """
 model = dict(backbone=dict(depth=18, init_cfg=None, frozen_stages=-1, norm_eval=False,
                            norm_cfg=dict(type='BN', requires_grad=True)),
-             neck=dict(in_channels=[64, 128, 256, 512]))
+             neck=dict(in_channels=[64, 128, 256, 512]), test_cfg=dict(score_thr=0.0))
 train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False,
                         dataset=dict(data_root={root!r}))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root={root!r}))
