@@ -3,7 +3,7 @@
 _base_ = "fcos_sreresnet18_digits.py"
 
 # Of the digits' detector everything is kept but the layer that tells ten classes.
-load_from = "work_dirs/demo/detector/epoch_2.pth"
+load_from = "work_dirs/demo/detector/epoch_3.pth"
 
 data_root = "data/shapes/detection/"
 metainfo = dict(classes=("circle", "cross", "square", "star", "triangle"))
