@@ -142,6 +142,7 @@ def report(config: Path, *options: object, code: int) -> str:
     return run(sys.executable, CHECK, config, "--workers=1", *options, code=code, cwd=config.parent)
 
 
+@pytest.mark.slow
 def test_report_on_a_detector(tmp_path):
     root = make_coco(tmp_path / "coco", names=NAMES)
     config = detector_config(tmp_path / "det.py", root)
@@ -170,6 +171,7 @@ def test_report_on_a_detector(tmp_path):
         assert line in said
 
 
+@pytest.mark.slow
 def test_report_on_classifiers(tmp_path):
     folders = make_image_folders(tmp_path / "pets", NAMES)
     (folders / "train/.ipynb_checkpoints").mkdir()

@@ -43,6 +43,7 @@ def page_faults(*args: str, **variables: str) -> list[int]:
     return [int(line) for line in output.split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 def test_pages_are_supplied_once():
     """By the function, and by the variables that the documentation names."""

@@ -146,6 +146,7 @@ def is_alive(pid: int) -> bool:
     return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
+@pytest.mark.slow
 def test_complete_run_and_changed_requirement(repository):
     status, output = repository.set_up()
     assert status == 0, output
@@ -366,6 +367,7 @@ def test_python_without_ensurepip(repository):
 DEAD = "http://127.0.0.1:9/simple"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [

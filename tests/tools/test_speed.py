@@ -28,6 +28,7 @@ def read(path: Path) -> dict[tuple[str, str, str], dict]:
         return {(row["task"], row["network"], row["mode"]): row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_table_csv_and_plot(tmp_path):
     config = ROOT / "configs/digits/sreresnet18_digits.py"
     args = ("--networks", config, "timm-resnet50", "--modes", "eager", "folded", "--floor")
@@ -153,6 +154,7 @@ def test_foreign_networks_are_folded_right_or_not_at_all(monkeypatch):
         fold(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.BatchNorm2d(8)))
 
 
+@pytest.mark.slow
 def test_frozen_weights_are_packed(monkeypatch):
     """If freezing is switched on too late, nothing is packed and the network stays slow."""
     from timing.modes import compiled, frozen

@@ -48,6 +48,7 @@ def imagenet(tmp_path_factory) -> Path:
     return make_imagenet(tmp_path_factory.mktemp("data") / "imagenet")
 
 
+@pytest.mark.slow
 def test_detector_survives_a_kill(tmp_path, coco):
     """Train, kill in the middle, resume where the last checkpoint was, evaluate the result."""
     config = detector_config(tmp_path / "det.py", coco, "auto_scale_lr = dict(enable=False)\n")
@@ -92,6 +93,7 @@ def test_detector_survives_a_kill(tmp_path, coco):
     assert len(list(work_dir.glob("*/drawn/*.jpg"))) == 2
 
 
+@pytest.mark.slow
 def test_classifier_in_mixed_precision(tmp_path, imagenet):
     config = classifier_config(tmp_path / "cls.py", imagenet)
     start = tmp_path / "start.pth"
