@@ -26,7 +26,7 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(
             type="Pretrained",
-            checkpoint="work_dirs/sreresnet18_digits/epoch_2.pth",
+            checkpoint="work_dirs/sreresnet18_digits/epoch_3.pth",
             prefix="backbone.",
         ),
     ),

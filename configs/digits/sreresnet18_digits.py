@@ -58,14 +58,14 @@ test_dataloader = val_dataloader
 val_evaluator = dict(_scope_="mmpretrain", type="Accuracy", topk=(1,))
 test_evaluator = val_evaluator
 
-train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=3, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 
 optim_wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05, fused=True))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
-    dict(type="CosineAnnealingLR", begin=0, end=2, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=0, end=3, by_epoch=True, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=32)
 
