@@ -60,6 +60,7 @@ class Preprocess(nn.Module):
             self.register_buffer(name, getattr(preprocessor, name, None))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Returns the input of the network, padded at the right and at the bottom."""
         height, width = images.shape[1:3]
         x = images.permute(0, 3, 1, 2).float()
         if self.bgr:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from helpers import ENV, ROOT, run
+from helpers import ENV, ROOT, free_port, run
 from helpers.configs import classifier_config
 from helpers.data import make_imagenet
 
@@ -49,12 +48,6 @@ def job(config: Path, processes: int, log: Path, *options: object, **settings: o
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.mark.slow

@@ -2,13 +2,12 @@
 
 import multiprocessing
 import os
-import socket
 import traceback
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import randomise
+from helpers import free_port, randomise
 from helpers.toy import Points, toy_runner
 from mmengine.hooks import Hook
 from torch import nn
@@ -23,9 +22,7 @@ from mmres_plugin.weights import read_checkpoint
 def in_two_processes(function, *args) -> list:
     """What ``function(rank, *args)`` returns in each of two processes of a group."""
     context = multiprocessing.get_context("fork")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     results = context.SimpleQueue()
     processes = [
         context.Process(target=_process, args=(rank, port, results, function, args))

@@ -3,7 +3,6 @@
 import json
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -178,9 +177,7 @@ def test_two_processes(tmp_path, coco):
     """dist_train.sh and dist_test.sh, over gloo where there is no GPU."""
     hooks = "custom_hooks = [dict(type='ChannelsLastHook'), dict(type='KeepMemoryHook')]\n"
     config = detector_config(tmp_path / "det.py", coco, hooks)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        ENV["PORT"] = str(free.getsockname()[1])
+    ENV["PORT"] = str(helpers.free_port())
     log = run(
         *("dist_train.sh", config, 2, "--auto-scale-lr"),
         *("--cfg-options", "train_cfg.max_epochs=1"),
