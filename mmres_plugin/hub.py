@@ -8,23 +8,37 @@ from pathlib import Path
 from mmengine.runner import CheckpointLoader
 from mmpretrain.apis.model import ModelHub
 from modelindex.load_model_index import load
+from modelindex.models.Model import Model
 
 ROOT = Path(__file__).parent / ".mim"
 SCHEME = "mmres_plugin://"
 # One config per network; those of other recipes (rsb) train the same networks.
 MODEL_SUFFIX = "_8xb32_in1k"
-_registered = False
 
 
 def register_models() -> None:
-    """Add the models of our index to the hub; a second call does nothing.
+    """Add the models of our index to the hub when it is first asked for a model.
 
-    A name that the hub has already is left to its holder: a clash would break every later look-up.
+    Reading the indexes takes more than a second, and most programs never ask.
     """
-    global _registered
-    if _registered:
+    if getattr(ModelHub._register_mmpretrain_models, "with_ours", False):
         return
-    ModelHub._register_mmpretrain_models()
+    register_mmpretrain_models = ModelHub._register_mmpretrain_models
+    registered = False
+
+    def register(cls: type[ModelHub]) -> None:
+        nonlocal registered
+        register_mmpretrain_models()
+        if not registered:
+            _add_models()
+            registered = True
+
+    register.with_ours = True  # pyright: ignore[reportFunctionMemberAccess]
+    ModelHub._register_mmpretrain_models = classmethod(register)  # pyright: ignore
+
+
+def _add_models() -> None:
+    """A name that the hub has already is left to its holder: a clash would break every look-up."""
     index = load(str(ROOT / "model-index.yml"))
     index.build_models_with_collections()  # pyright: ignore[reportAttributeAccessIssue]
     for model in index.models:  # pyright: ignore[reportAttributeAccessIssue]
@@ -35,7 +49,12 @@ def register_models() -> None:
         if model.weights is None:
             model.weights = SCHEME + name
         ModelHub._models_dict[name] = model
-    _registered = True
+
+
+def all_models() -> dict[str, Model]:
+    """The models in the hub, MMPretrain's and ours, by name."""
+    ModelHub._register_mmpretrain_models()
+    return ModelHub._models_dict
 
 
 def is_model(name: str) -> bool:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import torch
-from mmpretrain.apis.model import ModelHub
 from modelindex.load_model_index import load
 
 import mmres_plugin  # noqa: F401  adds our models to the hub
@@ -19,7 +18,7 @@ from mmres_plugin.config_files import known_configs, load_config
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.environment import describe, problems
 from mmres_plugin.errors import UserError, did_you_mean
-from mmres_plugin.hub import ROOT, SCHEME
+from mmres_plugin.hub import ROOT, SCHEME, all_models
 from mmres_plugin.preflight import build_model
 
 
@@ -59,7 +58,7 @@ def weights(name: str) -> str:
     for place in (Path("checkpoints", f"{name}.pth"), Path("work_dirs", name, "last_checkpoint")):
         if place.is_file():
             return str(place) if place.suffix else place.read_text().strip()
-    known = ModelHub._models_dict.get(name)
+    known = all_models().get(name)
     published = known.weights if known else None
     return "–" if not published or published.startswith(SCHEME) else "published"
 

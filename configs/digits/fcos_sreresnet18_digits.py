@@ -26,7 +26,7 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(
             type="Pretrained",
-            checkpoint="work_dirs/sreresnet18_digits/epoch_3.pth",
+            checkpoint="work_dirs/sreresnet18_digits/epoch_2.pth",
             prefix="backbone.",
         ),
     ),
@@ -93,7 +93,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + "annotations/instances_val2017.json")
 test_evaluator = val_evaluator
 
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=3, val_interval=3)
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2, val_interval=2)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 
@@ -104,7 +104,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=60),
-    dict(type="CosineAnnealingLR", begin=0, end=3, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=0, end=2, by_epoch=True, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=2)
 

@@ -29,7 +29,7 @@ pipeline = [dict(type="LoadImageFromFile"), dict(type="PackInputs")]
 
 # The scope is for configs that inherit this one by `mmres_plugin::`, which would set our own.
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=64,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
@@ -58,16 +58,16 @@ test_dataloader = val_dataloader
 val_evaluator = dict(_scope_="mmpretrain", type="Accuracy", topk=(1,))
 test_evaluator = val_evaluator
 
-train_cfg = dict(by_epoch=True, max_epochs=3, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 
-optim_wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05, fused=True))
+optim_wrapper = dict(optimizer=dict(type="AdamW", lr=1.4e-3, weight_decay=0.05, fused=True))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
-    dict(type="CosineAnnealingLR", begin=0, end=3, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=0, end=2, by_epoch=True, convert_to_iter_based=True),
 ]
-auto_scale_lr = dict(base_batch_size=32)
+auto_scale_lr = dict(base_batch_size=64)
 
 custom_hooks = [dict(type="KeepMemoryHook")]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))

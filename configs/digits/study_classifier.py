@@ -1,5 +1,5 @@
-# The classifier of the study of backbones (docs/study.md): small crops, a small net, few steps.
-# Data: python tools/datasets/build_digits.py --out data/small_digits --size 128 --crop-size 32
+# The classifier of the study of backbones: small crops, a small net, few steps.
+# Its data is not the default one: docs/study.md has the command.
 _base_ = "sreresnet18_digits.py"
 
 model = dict(
@@ -18,7 +18,7 @@ model = dict(
 )
 
 dataset = dict(data_root="data/small_digits/classification")
-train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
+train_dataloader = dict(batch_size=32, num_workers=0, persistent_workers=False, dataset=dataset)
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
 test_dataloader = val_dataloader
 

@@ -1,5 +1,5 @@
-# The detector of the study of backbones (docs/study.md): small scenes, a small net, few steps.
-# Data: python tools/datasets/build_digits.py --out data/small_digits --size 128 --crop-size 32
+# The detector of the study of backbones: small scenes, a small net, few steps.
+# Its data is not the default one: docs/study.md has the command.
 _base_ = "fcos_sreresnet18_digits.py"
 
 model = dict(

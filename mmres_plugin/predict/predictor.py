@@ -16,7 +16,7 @@ from ..config_files import known_configs, missing_config
 from ..deploy import load_model
 from ..deploy.repository import fetch_config
 from ..errors import UserError, close_name, shortened, user_error
-from ..hub import SCHEME, how_to_get, is_model
+from ..hub import SCHEME, all_models, how_to_get, is_model
 from ..preflight.labels import head_outputs
 from ..preflight.names import look_up, scope_of
 from ..weights.hugging_face import SCHEME as SCHEME_OF_HUB
@@ -189,9 +189,9 @@ def find_config(model: str) -> Path:
     shipped = known_configs(Path())
     if model in shipped:
         return shipped[model]
-    if ModelHub.has(model):
+    if model in all_models():
         return Path(ModelHub.get(model).config.filename)
-    close = close_name(model, [*shipped, *ModelHub._models_dict])
+    close = close_name(model, [*shipped, *all_models()])
     meant = f" Did you mean '{close}'?" if close else ""
     raise UserError(
         [f"there is no model '{model}', and a config ends with .py.{meant} `mmres info` lists them"]
@@ -207,7 +207,8 @@ def default_checkpoint(model: str, config: Path) -> str:
     converted = Path("checkpoints") / f"{config.stem}.pth"
     if converted.is_file():
         return str(converted)
-    published = ModelHub.get(model).weights if ModelHub.has(model) else None
+    known = all_models().get(model)
+    published = known.weights if known else None
     if published and not published.startswith(SCHEME):
         return published
     trained = sorted(Path("work_dirs", config.stem).glob("*.pth"))

@@ -1,7 +1,6 @@
 """Faults in the data: each ends a start with a message, or is counted once in the log."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -139,7 +138,7 @@ def test_good_annotations_say_nothing(tmp_path, log):
 
 
 def report(config: Path, *options: object, code: int) -> str:
-    return run(sys.executable, CHECK, config, "--workers=1", *options, code=code, cwd=config.parent)
+    return run(CHECK, config, "--workers=1", *options, code=code, cwd=config.parent)
 
 
 @pytest.mark.slow

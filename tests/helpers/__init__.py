@@ -10,10 +10,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import mock
 
 import torch
 from torch import nn
+
+from .forked import Forked
 
 ROOT = Path(__file__).parents[2]
 # The package under test is the repository's, also in processes that start in another folder.
@@ -29,12 +32,28 @@ def complete(*command: object, **kwargs) -> subprocess.CompletedProcess:
     Args:
         *command: The program and its arguments. A path that ends with ``.py`` is run by this
             Python, one that ends with ``.sh`` by bash.
-        **kwargs: As in :func:`subprocess.run`.
+        **kwargs: As in :func:`subprocess.run`. A tool that needs none but ``cwd`` is
+            :class:`~helpers.forked.Forked`.
     """
+    program = Path(str(command[0]))
+    tool = program.suffix == ".py" and ROOT / "tools" in program.parents
+    if tool and not kwargs.keys() - {"cwd"}:
+        return _forked(program, command, kwargs.get("cwd"))
     interpreters = {".py": [sys.executable], ".sh": ["bash"]}
-    start = interpreters.get(Path(str(command[0])).suffix, [])
+    start = interpreters.get(program.suffix, [])
     settings = {"env": ENV, "capture_output": True, "text": True, "timeout": 900, **kwargs}
     return subprocess.run([*start, *map(str, command)], check=False, **settings)
+
+
+def _forked(tool: Path, command: tuple, cwd: Path | None) -> subprocess.CompletedProcess:
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        process = Forked(tool, command[1:], out, err, cwd)
+        code = process.end(900)
+        if code is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(command, 900, out.read_text(), err.read_text())
+        return subprocess.CompletedProcess(command, code, out.read_text(), err.read_text())
 
 
 def run(*command: object, code: int = 0, **kwargs) -> str:

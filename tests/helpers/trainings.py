@@ -1,16 +1,12 @@
-"""Real processes that run tools/train.py, quickly one after the other, and die where a test wants.
+"""Real processes that run tools/train.py, and die where a test wants."""
 
-A server imports the packages once, and each training is a process that it forks.
-"""
-
-import multiprocessing
 import os
-import runpy
 import signal
-import sys
+from functools import partial
 from pathlib import Path
 
 from . import ROOT
+from .forked import Forked
 
 TRAIN = ROOT / "tools/train.py"
 # A moment at which a process dies: the function that it calls (of an object in a module), and how
@@ -25,7 +21,7 @@ MOMENTS = {
 }
 
 
-class Training:
+class Training(Forked):
     """A process that trains.
 
     Args:
@@ -35,18 +31,14 @@ class Training:
     """
 
     def __init__(self, *args: object, log: Path, die: tuple[str, int] | None = None) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["mmres_plugin.preflight", "mmdet.apis", "mmpretrain.apis"])
-        arguments = (list(map(str, args)), str(log), die)
         self.log = log
-        self.process = context.Process(target=_train, args=arguments)
-        self.process.start()
+        super().__init__(TRAIN, args, log, prepare=partial(_die_at, *die) if die else None)
 
     def end(self, seconds: float = 600) -> int:
         """Its exit code, negative for a signal, once it has ended."""
-        self.process.join(seconds)
-        assert self.process.exitcode is not None, f"still running: {self.said[-3000:]}"
-        return self.process.exitcode
+        code = super().end(seconds)
+        assert code is not None, f"still running: {self.said[-3000:]}"
+        return code
 
     @property
     def said(self) -> str:
@@ -59,16 +51,6 @@ def train(*args: object, log: Path, code: int = 0) -> str:
     training = Training(*args, log=log)
     assert training.end() == code, training.said[-4000:]
     return training.said
-
-
-def _train(args: list[str], log: str, die: tuple[str, int] | None) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    if die:
-        _die_at(*die)
-    sys.argv = [str(TRAIN), *args]
-    runpy.run_path(str(TRAIN), run_name="__main__")
 
 
 def _die_at(moment: str, count: int) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -20,7 +21,7 @@ SMALL = ["--train-images=24", "--val-images=8", "--train-crops=60", "--val-crops
 
 
 def build(*args, code: int = 0, **kwargs) -> str:
-    output = run(BUILDER, *args, code=code, timeout=120, **kwargs)
+    output = run(BUILDER, *args, code=code, **kwargs)
     assert "Traceback" not in output
     return output
 
@@ -68,6 +69,17 @@ def test_detection_set_is_coco(digits):
             x, y, width, height = annotation["bbox"]
             assert max(width, height) >= 16
             assert x >= 0 and y >= 0 and x + width <= 128 and y + height <= 128
+
+
+def test_objects_in_a_training_scene(tmp_path):
+    """As many as asked for, where they find room; validation scenes have their own numbers."""
+    build("--out", tmp_path / "digits", *SMALL, "--train-objects", 2, 3, "--size=256")
+    counts = {}
+    for split in ("train", "val"):
+        boxes = annotations(tmp_path / "digits", split)["annotations"]
+        counts[split] = set(Counter(box["image_id"] for box in boxes).values())
+    assert counts["train"] == {2, 3}
+    assert min(counts["val"]) >= 3 and max(counts["val"]) <= 10
 
 
 def test_labels_are_those_of_the_samples(digits):
@@ -246,10 +258,12 @@ def test_folder_of_others_is_not_touched(tmp_path, content):
         ("--train-images=0", "--train-images is 0, allowed are 1 to 1000000"),
         ("--seed=-1", "--seed is -1"),
         ("--size=big", "invalid int value: 'big'"),
+        ("--train-objects 0 9", "--train-objects is 0, allowed are 1 to 50"),
+        ("--train-objects 9 3", "--train-objects is 9 3: the second must not be smaller"),
     ],
 )
 def test_silly_numbers(tmp_path, option, message):
-    assert message in build("--out", tmp_path / "digits", option, code=2)
+    assert message in build("--out", tmp_path / "digits", *option.split(), code=2)
     assert not list(tmp_path.iterdir())
 
 

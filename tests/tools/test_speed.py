@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from helpers import ENV, ROOT, complete
+from helpers import ROOT, complete
 from torch import nn
 from torch._dynamo.utils import counters
 
@@ -19,8 +19,7 @@ TOOL = ROOT / "tools/benchmarks/speed.py"
 
 
 def run(*args) -> subprocess.CompletedProcess:
-    env = {**ENV, "OMP_NUM_THREADS": "1"}
-    return complete(TOOL, "--quick", "--threads", "1", *args, env=env)
+    return complete(TOOL, "--quick", "--threads", "1", *args)
 
 
 def read(path: Path) -> dict[tuple[str, str, str], dict]:

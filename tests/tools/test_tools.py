@@ -28,7 +28,8 @@ ENV = {
 
 def run(tool: str, *args, cwd: Path, code: int = 0) -> str:
     """Run ``tools/<tool>`` in ``cwd``, want this exit code, return all it wrote."""
-    return helpers.run(ROOT / "tools" / tool, *args, cwd=cwd, code=code, env=ENV, timeout=280)
+    settings = {} if tool.endswith(".py") else {"env": ENV, "timeout": 280}
+    return helpers.run(ROOT / "tools" / tool, *args, cwd=cwd, code=code, **settings)
 
 
 def scalars(work_dir: Path) -> list[dict]:

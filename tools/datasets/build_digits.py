@@ -51,8 +51,16 @@ def parse_args(argv: list[str] | None = None, **defaults) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("data/digits"), help="folder to build")
-    parser.add_argument("--train-images", type=int, default=1120, help="detection, training images")
+    parser.add_argument("--train-images", type=int, default=1000, help="detection, training images")
     parser.add_argument("--val-images", type=int, default=100, help="detection, validation images")
+    parser.add_argument(
+        "--train-objects",
+        type=int,
+        nargs=2,
+        default=[10, 16],
+        metavar=("MIN", "MAX"),
+        help="in a training image for detection; validation images have 3 to 10",
+    )
     parser.add_argument("--size", type=int, default=256, help="side of a detection image, pixels")
     parser.add_argument("--train-crops", type=int, default=24000, help="classification, training")
     parser.add_argument("--val-crops", type=int, default=1000, help="classification, validation")
@@ -67,6 +75,7 @@ def check_numbers(args: argparse.Namespace) -> None:
     limits = {
         "train_images": (1, 1_000_000),
         "val_images": (1, 1_000_000),
+        "train_objects": (1, 50),
         "train_crops": (10, 1_000_000),
         "val_crops": (10, 1_000_000),
         "size": (64, 2048),
@@ -75,9 +84,12 @@ def check_numbers(args: argparse.Namespace) -> None:
     }
     for name, (low, high) in limits.items():
         value = getattr(args, name)
-        if not low <= value <= high:
-            option = "--" + name.replace("_", "-")
-            raise BuildError(f"{option} is {value}, allowed are {low} to {high}")
+        option = "--" + name.replace("_", "-")
+        for number in value if isinstance(value, list) else [value]:
+            if not low <= number <= high:
+                raise BuildError(f"{option} is {number}, allowed are {low} to {high}")
+        if isinstance(value, list) and value != sorted(value):
+            raise BuildError(f"{option} is {value[0]} {value[1]}: the second must not be smaller")
 
 
 def library_versions() -> dict[str, str]:

@@ -12,8 +12,9 @@ from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
-from mmpretrain.apis.model import ModelHub
 from modelindex.models.Model import Model
+
+from mmres_plugin.hub import all_models
 
 ROOT = Path(__file__).parents[2]
 SUFFIX = "_8xb32_in1k"
@@ -46,7 +47,7 @@ def metafiles() -> list[Path]:
 
 def hub_entry(name: str) -> Model:
     """The hub's entry of a model; unlike `ModelHub.get` this does not parse the config."""
-    return ModelHub._models_dict[name]
+    return all_models()[name]
 
 
 def renew_files(counts: dict[str, tuple[int, int]], write: bool) -> list[Path]:

@@ -12,6 +12,7 @@ from mmpretrain.apis.model import ModelHub
 
 from mmres_plugin.config_files import load_config
 from mmres_plugin.errors import UserError, did_you_mean
+from mmres_plugin.hub import all_models
 from mmres_plugin.preflight.names import look_up
 from mmres_plugin.registry import MODELS as OURS
 
@@ -71,9 +72,9 @@ def find(source: str) -> tuple[dict, str]:
     if "." in source and look_up(source, MODELS, None):
         return {"type": source}, ""
     for name in (source, source + HUB_SUFFIX):
-        if ModelHub.has(name):
+        if name in all_models():
             return ModelHub.get(name).config.model.backbone.to_dict(), "mmpretrain"
-    known = [name.removesuffix(HUB_SUFFIX) for name in ModelHub._models_dict]
+    known = [name.removesuffix(HUB_SUFFIX) for name in all_models()]
     raise UserError(
         [
             f"--backbones: {source!r} is neither a name of the hub, nor one of our classes "

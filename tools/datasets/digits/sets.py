@@ -15,7 +15,9 @@ SPLITS = ("train", "val")
 
 
 def draw_detection(args: argparse.Namespace, folder: Path) -> None:
-    """Write scenes of up to ten digits or shapes and their boxes, in COCO's layout.
+    """Write scenes of several digits or shapes and their boxes, in COCO's layout.
+
+    Training scenes are crowded: the more boxes an image has, the fewer images are needed.
 
     Beside COCO's own keys an image names its `photo` and `crop`, an annotation its digit `sample`.
     A box's area is width times height.
@@ -23,11 +25,13 @@ def draw_detection(args: argparse.Namespace, folder: Path) -> None:
     for number, split in enumerate(SPLITS):
         painter = DigitPainter(split, args.seed, args.kind)
         count = args.train_images if split == "train" else args.val_images
+        fewest, most = args.train_objects if split == "train" else (3, 10)
         images, annotations = [], []
         for index in progress(f"detection {split}", count):
             # A generator per image: image k does not depend on how many others are asked for.
             rng = np.random.default_rng([args.seed, number, index])
-            samples = rng.choice(painter.samples, rng.integers(3, 11), replace=False).tolist()
+            objects = rng.integers(fewest, most + 1)
+            samples = rng.choice(painter.samples, objects, replace=False).tolist()
             scene = painter.draw(rng, args.size, samples, (MIN_SIDE + 1, 0.4 * args.size))
             name = f"{index + 1:012d}.jpg"
             write_image(folder / f"{split}2017" / name, scene.image)
