@@ -51,7 +51,7 @@ def parse_args(argv: list[str] | None = None, **defaults) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("data/digits"), help="folder to build")
-    parser.add_argument("--train-images", type=int, default=1000, help="detection, training images")
+    parser.add_argument("--train-images", type=int, default=1120, help="detection, training images")
     parser.add_argument("--val-images", type=int, default=100, help="detection, validation images")
     parser.add_argument(
         "--train-objects",

@@ -207,10 +207,11 @@ def _find_place(rng, owner: np.ndarray, alpha: np.ndarray, ink_areas: list[int])
         window = (slice(y, y + height), slice(x, x + width))
         covered = owner.copy()
         covered[window][ink] = len(ink_areas) + 1
-        left = [covered == position for position in range(1, len(ink_areas) + 1)]
+        touched = np.unique(owner[window][ink])
+        left = {position: covered == position for position in touched if position}
         if all(
-            mask.sum() >= MIN_VISIBLE * area and max(_box(mask)[2:]) >= MIN_SIDE
-            for mask, area in zip(left, ink_areas, strict=True)
+            mask.sum() >= MIN_VISIBLE * ink_areas[position - 1] and max(_box(mask)[2:]) >= MIN_SIDE
+            for position, mask in left.items()
         ):
             return covered, window
     return None
