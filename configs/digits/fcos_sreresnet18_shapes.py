@@ -3,7 +3,7 @@
 _base_ = "fcos_sreresnet18_digits.py"
 
 # Of the digits' detector everything is kept but the layer that tells ten classes.
-load_from = "work_dirs/demo/detector/epoch_3.pth"
+load_from = "work_dirs/demo/detector/epoch_2.pth"
 
 data_root = "data/shapes/detection/"
 metainfo = dict(classes=("circle", "cross", "square", "star", "triangle"))
@@ -18,8 +18,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + "annotations/instances_val2017.json")
 test_evaluator = val_evaluator
 
-train_cfg = dict(max_epochs=6, val_interval=2)
+train_cfg = dict(max_epochs=3, val_interval=1)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
-    dict(type="CosineAnnealingLR", begin=0, end=6, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=0, end=3, by_epoch=True, convert_to_iter_based=True),
 ]

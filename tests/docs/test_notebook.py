@@ -8,9 +8,9 @@ from helpers import ENV, ROOT
 
 PATH = ROOT / "demo/finetune_digits.ipynb"
 # Few images: the test is about the cells, not about accuracy. Scores are low after so few steps.
+SIZES = "--train-images=24 --val-images=6 --train-crops=320 --val-crops=50"
 SHORTER = {
-    "--train-images 800 --val-images 40": "--train-images 24 --val-images 6",
-    "--train-crops 16000 --val-crops 500": "--train-crops 320 --val-crops 50",
+    "mmres digits": f"mmres digits {SIZES}",
     "model = dict(": "model = dict(test_cfg=dict(score_thr=0.0), ",
 }
 

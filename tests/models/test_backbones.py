@@ -137,7 +137,11 @@ def test_norm_eval_keeps_statistics(name):
     assert all(m.training for m in model.train().modules() if isinstance(m, _BatchNorm))
 
 
-@pytest.mark.parametrize("with_cp", [True, (False, True, True, False)], ids=["all", "some"])
+@pytest.mark.parametrize(
+    "with_cp",
+    [pytest.param(True, marks=pytest.mark.slow), (False, True, True, False)],
+    ids=["all", "some"],
+)
 def test_checkpointed_equals_plain(name, with_cp):
     plain = randomise(build(name, drop_path_rate=0.3)).double()
     checkpointed = build(name, drop_path_rate=0.3, with_cp=with_cp).double()

@@ -90,7 +90,9 @@ def test_eval(name):
             assert_close(model.logits(x), golden["logits"])
 
 
-@pytest.mark.parametrize("with_cp", [False, True], ids=["plain", "checkpointed"])
+@pytest.mark.parametrize(
+    "with_cp", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "checkpointed"]
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_step(name, with_cp):
     golden, model, x = load(name, with_cp=with_cp)
