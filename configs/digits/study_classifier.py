@@ -22,11 +22,11 @@ train_dataloader = dict(batch_size=32, num_workers=0, persistent_workers=False, 
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
 test_dataloader = val_dataloader
 
-train_cfg = dict(_delete_=True, by_epoch=False, max_iters=600, val_interval=600)
+train_cfg = dict(_delete_=True, by_epoch=False, max_iters=400, val_interval=400)
 optim_wrapper = dict(optimizer=dict(lr=5e-3))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=40),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=0, end=600),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=0, end=400),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=600))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=400))
 log_processor = dict(by_epoch=False)

@@ -15,11 +15,14 @@ SHORTER = {
 }
 
 
-def test_committed_notebook_is_small_and_without_errors():
+def test_committed_notebook_is_small_and_was_run_in_order():
     assert PATH.stat().st_size < 150_000
     cells = json.loads(PATH.read_text("utf-8"))["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
     assert "error" not in {output["output_type"] for output in outputs}
+    assert sum("image/jpeg" in output.get("data", {}) for output in outputs) == 2
 
 
 @pytest.mark.slow
