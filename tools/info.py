@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from modelindex.load_model_index import load
 
-import mmres_plugin  # noqa: F401  adds our models to the hub
 from mmres_plugin.config_files import known_configs, load_config
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.environment import describe, problems

@@ -60,10 +60,9 @@ def _run(
     folder: str,
     prepare: Callable[[], None] | None,
 ) -> None:
-    for path, *numbers in ((out, 1, 2), (err, 2)) if err else ((out, 1, 2),):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for number in numbers:
-            os.dup2(file, number)
+    new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    os.dup2(os.open(out, new), 1)
+    os.dup2(os.open(err, new) if err else 1, 2)
     os.chdir(folder)
     if prepare:
         prepare()
