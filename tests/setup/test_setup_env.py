@@ -1,14 +1,21 @@
 """The set-up on small stand-ins of the real packages: real environments, uv, locks and kills."""
 
 import ast
+import ensurepip
 import fcntl
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -53,11 +60,14 @@ class Repository:
         shutil.copytree(
             ROOT / "tools/setup", self.path / "tools/setup", ignore=lambda *_: ["__pycache__"]
         )
-        self.require("tiny==1.0 # one")
         (self.path / "mmres_plugin" / "__init__.py").touch()
         pth = {"mmres_plugin.pth": f"{self.path}\n"}
         for name, text in tiny_backend.make_project("mmres_plugin", "0", pth).items():
             (self.path / name).write_text(text)
+        (pip,) = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+        shutil.copy(pip, self.links)
+        self.pip = "pip=={}".format(pip.name.split("-")[1])
+        self.require("tiny==1.0 # one")
         self.torch()
         script = {"uv-1.0.data/scripts/uv": f'#!/bin/sh\nexec {UV} "$@"\n'}
         for name, files in {
@@ -76,7 +86,7 @@ class Repository:
     def require(self, *more: str) -> None:
         """Write requirements.txt."""
         names = ("uv", "onedl-mmcv", "opencv-python", "opencv-python-headless")
-        lines = ["torch==9.0", *(f"{name}==1.0" for name in names), *more]
+        lines = ["torch==9.0", self.pip, *(f"{name}==1.0" for name in names), *more]
         (self.path / "requirements.txt").write_text("\n".join(lines) + "\n")
 
     def torch(self, cuda: str = "None") -> None:
@@ -173,6 +183,55 @@ def test_complete_run_and_changed_requirement(repository):
     assert output.count("[4/4] c++") == 0
     assert (repository.path / ".venv/kept").exists()
     subprocess.run([repository.path / ".venv/bin/python", "-c", "import more"], check=True)
+
+
+@contextmanager
+def index_of(links: Path) -> Iterator[str]:
+    """The address of a package index with the files of a folder; it is gone afterwards."""
+    for file in list(links.iterdir()):
+        project = links / "simple" / re.sub("_", "-", re.split(r"-\d", file.name)[0])
+        project.mkdir(parents=True, exist_ok=True)
+        file.rename(project / file.name)
+        (project / "index.html").write_text(f'<a href="{file.name}">{file.name}</a>')
+    handler = partial(SimpleHTTPRequestHandler, directory=links)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/simple"
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.slow
+def test_second_clone_needs_neither_index_nor_compiler(repository):
+    with index_of(repository.links) as address:
+        repository.env.update(PIP_NO_INDEX="0", PIP_FIND_LINKS="", PIP_INDEX_URL=address)
+        status, output = repository.set_up()
+        assert status == 0, output
+    first = repository.path
+    repository.path = first.with_name("second")
+    shutil.copytree(first, repository.path, ignore=shutil.ignore_patterns(".venv*"))
+    status, output = repository.set_up(CXX="no-such-compiler")
+    assert status == 0, output
+    repository.check_ready()
+    # Python has not compiled again what the first environment has in bytecode.
+    pattern = ".venv/lib/python*/site-packages/torch/__pycache__/__init__.*.pyc"
+    (one,), (other,) = first.glob(pattern), repository.path.glob(pattern)
+    assert one != other
+    assert one.stat().st_mtime_ns // 10**9 == other.stat().st_mtime_ns // 10**9
+
+
+@pytest.mark.slow
+def test_damaged_bytecode_is_removed(repository):
+    assert repository.set_up()[0] == 0
+    (archive,) = repository.cache.glob("bytecode-*.tar")
+    archive.write_bytes(archive.read_bytes()[:3000])
+    (repository.path / ".venv/setup.stamp").unlink()
+    status, output = repository.set_up()
+    assert status == 1
+    assert f"{archive} was damaged" in output
+    assert repository.set_up()[0] == 0
+    repository.check_ready()
 
 
 @pytest.mark.slow

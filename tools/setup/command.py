@@ -39,6 +39,12 @@ class SetupError(Exception):
     """Why the set-up cannot go on, in one sentence."""
 
 
+def cache() -> Path:
+    """Where set-ups of this user keep what the next one can use."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("MMRES_CACHE") or f"{home}/mmres_plugin").expanduser().absolute()
+
+
 def explain(output: str) -> str:
     """Return a sentence on why a command with this output failed, or ''."""
     for pattern, sentence in REASONS.items():

@@ -10,11 +10,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import bytecode
 import mmcv_wheel
-from command import PYTHON, SetupError, explain, run
+from command import PYTHON, SetupError, cache, explain, run
 
 HERE = Path(__file__).resolve().parent
 ROOT, REQUIREMENTS = HERE.parents[1], HERE.parents[1] / "requirements.txt"
@@ -39,6 +43,8 @@ class Environment:
         self.path, self.python, self.log = path, path / "bin/python", path / "setup.log"
         self.stamp = path / "setup.stamp"  # there once everything is installed
         self.unsafe = path.with_name(path.name + ".unsafe")  # there while packages are written
+        key = hashlib.sha256(f"{sys.prefix} {sys.version}".encode()).hexdigest()[:8]
+        self.tools = cache() / f"{pinned('uv').replace('==', '-')}-{key}"  # with uv and pip in it
         self.lock = open(path.with_name(path.name + ".lock"), "a+")  # noqa: SIM115
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,17 +64,26 @@ class Environment:
         return hashlib.sha256(content + f"{sys.version} {self.path} {ROOT}".encode()).hexdigest()
 
     def create(self) -> None:
-        """Make the environment with uv in it, or keep one that is sound."""
+        """Make the environment, or keep one that is sound."""
         ours = self.unsafe.exists() or (self.path / "pyvenv.cfg").exists()
         if not ours and any(self.path.glob("*")):
             raise SetupError(f"{self.path} exists and is no virtual environment. Move it away.")
         sound = self.python.exists() and (self.path / "lib" / PYTHON).exists()
         if self.unsafe.exists() or not sound:
-            self.unsafe.touch()
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.path.mkdir(parents=True)
-            self.install(sys.executable, "-m", "venv", self.path)
-        self.install(self.python, "-m", "pip", "install", pinned("uv"))
+            with self.writing():
+                shutil.rmtree(self.path, ignore_errors=True)
+                self.path.mkdir(parents=True)
+                self.run(sys.executable, "-m", "venv", "--without-pip", self.path)
+
+    def make_tools(self) -> None:
+        """Put uv and pip into the user's cache, where the next set-up finds them."""
+        cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache()) as folder:
+            new = Path(folder, "new")
+            self.run(sys.executable, "-m", "venv", new)
+            self.run(new / "bin/python", "-m", "pip", "install", pinned("uv"))
+            if not self.tools.is_dir():
+                new.rename(self.tools)
 
     def run(self, *command, **options) -> str:
         """Run a command with its output in the log; see `command.run`."""
@@ -82,11 +97,12 @@ class Environment:
             return False
         return True
 
-    def install(self, *command, **options) -> None:
-        """Run a command that writes packages; the next run starts over if it did half of it."""
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Mark that packages are written here; the next run starts over if half of it is done."""
         self.unsafe.touch()
         try:
-            self.run(*command, **options)
+            yield
         except SetupError as error:
             if str(error).startswith("The package index"):  # nothing has been written yet
                 self.unsafe.unlink()
@@ -95,7 +111,10 @@ class Environment:
 
     def uv(self, *args) -> None:
         """Let uv install, with the user's settings of pip; variables for uv itself go first."""
-        listed = subprocess.check_output([self.python, "-m", "pip", "config", "list"], text=True)
+        if not self.tools.is_dir():
+            self.make_tools()
+        pip = [self.tools / "bin/python", "-m", "pip"]
+        listed = subprocess.check_output([*pip, "config", "list"], text=True)
         given, variables = {}, {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # all alike, as for pip
         for section in ("global", "install", ":env:"):
             found = re.findall(rf"^{section}\.(\S+?)=(.*)$", listed, re.M)
@@ -108,8 +127,14 @@ class Environment:
             variables["UV_LINK_MODE"] = "copy"
         own = {name: value for name, value in os.environ.items() if name.startswith("UV_")}
         offline = ["--no-index"] * (given.get("no-index", "0") in ("1", "true", "yes"))
-        command = [self.path / "bin/uv", "pip", "install", "--python", self.python, *offline, *args]
-        self.install(*command, env={**os.environ, **variables, **own})
+        uv = self.tools / "bin/uv"
+        command = [uv, "pip", "install", "--python", self.python, *offline, *args]
+        env = {**os.environ, **variables, **own}
+        with self.writing():
+            try:  # our versions are exact: where all are in uv's cache, no index need be asked
+                self.run(*command, "--offline", env=env)
+            except SetupError:
+                self.run(*command, env=env)
 
 
 def pinned(name: str) -> str:
@@ -161,13 +186,17 @@ def set_up(env: Environment) -> None:
         check_disk(env.path)
     steps = {
         f"virtual environment {env.path}": env.create,
-        "PyTorch, the other packages and mmres_plugin": lambda: env.uv(
-            *packages(REQUIREMENTS), "--editable", ROOT
+        "PyTorch, the other packages and mmres_plugin": lambda: (
+            env.uv(*packages(REQUIREMENTS), "--editable", ROOT),
+            bytecode.restore(env),
         ),
         "OpenCV": lambda: mend_opencv(env),
         "mmcv with its operators": lambda: mmcv_wheel.install(env, mmcv),
         # Isolated, so that this also compiles the Python files that every start needs.
-        "first import": lambda: env.run(env.python, "-I", "-c", "import mmres_plugin"),
+        "first import": lambda: (
+            env.run(env.python, "-I", "-c", "import mmres_plugin"),
+            bytecode.keep(env),
+        ),
     }
     for number, (title, step) in enumerate(steps.items(), 1):
         print(f"[{number}/{len(steps)}] {title}", flush=True)

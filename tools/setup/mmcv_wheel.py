@@ -10,7 +10,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from command import SetupError, explain
+from command import SetupError, cache, explain
 
 # Uses what PyTorch's headers use first: Python's headers, C++17 and its library.
 PROGRAM = "#include <Python.h>\n#include <filesystem>\n#include <optional>\nstd::optional<int> x;"
@@ -48,10 +48,8 @@ def check_compiler() -> str:
 
 def folder(mmcv: str, torch: str = "*", device: str = "*") -> Path:
     """Where a build is kept: the operators fit one PyTorch, one Python and one kind of machine."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    cache = Path(os.environ.get("MMRES_CACHE") or f"{home}/mmres_plugin").expanduser().absolute()
     python = "cp{}{}-{}".format(*sys.version_info[:2], sysconfig.get_platform())
-    return cache / "wheels" / f"{mmcv.replace('==', '-')}-torch-{torch}-{python}-{device}"
+    return cache() / "wheels" / f"{mmcv.replace('==', '-')}-torch-{torch}-{python}-{device}"
 
 
 def install(env, mmcv: str) -> None:
