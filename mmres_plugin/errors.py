@@ -1,5 +1,6 @@
 """Errors that you can mend, and words that help: what is wrong, where, and what to do."""
 
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -56,6 +57,19 @@ def user_error(what: str, hint: str = "", headline: str = "Nothing was started:"
         raise
     except (FileNotFoundError, ValueError, ImportError) as error:
         raise UserError([f"{what}: {error}{hint}"], headline) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, or its type if it says nothing."""
+    # The text of a KeyError is the representation of what it was given.
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return str(text) or type(error).__name__
+
+
+def place_of_code(error: Exception) -> str:
+    """Where in the code an error was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"(raised in {last.filename}, line {last.lineno})"
 
 
 @contextmanager

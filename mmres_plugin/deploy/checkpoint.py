@@ -12,9 +12,9 @@ from torch import nn
 
 from ..config_files import load_config
 from ..errors import UserError, user_error
-from ..preflight.checkpoints import fit_problem, open_checkpoint
 from ..preflight.model import build_model
-from ..weights.files import FOLDED, atomic_write, find_meta, read_checkpoint
+from ..weights.files import FOLDED, atomic_write, find_meta, open_checkpoint, read_checkpoint
+from ..weights.fit import fit_problem
 from .fold import FoldedNorm, fold_norms
 from .stored_config import check_types
 

@@ -12,10 +12,16 @@ from mmengine.config import Config
 
 from ..config_files import load_config
 from ..errors import UserError, user_error
-from ..preflight.checkpoints import fit_problem, open_checkpoint
 from ..preflight.model import build_model
 from ..version import __version__
-from ..weights.files import atomic_write, find_meta, find_state_dict, write_checkpoint
+from ..weights.files import (
+    atomic_write,
+    find_meta,
+    find_state_dict,
+    open_checkpoint,
+    write_checkpoint,
+)
+from ..weights.fit import fit_problem
 from ..weights.hugging_face import WEIGHTS, download
 from ..weights.publish import KEPT_META
 from .stored_config import check_types

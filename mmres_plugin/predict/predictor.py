@@ -13,12 +13,12 @@ from mmpretrain.apis.model import ModelHub
 from mmpretrain.visualization import UniversalVisualizer
 
 from ..config_files import known_configs, missing_config
+from ..config_parts import look_up, scope_of
 from ..deploy import load_model
 from ..deploy.repository import fetch_config
 from ..errors import UserError, close_name, shortened, user_error
 from ..hub import SCHEME, all_models, how_to_get, is_model
 from ..preflight.labels import head_outputs
-from ..preflight.names import look_up, scope_of
 from ..weights.hugging_face import SCHEME as SCHEME_OF_HUB
 from .sources import read_image
 

@@ -6,8 +6,8 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..config_parts import as_list
 from .model import build_model
-from .names import as_list
 
 # Heads that get what neck or backbone put out.
 FIRST_HEADS = ("head", "bbox_head", "rpn_head")
@@ -72,8 +72,9 @@ def channel_difference(
             model.eval()
             found = channels(backbone(image))
             expected = in_channels(cfg, "neck")
-            if expected is not None and not fits(expected, found):
-                return "neck", expected, found[-1] if isinstance(expected, int) else found
+            wanted = found[-1] if isinstance(expected, int) else found
+            if expected not in (None, wanted):
+                return "neck", expected, wanted
             found = channels(model.extract_feat(image))  # pyright: ignore[reportCallIssue]
     except Exception:  # networks that need more than an image say so in the run itself
         return None
@@ -87,11 +88,6 @@ def channel_difference(
 def channels(features: object) -> list[int]:
     """The channels of each feature map."""
     return [feature.shape[1] for feature in as_list(features)]
-
-
-def fits(expected: int | list[int], found: list[int]) -> bool:
-    """Whether a neck that expects one map, or several, has what it expects."""
-    return found[-1] == expected if isinstance(expected, int) else found == expected
 
 
 def in_channels(cfg: Config, part: str) -> int | list[int] | None:

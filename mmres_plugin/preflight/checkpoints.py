@@ -7,13 +7,13 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
 from ..config_files import known_configs
 from ..engine.resume import TRAINING_STATE, latest_checkpoint
-from ..errors import EXAMPLES, UserError, collecting, user_error
-from ..weights.files import find_meta, find_state_dict, read_checkpoint
-from ..weights.fit import ENOUGH, compare, shapes
+from ..errors import UserError, collecting, user_error
+from ..weights.files import find_meta, open_checkpoint
+from ..weights.fit import fit_problem
 from ..weights.image_settings import (
     ImageSettings,
     expected_settings,
@@ -21,60 +21,6 @@ from ..weights.image_settings import (
     style_problem,
 )
 from ..weights.pretrained import fitting_tensors, is_pretrained
-
-
-def open_checkpoint(path: str | Path, what: str) -> dict[str, Any]:
-    """:func:`~mmres_plugin.weights.read_checkpoint` with errors for the command line.
-
-    Args:
-        path: The file, or an address that MMEngine knows.
-        what: How the user named it (``--resume``, ``load_from`` …), for the message.
-
-    Raises:
-        UserError: If the file is missing, damaged or no checkpoint, or would run code.
-    """
-    hint = ""
-    if "://" not in str(path):
-        path = Path(path).expanduser().absolute()
-        others = [file for file in path.parent.glob("*.pth") if file.name != path.name]
-        names = ", ".join(file.name for file in sorted(others, key=_age)[-EXAMPLES:])
-        hint = f". {path.parent} holds: {names}." if names else ""
-    with user_error(what, hint):
-        content = read_checkpoint(path)
-        find_state_dict(content, path)
-    return dict(content)
-
-
-def _age(path: Path) -> float:
-    return path.stat().st_mtime
-
-
-def fit_problem(
-    model: nn.Module, state: Mapping[str, Tensor], partial: bool = False
-) -> tuple[str | None, str | None]:
-    """Compare ``state`` with what ``model`` holds.
-
-    Args:
-        model: What is to be filled. May be changed: hand in one that is not needed any more.
-        state: Tensors by name.
-        partial: Whether it is enough that half of the model is filled.
-
-    Returns:
-        A problem or None, and a remark (it fits, but in part) or None. At most one of them is set.
-    """
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    try:  # the real thing: models may rename old names while loading
-        model.load_state_dict(state, strict=True)
-        return None, None
-    except RuntimeError:
-        pass
-    own = shapes(model.state_dict())
-    fit = compare(shapes(state), own)
-    if not fit.differences:
-        return None, None
-    count = f"{len(fit.fitting)} of the model's {len(own)} tensors are in the file with the same"
-    text = "\n".join([f"{count} shape.", *fit.differences])
-    return (None, text) if partial and fit.share >= ENOUGH else (text, None)
 
 
 def pretrained_problems(cfg: Config, model: nn.Module) -> Iterator[str]:

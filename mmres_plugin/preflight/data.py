@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from ..config_parts import datasets, look_up, metrics, scope_of
 from ..errors import did_you_mean
-from .names import datasets, look_up, metrics, scope_of
 
 # How to come by the data: what the type of the data set or metric, or its root, ends with.
 LAYOUTS = {

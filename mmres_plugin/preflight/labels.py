@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..config_parts import as_list, dicts, metrics
 from ..engine.bad_images import leaves
 from ..errors import shortened
-from .names import as_list, dicts, metrics
 
 # Heads with an output for each class. An RPN's only tell objects from background.
 HEADS = ("head", "bbox_head", "mask_head")

@@ -1,6 +1,5 @@
 """Can the model be built, and does it learn from frozen numbers?"""
 
-import traceback
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -9,10 +8,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from ..config_parts import as_list
 from ..dependencies import check_compiled_ops
-from ..errors import UserError
+from ..errors import UserError, place_of_code, reason_of
 from ..weights.pretrained import is_pretrained
-from .names import as_list, slips_in_model
+from .names import slips_in_model
 
 
 def check_operators(cfg: Config) -> None:
@@ -41,13 +41,8 @@ def build_model(cfg: Config) -> nn.Module | None:
         with DefaultScope.overwrite_default_scope(scope):
             return MODELS.build(settings)
     except Exception as error:  # constructors raise whatever they like
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        # The text of a KeyError is the representation of what it was given.
-        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        reason = str(reason) or type(error).__name__
-        where = f"(raised in {last.filename}, line {last.lineno})"
-        slips = list(slips_in_model(cfg.model, scope, str(error)))
-        raise UserError(slips or [f"model: cannot be built. {reason}\n{where}"]) from error
+        said = f"model: cannot be built. {reason_of(error)}\n{place_of_code(error)}"
+        raise UserError([*slips_in_model(cfg.model, scope, str(error))] or [said]) from error
 
 
 def model_problems(cfg: Config, model: nn.Module) -> Iterator[str]:

@@ -8,17 +8,15 @@ from typing import Any
 from mmengine import registry
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..config_parts import dicts, look_up, names_in, scope_of, typed_places
 from ..errors import did_you_mean
 
 # Keys next to ``type`` that the runner takes out before it calls the class.
-TAKEN_BEFORE = {
-    *("type", "_scope_", "priority", "constructor", "paramwise_cfg"),
-    *("convert_to_iter_based", "by_epoch"),
-}
+TAKEN_BEFORE = {"type", "_scope_", "priority", "constructor", "paramwise_cfg", "by_epoch"}
+TAKEN_BEFORE |= {"convert_to_iter_based"}
 
 
 def unknown_names(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
@@ -88,93 +86,3 @@ def not_in(known: Iterable[str], node: Mapping, place: str, owner: str) -> Itera
 def parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
     """The parameters of a function or of a class's constructor."""
     return inspect.signature(function).parameters
-
-
-def look_up(kind: Any, where: Registry, scope: str | None) -> Any:
-    """What is registered as ``kind``, which may be a class already, or None if there is none."""
-    if not isinstance(kind, str):
-        return kind
-    with DefaultScope.overwrite_default_scope(scope), where.switch_scope_and_registry(None) as own:
-        try:
-            return own.get(kind)
-        except RuntimeError:  # a dotted name that cannot be imported
-            return None
-
-
-def names_in(where: Registry, scope: str | None, name: str) -> set[str]:
-    """All names that the registry knows in ``scope``, or in the scope that ``name`` starts with."""
-    with DefaultScope.overwrite_default_scope(scope), where.switch_scope_and_registry(None) as own:
-        prefix, _, _ = name.rpartition(".")
-        child = own.root._search_child(prefix) if prefix else None
-        if child is not None:
-            return {f"{prefix}.{known}" for known in child.module_dict}
-        known: set[str] = set()
-        while own is not None:
-            known.update(own.module_dict)
-            own = own.parent
-        return known
-
-
-def scope_of(node: Mapping, default: str | None) -> str | None:
-    """The scope in which the ``type`` of ``node`` is looked up: its own, or the config's."""
-    return node.get("_scope_", default)
-
-
-def dicts(node: Any, place: str) -> Iterator[tuple[str, dict]]:
-    """All dicts within ``node``, with their places."""
-    if isinstance(node, dict):
-        yield place, node
-    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
-        if isinstance(child, dict | list | tuple):
-            yield from dicts(child, f"{place}.{key}")
-
-
-def datasets(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
-    """Place and config of the data sets of ``loops``, wrappers and what they wrap."""
-
-    def within(node: Any, place: str) -> Iterator[tuple[str, dict]]:
-        if isinstance(node, dict):
-            yield place, node
-            yield from within(node.get("dataset"), f"{place}.dataset")
-            for index, inner in enumerate(node.get("datasets") or []):
-                yield from within(inner, f"{place}.datasets.{index}")
-
-    for loop in loops:
-        loader = cfg.get(f"{loop}_dataloader") or {}
-        yield from within(loader.get("dataset"), f"{loop}_dataloader.dataset")
-
-
-def metrics(cfg: Config, loop: str) -> list[tuple[str, dict]]:
-    """Place and config of each metric of ``loop``."""
-    evaluator = cfg.get(f"{loop}_evaluator")
-    return [(f"{loop}_evaluator.{index}", one) for index, one in enumerate(as_list(evaluator))]
-
-
-def typed_places(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any, Registry]]:
-    """The dicts of the config that the runner builds, and the registry for each."""
-    for place, dataset in datasets(cfg, loops):
-        yield place, dataset, registry.DATASETS
-        for index, transform in enumerate(dataset.get("pipeline") or []):
-            yield f"{place}.pipeline.{index}", transform, registry.TRANSFORMS
-    for loop in loops:
-        for place, metric in metrics(cfg, loop):
-            kind = registry.METRICS if "metrics" not in metric else registry.EVALUATOR
-            yield place, metric, kind
-        yield f"{loop}_cfg", cfg.get(f"{loop}_cfg"), registry.LOOPS
-    for name, hook in (cfg.get("default_hooks") or {}).items():
-        yield f"default_hooks.{name}", hook, registry.HOOKS
-    for index, hook in enumerate(cfg.get("custom_hooks") or []):
-        yield f"custom_hooks.{index}", hook, registry.HOOKS
-    if "train" in loops:
-        wrapper = cfg.get("optim_wrapper") or {}
-        yield "optim_wrapper", wrapper, registry.OPTIM_WRAPPERS
-        yield "optim_wrapper.optimizer", wrapper.get("optimizer"), registry.OPTIMIZERS
-        for index, scheduler in enumerate(as_list(cfg.get("param_scheduler"))):
-            yield f"param_scheduler.{index}", scheduler, registry.PARAM_SCHEDULERS
-
-
-def as_list(value: Any) -> list:
-    """A list of what is one thing, a list of things or nothing."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

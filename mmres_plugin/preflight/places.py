@@ -9,8 +9,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, ValLoop
 from torch import nn
 
-from ..errors import UnreadableImage, UserError
-from .names import look_up, scope_of, typed_places
+from ..config_parts import look_up, scope_of, typed_places
+from ..errors import UnreadableImage, UserError, place_of_code, reason_of
 
 # The keys of the config that the runner's methods read.
 KEYS = {
@@ -52,12 +52,9 @@ def told(cfg: Config, loop: str = "", model: nn.Module | None = None) -> Iterato
         raise UserError([str(error)]) from error
     except Exception as error:
         place = place_of(error, cfg, loop, model)
-        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        reason = f"{type(error).__name__}: {' '.join(str(reason).split())}"[:LONGEST]
+        reason = f"{type(error).__name__}: {' '.join(reason_of(error).split())}"[:LONGEST]
         reason += "".join(hint for text, hint in HINTS.items() if text in f"{place} {reason}")
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"(raised in {last.filename}, line {last.lineno})"
-        raise UserError([f"{place}: {reason}\n{where}"]) from error
+        raise UserError([f"{place}: {reason}\n{place_of_code(error)}"]) from error
 
 
 def place_of(error: Exception, cfg: Config, loop: str, model: nn.Module | None) -> str:

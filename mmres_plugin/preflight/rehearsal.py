@@ -25,10 +25,10 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..config_parts import as_list, dicts
 from ..data_check import inspected_annotations
 from ..engine.bad_images import NameBadImages
 from ..errors import UserError, collecting, did_you_mean, shortened
-from .names import as_list, dicts
 from .places import told
 from .watch import watch
 
@@ -87,13 +87,9 @@ class CheckNumbers(Hook):
             wanted = as_list(getattr(part, "save_best", getattr(part, "monitor", None)))
             wrong = [name for name in wanted if name != "auto" and name not in (metrics or {})]
             if metrics and wrong:
-                raise UserError(
-                    [
-                        f"{type(part).__name__}: save_best or monitor is {wrong[0]!r}, which no "
-                        f"metric gives.{did_you_mean(wrong[0], metrics)} There are: "
-                        f"{', '.join(metrics)}."
-                    ]
-                )
+                said = f"save_best or monitor is {wrong[0]!r}, which no metric gives."
+                meant = f"{did_you_mean(wrong[0], metrics)} There are: {', '.join(metrics)}."
+                raise UserError([f"{type(part).__name__}: {said}{meant}"])
 
 
 def build_datasets(cfg: Config, loops: Iterable[str], problems: list[str]) -> dict[str, Built]:
@@ -156,12 +152,9 @@ def one_batch(cfg: Config, loop: str, dataset: Built) -> DataLoader:
     loader = Runner.build_dataloader({**cfg[f"{loop}_dataloader"], "dataset": dataset}, seed=0)
     first = next(iter(loader.batch_sampler or ()), None)
     if not first:
-        raise UserError(
-            [
-                f"{loop}_dataloader: gives no batch. Its data set has {len(dataset.dataset)} "
-                f"images, batch_size is {loader.batch_size}, drop_last {loader.drop_last}."
-            ]
-        )
+        images = f"Its data set has {len(dataset.dataset)} images"
+        options = f"batch_size is {loader.batch_size}, drop_last {loader.drop_last}"
+        raise UserError([f"{loop}_dataloader: gives no batch. {images}, {options}."])
     if not isinstance(loader.num_workers, int):
         raise UserError([f"{loop}_dataloader.num_workers is {loader.num_workers}, must be whole."])
     return DataLoader(loader.dataset, 2, sampler=first[:2], collate_fn=loader.collate_fn)

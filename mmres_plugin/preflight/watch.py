@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from ..config_parts import as_list
 from ..errors import UserError
-from .names import as_list
 
 SIDE = 256  # pixels: with a stride of 128 a map still has 2×2 numbers, enough for a batch norm
 

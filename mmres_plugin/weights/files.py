@@ -19,6 +19,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_local as _load_from_local
 from torch import Tensor
 
+from ..errors import EXAMPLES, user_error
 from .safe_loading import explain_errors, files_are_trusted, load_weights, weights_only
 
 # What a file that is no checkpoint starts with, and what it is.
@@ -68,6 +69,29 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         with explain_errors(path):
             return _read_safetensors(path)
     return load_weights(path, map_location)
+
+
+def open_checkpoint(path: str | Path, what: str) -> dict[str, Any]:
+    """:func:`read_checkpoint` with errors for the command line.
+
+    Args:
+        path: The file, or an address that MMEngine knows.
+        what: How the user named it (``--resume``, ``load_from`` …), for the message.
+
+    Raises:
+        UserError: If the file is missing, damaged or no checkpoint, or would run code.
+    """
+    hint = ""
+    if "://" not in str(path):
+        path = Path(path).expanduser().absolute()
+        others = [file for file in path.parent.glob("*.pth") if file.name != path.name]
+        latest = sorted(others, key=lambda file: file.stat().st_mtime)[-EXAMPLES:]
+        names = ", ".join(file.name for file in latest)
+        hint = f". {path.parent} holds: {names}." if names else ""
+    with user_error(what, hint):
+        content = read_checkpoint(path)
+        find_state_dict(content, path)
+    return dict(content)
 
 
 def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:

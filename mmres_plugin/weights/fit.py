@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import shortened
 
@@ -71,3 +71,31 @@ def compare(file: Shapes, model: Shapes) -> Fit:
         },
         share=sum(math.prod(model[name]) for name in fitting) / max(numbers, 1),
     )
+
+
+def fit_problem(
+    model: nn.Module, state: Mapping[str, Tensor], partial: bool = False
+) -> tuple[str | None, str | None]:
+    """Compare ``state`` with what ``model`` holds.
+
+    Args:
+        model: What is to be filled. May be changed: hand in one that is not needed any more.
+        state: Tensors by name.
+        partial: Whether it is enough that half of the model is filled.
+
+    Returns:
+        A problem or None, and a remark (it fits, but in part) or None. At most one of them is set.
+    """
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    try:  # the real thing: models may rename old names while loading
+        model.load_state_dict(state, strict=True)
+        return None, None
+    except RuntimeError:
+        pass
+    own = shapes(model.state_dict())
+    fit = compare(shapes(state), own)
+    if not fit.differences:
+        return None, None
+    count = f"{len(fit.fitting)} of the model's {len(own)} tensors are in the file with the same"
+    text = "\n".join([f"{count} shape.", *fit.differences])
+    return (None, text) if partial and fit.share >= ENOUGH else (text, None)

@@ -94,7 +94,13 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+QUICK = {"image is a name", "no width", "box is none", "NaN", "unknown category", "negative"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS],
+)
 def test_fault_in_a_training(tmp_path, log, name):
     """By the real data set: what stops it has a message, what it leaves out is counted."""
     spoil, kind, where = FAULTS[name]

@@ -38,7 +38,7 @@ def exported(name: str) -> Exported:
 @pytest.mark.parametrize(
     "name",
     [
-        name if name == "EDSEResNeXt" else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "IResNet" else pytest.param(name, marks=pytest.mark.slow)
         for name in sorted(BACKBONES.module_dict)
     ],
 )

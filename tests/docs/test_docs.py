@@ -204,13 +204,8 @@ def make_own_data(train: dict, val: dict) -> None:
         os.rename(root / f"annotations/instances_{split}.json", root / dataset["ann_file"])
 
 
-@pytest.mark.parametrize(
-    "snippet",
-    [
-        pytest.param(snippet, id=page, marks=[pytest.mark.slow] * (page != "config_guide"))
-        for page, snippet in CONFIGS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("snippet", [pytest.param(snippet, id=page) for page, snippet in CONFIGS])
 def test_complete_configs_train(snippet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(snippet)

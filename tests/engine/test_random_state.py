@@ -67,7 +67,7 @@ def train(config, work_dir, options, **more):
 slow = pytest.mark.slow
 CASES = [
     pytest.param(INSIDE_EPOCH, 2, None, id="inside an epoch"),
-    pytest.param(BY_ITERATION, 2, 0, id="iterations"),
+    pytest.param(BY_ITERATION, 2, 0, id="iterations", marks=slow),
     pytest.param(BY_EPOCH, 2, 0, id="epochs", marks=slow),
     pytest.param(BY_EPOCH, 0, None, id="epochs, no workers", marks=slow),
     pytest.param(BY_ITERATION, 0, None, id="iterations, no workers", marks=slow),

@@ -24,7 +24,7 @@ from mmres_plugin.deploy import fold_norms
 from mmres_plugin.registry import MODELS
 
 DEPTH = (2, 2, 2, 2)
-QUICK = ("SReResNet", "IResGroup", "EDSEResNeXt")
+QUICK = ("SReResNet", "EDResNet")
 FAMILIES = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in sorted(MODELS.module_dict)

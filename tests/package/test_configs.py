@@ -38,13 +38,8 @@ CONFIGS = sorted(
     for path in (CONFIG_FOLDER / f).glob("*.py")
 )
 QUICK = {
-    *("sreresnet/fcos_sreresnet50_1x.py", "sreresnet/faster-rcnn_sreresnet50_1x.py"),
-    *("sreresnet/fcos_sreresnet101_1x.py", "sreresnet/sreresnet101_8xb32_in1k.py"),
-    *("sreresnet/sreresnet50_8xb32_in1k.py", "iresnet/iresnet50_8xb32_in1k.py"),
-    *("iresnet/fcos_iresgroup50_1x.py", "iresnet/faster-rcnn_iresnet50_1x.py"),
-    *("edresnet/edresnet50-a_8xb32_in1k.py", "edresnet/fcos_edresnet50_1x.py"),
-    *("edresnet/faster-rcnn_edseresnext50-32x4d_1x.py", "seresnet/fcos_seresnext50-32x4d_1x.py"),
-    *("seresnet/seresnext50-32x4d_8xb32_in1k.py", "resnext/faster-rcnn_resnext50-32x4d_1x.py"),
+    *("sreresnet/fcos_sreresnet50_1x.py", "edresnet/faster-rcnn_edseresnext50-32x4d_1x.py"),
+    *("iresnet/iresnet50_8xb32_in1k.py", "seresnet/seresnext50-32x4d_8xb32_in1k.py"),
 }
 HUBS = {
     scheme: functools.cache(names)

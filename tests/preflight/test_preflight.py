@@ -24,10 +24,10 @@ from mmres_plugin.engine.command_line import build_runner, user_errors
 from mmres_plugin.engine.launchers import RANKS
 from mmres_plugin.errors import UnreadableImage, UserError, close_name
 from mmres_plugin.preflight import build_model, check, checkpoints
-from mmres_plugin.preflight.checkpoints import open_checkpoint
 from mmres_plugin.preflight.data import missing_data
 from mmres_plugin.preflight.names import unknown_names
 from mmres_plugin.weights import read_checkpoint
+from mmres_plugin.weights.files import open_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -494,6 +494,10 @@ def test_frozen_random_weights(home, options, answer):
     said = problems(home / "det.py", **options)
     assert "model.backbone: starts from random weights and keeps some of them as they are" in said
     assert answer in said
+
+
+def test_frozen_weights_that_are_loaded(home):
+    options = dict(model__backbone__frozen_stages=0, model__backbone__norm_eval=True)
     assert problems(home / "det.py", load_from=str(home / "det.pth"), **options) == ""
     start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix="backbone.")
     assert problems(home / "det.py", model__backbone__init_cfg=start, **options) == ""

@@ -15,9 +15,8 @@ from mmengine.runner import load_checkpoint
 from mmres_plugin.deploy import load_folded
 from mmres_plugin.errors import UserError
 from mmres_plugin.models import SReResNet
-from mmres_plugin.preflight.checkpoints import open_checkpoint
 from mmres_plugin.weights import convert_checkpoint, publish_checkpoint, read_checkpoint
-from mmres_plugin.weights.files import find_state_dict
+from mmres_plugin.weights.files import find_state_dict, open_checkpoint
 
 STEPS = 500
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import mmres_plugin  # noqa: F401  the names of the plugin, before a config is read
 from mmres_plugin.config_files import load_config
+from mmres_plugin.config_parts import datasets, look_up, scope_of
 from mmres_plugin.data_check import Fault, summary
 from mmres_plugin.data_check.coco import coco_faults, empty_faults
 from mmres_plugin.data_check.faults import REMARK, STOPS
@@ -31,7 +32,6 @@ from mmres_plugin.data_check.images import draw_samples, image_fault
 from mmres_plugin.engine.command_line import user_errors
 from mmres_plugin.errors import UserError
 from mmres_plugin.preflight.data import dataset_paths, local, missing_data
-from mmres_plugin.preflight.names import datasets, look_up, scope_of
 
 LOOPS = ("train", "val", "test")
 SIZES = ((32**2, "small"), (96**2, "medium"), (float("inf"), "large"))  # COCO's, in pixels

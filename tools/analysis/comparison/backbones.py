@@ -11,9 +11,9 @@ from mmengine.registry import MODELS
 from mmpretrain.apis.model import ModelHub
 
 from mmres_plugin.config_files import load_config
+from mmres_plugin.config_parts import look_up
 from mmres_plugin.errors import UserError, did_you_mean
 from mmres_plugin.hub import all_models
-from mmres_plugin.preflight.names import look_up
 from mmres_plugin.registry import MODELS as OURS
 
 HUB_SUFFIX = "_8xb32_in1k"
