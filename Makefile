@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 JOBS ?= 2
 PYTEST_ARGS ?=
 RUN = $(VENV)/bin/python
-PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS)
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help setup demo test test-slow lint docs docs-packages clean
 .DEFAULT_GOAL := help

@@ -1,5 +1,7 @@
 """Fixtures of all tests."""
 
+import functools
+
 import pytest
 
 
@@ -18,3 +20,11 @@ def no_default_scope():
     from mmengine.registry import DefaultScope  # not at the top: some tests hide packages
 
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def metafiles_are_read_once():
+    """For each ``_base_`` in another package, MMEngine parses all metafiles of that package."""
+    from mmengine.config import utils
+
+    utils.load = functools.cache(utils.load)

@@ -1,6 +1,5 @@
 """Several processes over gloo: what they agree on, and what a resumed training needs of each."""
 
-import multiprocessing
 import os
 import traceback
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import free_port, randomise
+from helpers.forked import forkserver
 from helpers.toy import Points, toy_runner
 from mmengine.hooks import Hook
 from torch import nn
@@ -21,7 +21,7 @@ from mmres_plugin.weights import read_checkpoint
 
 def in_two_processes(function, *args) -> list:
     """What ``function(rank, *args)`` returns in each of two processes of a group."""
-    context = multiprocessing.get_context("fork")
+    context = forkserver()
     port = free_port()
     results = context.SimpleQueue()
     processes = [

@@ -79,6 +79,7 @@ def classifier_config(path: Path, imagenet: Path, extra: str = "") -> Path:
 def shrink(cfg: Config, work_dir: Path) -> Config:
     """Make ``cfg`` train for one epoch, on small pictures, two a step, with nothing downloaded."""
     cfg.work_dir = str(work_dir)
+    cfg.visualizer.name = str(work_dir)  # the next one of that name would write to this folder
     cfg.model.backbone.init_cfg = None
     if "max_iters" in cfg.train_cfg:
         cfg.train_cfg.update(max_iters=1, val_interval=1)

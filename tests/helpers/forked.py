@@ -9,9 +9,17 @@ import os
 import runpy
 import sys
 from collections.abc import Callable
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 PACKAGES = ["mmres_plugin.preflight", "mmres_plugin.deploy", "mmdet.apis", "mmpretrain.apis"]
+
+
+def forkserver() -> BaseContext:
+    """The context whose processes are forked from the server."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PACKAGES)
+    return context
 
 
 class Forked:
@@ -35,11 +43,9 @@ class Forked:
         cwd: Path | None = None,
         prepare: Callable[[], None] | None = None,
     ) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PACKAGES)
         words, folder = [str(script), *map(str, args)], str(cwd or Path.cwd())
         files = (str(out), str(err) if err else None)
-        self.process = context.Process(target=_run, args=(words, *files, folder, prepare))
+        self.process = forkserver().Process(target=_run, args=(words, *files, folder, prepare))
         self.process.start()
 
     def end(self, seconds: float = 600) -> int | None:

@@ -1,6 +1,5 @@
 """The plugin's models in MMPretrain's hub."""
 
-
 import numpy as np
 import pytest
 import torch
