@@ -125,6 +125,7 @@ def test_wrong_recursions(recursions):
         SReFPN(CHANNELS, 12, num_outs=4, recursions=recursions)
 
 
+@pytest.mark.slow
 def test_classifiers_do_without_mmdetection():
     code = """
 import sys

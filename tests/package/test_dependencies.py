@@ -121,6 +121,7 @@ def test_operators_are_found():
             check_compiled_ops(cuda=True)
 
 
+@pytest.mark.slow
 def test_unfit_mmdet_is_a_warning(tmp_path):
     """Classification does not need it."""
     fake_package(tmp_path, "mmdet", "__version__ = '2.28.2'")

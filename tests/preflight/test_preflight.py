@@ -198,6 +198,7 @@ def test_argument_that_the_model_has_not(home, tmp_path):
     assert "model.backbone.dpeth: SReResNet has no argument 'dpeth'. Did you mean 'depth'?" in said
 
 
+@pytest.mark.slow
 def test_mmcv_without_operators(home, tmp_path):
     """MMCV built without a look at torch can be imported, and fails only within MMDetection."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mmcv._ext'] = None\n")

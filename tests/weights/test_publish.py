@@ -77,6 +77,7 @@ def test_command_line(tmp_path, training, monkeypatch, capsys):
     }
 
 
+@pytest.mark.slow
 def test_round_trip(tmp_path, training):
     """The same predictions, bit for bit, in a fresh process."""
     runner, checkpoint = training
