@@ -1,6 +1,6 @@
 """Do neck and head expect the channels that they get, and if not, which must they expect?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from mmengine.config import Config
@@ -70,12 +70,13 @@ def channel_difference(
     try:
         with torch.no_grad():
             model.eval()
-            found = channels(backbone(image))
+            found = [feature.shape[1] for feature in as_list(backbone(image))]
             expected = in_channels(cfg, "neck")
             wanted = found[-1] if isinstance(expected, int) else found
             if expected not in (None, wanted):
                 return "neck", expected, wanted
-            found = channels(model.extract_feat(image))  # pyright: ignore[reportCallIssue]
+            features = as_list(model.extract_feat(image))  # pyright: ignore[reportCallIssue]
+            found = [feature.shape[1] for feature in features]
     except Exception:  # networks that need more than an image say so in the run itself
         return None
     for name in FIRST_HEADS:
@@ -85,15 +86,9 @@ def channel_difference(
     return None
 
 
-def channels(features: object) -> list[int]:
-    """The channels of each feature map."""
-    return [feature.shape[1] for feature in as_list(features)]
-
-
 def in_channels(cfg: Config, part: str) -> int | list[int] | None:
     """``in_channels`` of a part of the model in ``cfg``, or None if it has none."""
     settings = cfg.model.get(part)
     value = settings.get("in_channels") if isinstance(settings, dict) else None
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return list(value)
-    return value if isinstance(value, int) else None
+    value = list(value) if isinstance(value, list | tuple) else value
+    return value if isinstance(value, int | list) else None

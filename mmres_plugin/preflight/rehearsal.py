@@ -82,6 +82,11 @@ class CheckNumbers(Hook):
         if not all(parameter.isfinite().all() for parameter in runner.model.parameters()):
             raise UserError(["optim_wrapper: the first step makes weights infinite or NaN."])
 
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        for metric in runner.val_loop.evaluator.metrics:
+            if hasattr(metric, "img_ids"):  # else COCO's looks at all images, for half a minute
+                metric.img_ids = [sample.img_id for sample in outputs or ()]
+
     def after_val_epoch(self, runner, metrics=None) -> None:
         for part in (*runner.hooks, *as_list(runner.param_schedulers)):
             wanted = as_list(getattr(part, "save_best", getattr(part, "monitor", None)))

@@ -57,6 +57,22 @@ def test_good_config_passes(home, name):
     assert problems(home / f"{name}.py", "test", load_from=str(home / f"{name}.pth")) == ""
 
 
+def test_few_images_are_evaluated_in_the_rehearsal(tmp_path, monkeypatch):
+    """COCO's evaluation of all images takes half a minute, however few have detections."""
+    from pycocotools.cocoeval import COCOeval
+
+    root = make_coco(tmp_path / "coco", val=5)
+    seen, evaluate = [], COCOeval.evaluate
+
+    def counted(self):
+        seen.append(len(self.params.imgIds))
+        evaluate(self)
+
+    monkeypatch.setattr(COCOeval, "evaluate", counted)
+    assert problems(detector_config(tmp_path / "det.py", root)) == ""
+    assert seen == [2]
+
+
 def test_unknown_task(home):
     with pytest.raises(ValueError, match="task is 'fly', must be one of 'train', 'test'"):
         check(Config(), "fly")
