@@ -322,15 +322,19 @@ def test_login_node_compiles_for_the_gpus_that_are_named(repository, tmp_path):
 @pytest.mark.slow
 def test_on_a_terminal_uv_draws_and_the_compilation_is_one_line(repository):
     master, slave = pty.openpty()
-    process = repository.start(stdout=slave, stderr=slave)
-    os.close(slave)
     shown = b""
-    while True:
-        try:
-            shown += os.read(master, 65536)
-        except OSError:
-            break
+    with index_of(repository.links) as address:
+        repository.env.update(PIP_NO_INDEX="0", PIP_FIND_LINKS="", PIP_INDEX_URL=address)
+        process = repository.start(stdout=slave, stderr=slave)
+        os.close(slave)
+        while True:
+            try:
+                shown += os.read(master, 65536)
+            except OSError:
+                break
     assert process.wait() == 0, shown.decode()
+    assert b"No solution" not in shown
+    assert "No solution" in repository.log()  # while uv looked into its cache alone
     assert b"\r\x1b[K      [3/4] c++\r\x1b[K      [4/4] c++" in shown
     assert b"\x1b[2K" in shown  # uv's own
     assert "\x1b" not in repository.log()

@@ -67,7 +67,8 @@ def run(command: list, log: Path, **options) -> str:
     """
     terminal = sys.stdout.isatty()
     start, end = ("\r\033[K      ", "") if terminal else ("      ", "\n")
-    bars = terminal and Path(command[0]).name == "uv"
+    # What uv says of packages that its cache lacks is no error to the user.
+    bars = terminal and Path(command[0]).name == "uv" and "--offline" not in command
     reader, writer = pty.openpty() if bars else os.pipe()
     # A session of its own: an interruption ends the compilers that pip started, too.
     options.update(stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, start_new_session=True)
