@@ -262,6 +262,7 @@ def test_copies_compute_the_same(name, copied):
         assert all(a.equal(b) for a, b in zip(model(x), copied(model)(x), strict=True))
 
 
+@pytest.mark.slow
 def test_trace(name):
     model = small(name)
     with torch.no_grad(), warnings.catch_warnings():
@@ -272,6 +273,7 @@ def test_trace(name):
             torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_bf16_autocast(name):
     """Eight bits of precision per operation: features and gradients point the same way."""
     model = randomise(build(name, norm_eval=True)).train()
