@@ -209,11 +209,19 @@ def test_second_clone_needs_neither_index_nor_compiler(repository):
         status, output = repository.set_up()
         assert status == 0, output
     first = repository.path
+    own = next(first.glob(".venv/lib/python*/site-packages")) / "own"  # the user's, here alone
+    own.mkdir()
+    (own / "__init__.py").touch()
+    (first / ".venv/setup.stamp").unlink()
+    code = f"import compileall; compileall.compile_dir({str(own)!r}, quiet=1)"
+    subprocess.run([first / ".venv/bin/python", "-c", code], check=True)
+    assert repository.set_up()[0] == 0  # keeps the bytecode of it too
     repository.path = first.with_name("second")
     shutil.copytree(first, repository.path, ignore=shutil.ignore_patterns(".venv*"))
     status, output = repository.set_up(CXX="no-such-compiler")
     assert status == 0, output
     repository.check_ready()
+    assert not list(repository.path.glob(".venv/lib/python*/site-packages/own"))
     # Python has not compiled again what the first environment has in bytecode.
     pattern = ".venv/lib/python*/site-packages/torch/__pycache__/__init__.*.pyc"
     (one,), (other,) = first.glob(pattern), repository.path.glob(pattern)

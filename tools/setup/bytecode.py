@@ -24,12 +24,18 @@ def restore(env) -> None:
     with env.writing():
         try:
             with tarfile.open(archive()) as tar:
-                tar.extractall(env.path)
+                fitting = [one for one in tar if source(env.path / one.name).exists()]
+                tar.extractall(env.path, fitting)
         except tarfile.TarError as error:
             archive().unlink()
             raise SetupError(
                 f"{archive()} was damaged ({error}) and is now removed. Run the same command again."
             ) from error
+
+
+def source(bytecode: Path) -> Path:
+    """The source of a file of bytecode. Without it, the folder would pass for a package."""
+    return bytecode.parents[1] / f"{bytecode.name.partition('.')[0]}.py"
 
 
 def keep(env) -> None:
