@@ -513,8 +513,17 @@ def test_frozen_random_weights(home, options, answer):
     assert answer in said
 
 
-def test_frozen_weights_that_are_loaded(home):
-    options = dict(model__backbone__frozen_stages=0, model__backbone__norm_eval=True)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frozen_stages": 0, "norm_eval": True},
+        pytest.param({"frozen_stages": 1}, marks=pytest.mark.slow),
+        pytest.param({"norm_eval": True}, marks=pytest.mark.slow),
+        pytest.param({"norm_cfg": {"type": "BN", "requires_grad": False}}, marks=pytest.mark.slow),
+    ],
+)
+def test_frozen_weights_that_are_loaded(home, options):
+    options = {f"model__backbone__{key}": value for key, value in options.items()}
     assert problems(home / "det.py", load_from=str(home / "det.pth"), **options) == ""
     start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix="backbone.")
     assert problems(home / "det.py", model__backbone__init_cfg=start, **options) == ""
