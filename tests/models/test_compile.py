@@ -91,7 +91,7 @@ def test_training_step(name, with_cp):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "folded"),
-    [*((name, True) for name in sorted(MODELS.module_dict)), *((name, False) for name in QUICK)],
+    [*((name, True) for name in sorted(MODELS.module_dict)), (QUICK, False)],
 )
 def test_inductor(name, folded):
     model = backbone(name).eval()
