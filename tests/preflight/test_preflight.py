@@ -1,5 +1,6 @@
 """Each thing a user can get wrong is named before the run, with what to do about it."""
 
+import gc
 import os
 import pickle
 import time
@@ -13,6 +14,7 @@ from helpers.checks import problems
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.model.weight_init import PretrainedInit
 from mmengine.runner import Runner
@@ -71,6 +73,20 @@ def test_few_images_are_evaluated_in_the_rehearsal(tmp_path, monkeypatch):
     monkeypatch.setattr(COCOeval, "evaluate", counted)
     assert problems(detector_config(tmp_path / "det.py", root)) == ""
     assert seen == [2]
+
+
+def test_no_search_for_cycles_while_data_sets_are_read(home, monkeypatch):
+    """For a million annotations it takes a third of the time."""
+    searching, load = [], CocoDataset.load_data_list
+
+    def watched(self):
+        searching.append(gc.isenabled())
+        return load(self)
+
+    monkeypatch.setattr(CocoDataset, "load_data_list", watched)
+    assert problems(home / "det.py") == ""
+    assert searching == [False, False]
+    assert gc.isenabled()
 
 
 def test_unknown_task(home):
