@@ -166,11 +166,12 @@ def build(args: argparse.Namespace) -> bool:
             print(f"{out} has other arguments or is damaged: rebuilding it")
         out.parent.mkdir(parents=True, exist_ok=True)
         work = out.with_name(f".{out.name}.building-{os.getpid()}")
-        from digits.sets import draw_classification, draw_detection
+        from digits.sets import draw_classification, draw_detection, workers
 
         try:
-            draw_detection(args, work / "detection")
-            draw_classification(args, work / "classification")
+            with workers() as pool:
+                draw_detection(args, work / "detection", pool)
+                draw_classification(args, work / "classification", pool)
             complete = {**wanted, "contents": contents(work)}
             manifest(work).write_text(json.dumps(complete, indent=2) + "\n")
             if out.exists():
