@@ -45,4 +45,4 @@ docs-packages: setup
 	@$(PYTHON) tools/setup --venv $(VENV) --also docs/requirements.txt
 
 clean:
-	rm -rf $(VENV) $(VENV).lock $(VENV).unsafe build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV).lock build dist *.egg-info .pytest_cache .ruff_cache

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -160,7 +161,7 @@ def is_alive(pid: int) -> bool:
 def test_complete_run_and_changed_requirement(repository):
     status, output = repository.set_up()
     assert status == 0, output
-    assert "[5/5]" in output
+    assert "[4/4] first import" in output
     # Where there is no terminal, ninja's steps and uv's are lines.
     assert "      [4/4] c++\n" in output
     assert "      Installed 1 package in" in output
@@ -212,7 +213,7 @@ def test_second_clone_needs_neither_index_nor_compiler(repository):
     own = next(first.glob(".venv/lib/python*/site-packages")) / "own"  # the user's, here alone
     own.mkdir()
     (own / "__init__.py").touch()
-    (first / ".venv/setup.stamp").unlink()
+    (first / ".venv/setup.stamp").write_text("old")
     code = f"import compileall; compileall.compile_dir({str(own)!r}, quiet=1)"
     subprocess.run([first / ".venv/bin/python", "-c", code], check=True)
     assert repository.set_up()[0] == 0  # keeps the bytecode of it too
@@ -230,16 +231,16 @@ def test_second_clone_needs_neither_index_nor_compiler(repository):
 
 
 @pytest.mark.slow
-def test_damaged_bytecode_is_removed(repository):
+def test_damaged_bytecode_is_replaced(repository):
     assert repository.set_up()[0] == 0
     (archive,) = repository.cache.glob("bytecode-*.tar")
     archive.write_bytes(archive.read_bytes()[:3000])
     (repository.path / ".venv/setup.stamp").unlink()
     status, output = repository.set_up()
-    assert status == 1
-    assert f"{archive} was damaged" in output
-    assert repository.set_up()[0] == 0
+    assert status == 0, output
     repository.check_ready()
+    with tarfile.open(archive) as tar:
+        assert any("torch" in name for name in tar.getnames())
 
 
 @pytest.mark.slow
@@ -263,7 +264,7 @@ def test_kill_during_the_compilation(repository):
 @pytest.mark.slow
 def test_kill_while_packages_are_written(repository):
     assert repository.set_up()[0] == 0
-    (repository.path / ".venv/setup.stamp").unlink()
+    (repository.path / ".venv/setup.stamp").write_text("old")
     (repository.path / "pyproject.toml").touch()  # uv builds the plugin once more
     process = repository.start(TINY_SLEEP="4")
     repository.wait_for_builds(3)
@@ -328,7 +329,7 @@ def test_login_node_compiles_for_the_gpus_that_are_named(repository, tmp_path):
 
 
 @pytest.mark.slow
-def test_on_a_terminal_uv_draws_and_the_compilation_is_one_line(repository):
+def test_on_a_terminal_the_news_are_one_line(repository):
     master, slave = pty.openpty()
     shown = b""
     with index_of(repository.links) as address:
@@ -344,7 +345,7 @@ def test_on_a_terminal_uv_draws_and_the_compilation_is_one_line(repository):
     assert b"No solution" not in shown
     assert "No solution" in repository.log()  # while uv looked into its cache alone
     assert b"\r\x1b[K      [3/4] c++\r\x1b[K      [4/4] c++" in shown
-    assert b"\x1b[2K" in shown  # uv's own
+    assert b"\r\x1b[K      Installed 1 package in" in shown
     assert "\x1b" not in repository.log()
     assert "\nInstalled 1 package in" in repository.log()
 
@@ -402,13 +403,26 @@ def test_compiler_that_does_not_do(repository, tmp_path, says, sentence):
     assert sentence in output
 
 
-def test_folder_that_is_no_environment_is_left_alone(repository):
+@pytest.mark.parametrize("name", ["thesis.tex", "pyvenv.cfg"])
+def test_folder_that_is_not_ours_is_left_alone(repository, name):
+    """Nor is an environment that the user has made."""
     (repository.path / ".venv").mkdir()
-    (repository.path / ".venv" / "thesis.tex").touch()
+    (repository.path / ".venv" / name).touch()
     status, output = repository.set_up()
     assert status == 1
-    assert "exists and is no virtual environment" in output
-    assert (repository.path / ".venv" / "thesis.tex").exists()
+    assert "exists and is no virtual environment that a set-up has made" in output
+    assert (repository.path / ".venv" / name).exists()
+
+
+def test_sign_of_life(repository):
+    """A command that says nothing of interest: a line now and then, here each second."""
+    code = (
+        "import environment as e, pathlib; e.PATIENCE = 1; env = e.Environment(pathlib.Path('v')); "
+        "env.path.mkdir(); env.run('sh', '-c', 'for i in 1 2 3 4 5; do echo; sleep 0.5; done')"
+    )
+    options = {"cwd": repository.path, "env": {**os.environ, "PYTHONPATH": "tools/setup"}}
+    output = subprocess.check_output([sys.executable, "-c", code], text=True, **options)
+    assert set(output.splitlines()) == {"      still at work"}
 
 
 @pytest.mark.parametrize(
@@ -456,5 +470,8 @@ def test_the_index_is_at_fault(repository, variables, sentence):
     assert sentence in output
     assert "set-up stopped: The package index" in output
     assert "The whole output: " in output
-    # Nothing has been written, so the environment stays.
-    assert not (repository.path / ".venv.unsafe").exists()
+    # Once the fault is mended, the same command goes on.
+    repository.require("tiny==1.0")
+    status, output = repository.set_up()
+    assert status == 0, output
+    repository.check_ready()
