@@ -31,12 +31,12 @@ model = dict(
         ),
     ),
     # No digit is larger than 0.4 of an image's side, so three levels, narrow and shallow, do.
-    neck=dict(type="FPN", in_channels=[64, 128, 256], out_channels=128, num_outs=3),
+    neck=dict(type="FPN", in_channels=[64, 128, 256], out_channels=96, num_outs=3),
     bbox_head=dict(
         type="FCOSHead",
         num_classes=10,
-        in_channels=128,
-        feat_channels=128,
+        in_channels=96,
+        feat_channels=96,
         stacked_convs=2,
         strides=[8, 16, 32],
         regress_ranges=((-1, 32), (32, 64), (64, 1e8)),

@@ -62,7 +62,7 @@ def parse_args(argv: list[str] | None = None, **defaults) -> argparse.Namespace:
         help="in a training image for detection; validation images have 3 to 10",
     )
     parser.add_argument("--size", type=int, default=256, help="side of a detection image, pixels")
-    parser.add_argument("--train-crops", type=int, default=24000, help="classification, training")
+    parser.add_argument("--train-crops", type=int, default=16000, help="classification, training")
     parser.add_argument("--val-crops", type=int, default=1000, help="classification, validation")
     parser.add_argument("--crop-size", type=int, default=40, help="side of a crop, pixels")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
