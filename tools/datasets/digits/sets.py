@@ -17,7 +17,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from .scene import MIN_SIDE, DigitPainter, Scene
+from .scene import MIN_SIDE, DigitPainter, DrawnDigit
 
 SPLITS = ("train", "val")
 MOST_WORKERS = 8
@@ -56,15 +56,16 @@ def draw_detection(args: argparse.Namespace, folder: Path, pool: Pool) -> None:
         draw = partial(draw_scene, args, folder / f"{split}2017", split)
         scenes = pool.imap(draw, range(count), chunksize=8)
         images, annotations = [], []
-        for index, scene in enumerate(progress(f"detection {split}", scenes, count), start=1):
+        drawn = enumerate(progress(f"detection {split}", scenes, count), start=1)
+        for index, (photo, crop, digits) in drawn:
             images.append(
                 {
                     "id": index,
                     "file_name": scene_name(index),
                     "width": args.size,
                     "height": args.size,
-                    "photo": scene.photo,
-                    "crop": scene.crop,
+                    "photo": photo,
+                    "crop": crop,
                 }
             )
             annotations += [
@@ -77,7 +78,7 @@ def draw_detection(args: argparse.Namespace, folder: Path, pool: Pool) -> None:
                     "iscrowd": 0,
                     "sample": digit.sample,
                 }
-                for position, digit in enumerate(scene.digits, start=1)
+                for position, digit in enumerate(digits, start=1)
             ]
         names = painter_of(split, args.seed, args.kind).names
         categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
@@ -88,8 +89,10 @@ def draw_detection(args: argparse.Namespace, folder: Path, pool: Pool) -> None:
         )
 
 
-def draw_scene(args: argparse.Namespace, folder: Path, split: str, index: int) -> Scene:
-    """Write one scene and return it."""
+def draw_scene(
+    args: argparse.Namespace, folder: Path, split: str, index: int
+) -> tuple[str, tuple[int, int, int], list[DrawnDigit]]:
+    """Write one scene. Returns its photo, crop and digits, all that the annotations need."""
     painter = painter_of(split, args.seed, args.kind)
     fewest, most = args.train_objects if split == "train" else (3, 10)
     # A generator per image: image k does not depend on how many others are asked for.
@@ -98,7 +101,7 @@ def draw_scene(args: argparse.Namespace, folder: Path, split: str, index: int) -
     samples = rng.choice(painter.samples, objects, replace=False).tolist()
     scene = painter.draw(rng, args.size, samples, (MIN_SIDE + 1, 0.4 * args.size))
     write_image(folder / scene_name(index + 1), scene.image)
-    return scene
+    return scene.photo, scene.crop, scene.digits
 
 
 def scene_name(number: int) -> str:
