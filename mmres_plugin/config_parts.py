@@ -64,8 +64,10 @@ def datasets(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
 
 def metrics(cfg: Config, loop: str) -> list[tuple[str, dict]]:
     """Place and config of each metric of ``loop``."""
-    evaluator = cfg.get(f"{loop}_evaluator")
-    return [(f"{loop}_evaluator.{index}", one) for index, one in enumerate(as_list(evaluator))]
+    place, evaluator = f"{loop}_evaluator", cfg.get(f"{loop}_evaluator")
+    if isinstance(evaluator, dict):
+        return [(place, evaluator)]
+    return [(f"{place}.{index}", one) for index, one in enumerate(as_list(evaluator))]
 
 
 def typed_places(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any, Registry]]:

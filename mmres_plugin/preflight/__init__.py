@@ -11,13 +11,13 @@ from mmengine.config import Config
 
 from ..engine.command_line import is_first_on_its_machine
 from ..errors import UserError, collecting
+from ..rehearsal import Built, build_datasets, rehearse
 from .channels import fill_channels, wrong_channels
 from .checkpoints import checkpoint_problems, pretrained_problems
 from .data import missing_data
 from .labels import wrong_labels
 from .model import build_model, check_operators, model_problems
 from .names import unknown_names
-from .rehearsal import Built, build_datasets, rehearse
 
 __all__ = ["build_model", "check", "fill_channels"]
 

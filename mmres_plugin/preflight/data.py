@@ -37,32 +37,32 @@ def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
         cfg: The config.
         loops: The loops that will run, of ``'train'``, ``'val'`` and ``'test'``.
     """
-    missing: dict[Path, list[tuple[str, str]]] = {}
+    missing: dict[Path, tuple[str, list[str]]] = {}
     hints: dict[str, None] = {}
+    for key, path, what, hint in needed(cfg, loops):
+        problem = path_problem(path, what)
+        if problem:
+            missing.setdefault(path.absolute(), (problem, []))[1].append(key)
+            hints[hint] = None
+    for path, (problem, keys) in missing.items():
+        near = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
+        meant = did_you_mean(path.name, [other.name for other in near])
+        yield f"{problem}: {path}{meant and '.' + meant}\n(asked for by {', '.join(keys)})"
+    yield from (hint for hint in hints if hint)
+
+
+def needed(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Path, str, str]]:
+    """Each path that ``loops`` read: its place, it, ``'file'`` or ``'folder'``, how to get it."""
     for place, dataset in datasets(cfg, loops):
         if "dataset" in dataset or "datasets" in dataset:
             continue  # a wrapper; what it wraps follows
         for key, path, what in dataset_paths(dataset, cfg.get("default_scope")):
-            problem = path_problem(path, what)
-            if problem:
-                missing.setdefault(path.absolute(), []).append((f"{place}.{key}", problem))
-                hints[how_to_get(dataset, key, path, f"{place}.data_root")] = None
-    for loop in loops:
-        for place, metric in metrics(cfg, loop):
-            path = local(metric.get("ann_file"))
-            if path is None or has_storage(metric):
-                continue
-            problem = path_problem(path, "file")
-            if problem:
-                if isinstance(cfg.get(f"{loop}_evaluator"), dict):
-                    place = f"{loop}_evaluator"
-                missing.setdefault(path.absolute(), []).append((f"{place}.ann_file", problem))
-    for path, places in missing.items():
-        keys = ", ".join(key for key, _ in places)
-        near = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
-        meant = did_you_mean(path.name, [other.name for other in near])
-        yield f"{places[0][1]}: {path}{meant and '.' + meant}\n(asked for by {keys})"
-    yield from (hint for hint in hints if hint)
+            hint = how_to_get(dataset, key, path, f"{place}.data_root")
+            yield f"{place}.{key}", path, what, hint
+    for place, metric in [found for loop in loops for found in metrics(cfg, loop)]:
+        path = local(metric.get("ann_file"))
+        if path and not has_storage(metric):
+            yield f"{place}.ann_file", path, "file", ""
 
 
 def path_problem(path: Path, what: str) -> str | None:

@@ -41,7 +41,7 @@ def wrong_labels(cfg: Config, datasets: Mapping[str, Any]) -> Iterator[str]:
         top = max(as_list(metric.get("topk")), default=1)
         if fewest and top > fewest and str(metric.get("type")).rpartition(".")[2] == "Accuracy":
             yield (
-                f"{place.rpartition('.')[0]}.topk: there is no top-{top} accuracy with {fewest} "
+                f"{place}.topk: there is no top-{top} accuracy with {fewest} "
                 "classes. Write topk=(1,)"
             )
 

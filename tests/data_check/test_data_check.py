@@ -11,7 +11,7 @@ from helpers.data import make_coco, make_image_folders, make_imagenet
 from mmres_plugin.config_files import load_config
 from mmres_plugin.data_check import coco
 from mmres_plugin.data_check.faults import DROPPED, KINDS, STOPS
-from mmres_plugin.preflight.rehearsal import build_datasets
+from mmres_plugin.rehearsal import build_datasets
 
 CHECK = ROOT / "tools/datasets/check_dataset.py"
 NAMES = ["cat", "dog", "hare"]

@@ -12,7 +12,7 @@ from mmres_plugin.config_files import load_config
 from mmres_plugin.errors import UserError
 from mmres_plugin.preflight import check
 from mmres_plugin.preflight.labels import head_outputs, wrong_labels
-from mmres_plugin.preflight.rehearsal import build_datasets
+from mmres_plugin.rehearsal import build_datasets
 
 PETS = ["cat", "dog", "hare"]
 

@@ -188,7 +188,7 @@ def test_all_unknown_types_are_named(home):
         ("model.bbox_head.loss_cls.type", "FocalLoss"),
         ("train_dataloader.dataset.pipeline.1.type", "LoadAnnotations"),
         ("default_hooks.logger.type", "LoggerHook"),
-        ("val_evaluator.0.type", "CocoMetric"),
+        ("val_evaluator.type", "CocoMetric"),
         ("optim_wrapper.optimizer.type", "SGD"),
     ):
         line = next(line for line in said.splitlines() if place in line)
@@ -217,7 +217,7 @@ def test_arguments_that_no_class_has(home, tmp_path):
         "Did you mean 'momentum'?",
         "train_dataloader.batch_sise: DataLoader has no argument 'batch_sise'. "
         "Did you mean 'batch_size'?",
-        "val_evaluator.0.anfile: CocoMetric has no argument 'anfile'.",
+        "val_evaluator.anfile: CocoMetric has no argument 'anfile'.",
     ):
         assert line in said
 

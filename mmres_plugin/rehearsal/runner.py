@@ -1,15 +1,9 @@
-"""A rehearsal: one step of training and one of validation, before the run.
+"""A runner for one step of training and one of validation."""
 
-Everything in it is what the run will use (data sets, pipelines, loops, model, losses, optimizer,
-schedulers, hooks, evaluator), but for one batch of at most two images, which a detector gets in
-small. So whatever would end the run in its first epoch ends the rehearsal.
-"""
-
-import gc
 import io
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from copy import deepcopy
 from inspect import signature
@@ -20,16 +14,16 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ..config_parts import as_list, dicts
-from ..data_check import inspected_annotations
 from ..engine.bad_images import NameBadImages
-from ..errors import UserError, collecting, did_you_mean, shortened
+from ..errors import UserError, did_you_mean, shortened
+from .datasets import Built
 from .places import told
 from .watch import watch
 
@@ -39,16 +33,6 @@ PASSED = (  # what the runner gets as the config has it
     *("auto_scale_lr", "default_hooks", "custom_hooks", "env_cfg", "log_processor"),
     "default_scope",
 )
-
-
-class Built:
-    """Stands for a data set in a config. The runner copies its config, and gets the data set."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __deepcopy__(self, memo: dict) -> Any:
-        return self.dataset
 
 
 class Rehearsal(Runner):
@@ -96,23 +80,6 @@ class CheckNumbers(Hook):
                 said = f"save_best or monitor is {wrong[0]!r}, which no metric gives."
                 meant = f"{did_you_mean(wrong[0], metrics)} There are: {', '.join(metrics)}."
                 raise UserError([f"{type(part).__name__}: {said}{meant}"])
-
-
-def build_datasets(cfg: Config, loops: Iterable[str], problems: list[str]) -> dict[str, Built]:
-    """The data sets of ``loops``, for the checks and the run: a large one takes its time.
-
-    Why one cannot be built is added to ``problems``.
-    """
-    datasets, scope = {}, cfg.get("default_scope")
-    for loop in loops:
-        place = f"{loop}_dataloader.dataset"
-        with collecting(problems, f"{place}: "), DefaultScope.overwrite_default_scope(scope):
-            with told(cfg, loop), inspected_annotations(), no_garbage_collection():
-                dataset = DATASETS.build(deepcopy(cfg[f"{loop}_dataloader"].dataset))
-                if hasattr(dataset, "full_init"):
-                    dataset.full_init()
-            datasets[loop] = Built(dataset)
-    return datasets
 
 
 def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
@@ -164,21 +131,6 @@ def one_batch(cfg: Config, loop: str, dataset: Built) -> DataLoader:
     if not isinstance(loader.num_workers, int):
         raise UserError([f"{loop}_dataloader.num_workers is {loader.num_workers}, must be whole."])
     return DataLoader(loader.dataset, 2, sampler=first[:2], collate_fn=loader.collate_fn)
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Keep Python from searching for cycles, again and again, among a million new objects.
-
-    COCO's training annotations are read in two thirds of the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager
