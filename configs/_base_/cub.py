@@ -1,4 +1,4 @@
-"""CUB-200-2011 at 448 pixels: 64 images a step (8×8), lr 0.01, 100 epochs, warm-up and cosine.
+"""CUB-200-2011 at 448 pixels: 64 images per step (8×8), lr 0.01, 100 epochs, warm-up and cosine.
 
 MMPretrain's recipe, with backbones of our checkpoints (their names start with ``backbone.``).
 """

@@ -1,4 +1,4 @@
-"""Faster R-CNN with FPN, 12 epochs on COCO, 16 images a step: MMDetection's recipe, with a
+"""Faster R-CNN with FPN, 12 epochs on COCO, 16 images per step: MMDetection's recipe, with a
 backbone of MMPretrain's checkpoints (their names start with ``backbone.``).
 """
 

@@ -1,4 +1,4 @@
-"""FCOS with the improvements of its authors, 12 epochs on COCO, 16 images a step.
+"""FCOS with the improvements of its authors, 12 epochs on COCO, 16 images per step.
 
 MMDetection's recipe, with RGB images normalised as ImageNet classifiers want them and a backbone
 of MMPretrain's checkpoints (their names start with ``backbone.``).

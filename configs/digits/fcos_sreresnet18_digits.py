@@ -73,7 +73,7 @@ test_pipeline = [
         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
     ),
 ]
-# Small batches: in so short a training the number of steps counts.
+# Small batches: in so short a run, the number of steps matters.
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,

@@ -2,7 +2,7 @@
 # Data: python tools/datasets/build_shapes.py
 _base_ = "fcos_sreresnet18_digits.py"
 
-# Of the digits' detector everything is kept but the layer that tells ten classes.
+# Keep all of the digits' detector except the layer that separates its ten classes.
 load_from = "work_dirs/demo/detector/epoch_2.pth"
 
 data_root = "data/shapes/detection/"

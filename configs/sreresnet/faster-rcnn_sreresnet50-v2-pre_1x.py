@@ -1,4 +1,4 @@
-# As with the weights of MMDetection's "strikes back", from torchvision's second ones.
+# The settings for MMDetection's "strikes back" weights, with torchvision's V2 weights.
 _base_ = "faster-rcnn_sreresnet50-rsb-pre_1x.py"
 
 model = dict(

@@ -1,4 +1,4 @@
-"""FCOS with SReResNet-50, the authors' first recipe: one GPU, 2 images and lr 0.0025 a step.
+"""FCOS with SReResNet-50, the authors' first recipe: one GPU, 2 images per step, lr 0.0025.
 
 They trained with maskrcnn-benchmark on COCO 2014 without minival, which is train2017.
 """
