@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Train and show a detector of handwritten digits, from nothing: ``python demo/digits_demo.py``.
 
-Five steps: build the data, train a SReResNet-18 to classify single digits, train an FCOS detector
+Five steps: build the data, train an SReResNet-18 to classify single digits, train an FCOS detector
 that starts from its backbone, evaluate, draw. Every step runs the tool that a user would run, and
-prints its command. A rerun skips the trainings that are finished.
+prints its command. A rerun skips the training runs that are finished.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
         description="Build the digits data, train a classifier, then a detector from it; draw."
     )
     parser.add_argument(
-        "--quick", action="store_true", help="few images, few steps: all the path, no accuracy"
+        "--quick", action="store_true", help="run every part on few images, without useful accuracy"
     )
     parser.add_argument(
         "--work-dir", type=Path, help="default: work_dirs/demo, with --quick work_dirs/demo_quick"
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=["auto", "cpu"], default="auto", help="auto takes a GPU if there is one"
     )
-    parser.add_argument("--fresh", action="store_true", help="repeat finished trainings")
+    parser.add_argument("--fresh", action="store_true", help="repeat finished training runs")
     args = parser.parse_args()
     if args.work_dir is None:
         args.work_dir = Path("work_dirs/demo_quick" if args.quick else "work_dirs/demo")
@@ -73,7 +73,7 @@ class Demo:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.work_dir = args.work_dir.absolute()
-        # The short data goes elsewhere, so that it does not replace the whole one.
+        # The reduced data goes elsewhere, so that it does not replace the full set.
         self.data = self.work_dir / "digits" if args.quick else Path("data/digits").absolute()
         self.env = dict(os.environ)
         self.env["PYTHONPATH"] = os.pathsep.join(

@@ -22,7 +22,7 @@ RIGHT, WRONG, TRUTH = "#37d13c", "#ff3b30", "#ffd60a"
 
 
 def read_scalars(work_dir: Path) -> list[dict]:
-    """The log of the newest run in a work directory, one dict an entry."""
+    """The log of the newest run in a work directory, one dict per entry."""
     newest = max(work_dir.glob("*/vis_data/scalars.json"))
     return [json.loads(line) for line in newest.read_text().splitlines()]
 
@@ -64,7 +64,7 @@ def draw_predictions(root: Path, predictions: Path, picture: Path) -> None:
 
 
 def draw_curves(classifier: list[dict], detector: list[dict], picture: Path) -> None:
-    """Draw loss and validation figure of both trainings.
+    """Draw loss and validation figure of both training runs.
 
     Args:
         classifier: log of the classifier, from :func:`read_scalars`.

@@ -5,7 +5,7 @@
     python examples/run_onnx.py model.onnx frames --out drawn --backend openvino
 
 Needs numpy, Pillow and onnxruntime or openvino. A detector's boxes are printed and drawn on copies
-of the images; of a classifier, the best classes are printed. A folder's images come in the order
+of the images; for a classifier, it prints the best classes. A folder's images come in the order
 of the numbers in their names, like the frames of a camera.
 """
 
@@ -28,7 +28,7 @@ Outputs = dict[str, np.ndarray]
 
 
 class Problem(Exception):
-    """What the user can mend, in one sentence."""
+    """What the user can fix, in one sentence."""
 
 
 class Network:
@@ -40,7 +40,7 @@ class Network:
         threads: CPU threads; 0 leaves the choice to the runtime.
 
     Attributes:
-        metadata: What the file says about itself: ``task``, ``classes`` and others, as texts.
+        metadata: What the file says about itself: ``task``, ``classes`` and others, as strings.
 
     Raises:
         Problem: If the file cannot be run.
@@ -55,9 +55,11 @@ class Network:
         except ImportError as error:
             raise Problem(f"--backend {backend}: {error}; pip install {backend}") from error
         except Exception as error:  # each runtime has its own
-            raise Problem(f"{path} is no model that {backend} can run: {error}") from error
+            raise Problem(f"{path} is not a model that {backend} can run: {error}") from error
         if self.inputs != ["images"] or "task" not in self.metadata:
             raise Problem(f"{path} does not take plain images: export it with export_onnx.py")
+        if self.metadata["task"] == "features":
+            raise Problem(f"{path} gives features alone: export it without --features")
 
     def __call__(self, pixels: np.ndarray) -> Outputs:
         """The outputs by name for pixels, N×H×W×3, uint8, RGB."""
@@ -101,8 +103,8 @@ def open_openvino(path: str, threads: int) -> tuple[list[str], dict[str, str], C
 def read_image(path: Path) -> Image.Image:
     """The image at ``path``, upright and in RGB with 8 bits, as OpenCV reads it for training.
 
-    Grey values become three equal channels, transparency is dropped, and of 16 bits the upper eight
-    stay.
+    Grey values become three equal channels, transparency is dropped, and 16-bit values keep their
+    upper eight bits.
 
     Raises:
         Problem: If it cannot be decoded or has more than 16 bits.
@@ -115,7 +117,7 @@ def read_image(path: Path) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise Problem(f"{path} has 32 bits per pixel; allowed are 8 and 16")
+        raise Problem(f"{path} has 32 bits per pixel; only 8 and 16 are supported")
     return image.convert("RGB")
 
 
@@ -184,7 +186,7 @@ def draw(image: Image.Image, found: list[tuple[str, float, list[float]]]) -> Non
 
 
 def show(path: Path, network: Network, args: argparse.Namespace) -> float:
-    """Print what the network finds in the image at ``path``; draw boxes. Returns its seconds."""
+    """Print what the network finds in the image at ``path``; draw boxes. Returns the seconds."""
     image = read_image(path)
     if args.size:
         image = centre(image, args.size)

@@ -22,8 +22,8 @@ TOOLS = (
     ("check", "datasets/check_dataset.py", "check a data set before training on it"),
     ("info", "info.py", "versions for a bug report; models with their cost and weights"),
     ("convert", "model_converters/convert_checkpoint.py", "convert other projects' weights"),
-    ("publish", "model_converters/publish_model.py", "turn a checkpoint into a file to give away"),
-    ("push", "model_converters/push_to_hub.py", "put a checkpoint and its config on the hub"),
+    ("publish", "model_converters/publish_model.py", "make a checkpoint ready to publish"),
+    ("push", "model_converters/push_to_hub.py", "upload a model to the Hugging Face Hub"),
     ("fold", "model_converters/fold_checkpoint.py", "fold batch norms into convolutions"),
     ("export", "deployment/export_onnx.py", "export a model to ONNX or TorchScript"),
     ("test-exported", "deployment/test_exported.py", "evaluate an exported file"),
@@ -64,7 +64,7 @@ def installed_tools() -> dict[str, Path]:
 
 
 def overview() -> str:
-    """What there is, for the screen."""
+    """The list of commands, for the screen."""
     known = installed_tools()
     rows = [(name, what) for name, _, what in TOOLS if name in known]
     rows.append(("run", f"run a tool of {' or '.join(PACKAGES)} on configs of the plugin"))
@@ -99,7 +99,7 @@ def run_foreign(args: list[str]) -> None:
 
 
 def run_script(script: Path, name: str, args: list[str]) -> None:
-    """Run a script in this process, as Python runs it; ``runpy`` would set its own name.
+    """Run a script in this process as Python would; ``runpy`` would set its own name.
 
     Args:
         script: The file.

@@ -1,4 +1,4 @@
-"""Reading a config, and finding the words in it that nothing will ever look at."""
+"""Read a config, and find keys in it that nothing reads."""
 
 import inspect
 from pathlib import Path
@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from .errors import UserError, close_name, did_you_mean
 
 RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {"cfg"}
-# Top-level keys that others than the constructor of the runner read.
+# Top-level keys that something other than the constructor of the runner reads.
 CONVENTIONS = {
     "activation_checkpointing",
     "compile",
@@ -63,16 +63,16 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
 
 
 def config_path(name: str) -> str:
-    """The absolute path of a shipped config, for the base of one that another program reads.
+    """The absolute path of a shipped config, to use as a base that any program can read.
 
     ``_base_ = __import__("mmres_plugin").config_path("sreresnet/fcos_sreresnet50_1x.py")`` works
-    everywhere; ``mmres_plugin::sreresnet/…`` needs the plugin to be imported before.
+    everywhere; ``mmres_plugin::sreresnet/…`` works only after the plugin is imported.
 
     Args:
         name: The path below ``configs/``.
 
     Raises:
-        FileNotFoundError: If there is none; the message has a name that is close.
+        FileNotFoundError: If there is no such config; the message suggests a similar name.
     """
     path = Path(__file__).resolve().parent / ".mim" / "configs" / name
     if not path.is_file():
@@ -84,7 +84,7 @@ def missing_config(path: Path) -> str:
     """The message for a config that is not there, with a name that is close to it."""
     known = known_configs(path.parent)
     close = close_name(path.stem, known)
-    hint = f"Did you mean {known[close]}?" if close else "Those of the plugin are in configs/."
+    hint = f"Did you mean {known[close]}?" if close else "The plugin's configs are in configs/."
     return f"there is no config {path} (looked in {path.parent.absolute()}). {hint}"
 
 
@@ -103,17 +103,17 @@ def known_configs(folder: Path) -> dict[str, Path]:
 
 
 def option_problem(cfg: Any, key: str) -> str | None:
-    """Why the dotted ``key`` cannot be meant as it stands in ``cfg``, or None.
+    """Why the dotted ``key`` is probably a mistake, or None.
 
-    New words are allowed within what the config has (``model.backbone.with_cp``,
-    ``optim_wrapper.clip_grad.max_norm``), as long as the first is not a slip of a word beside it.
+    New words are allowed below what the config has (``model.backbone.with_cp``,
+    ``optim_wrapper.clip_grad.max_norm``), unless the first of them resembles a word next to it.
     """
     words = key.split(".")
     node, here = cfg, ""
     for word in words:
         if isinstance(node, list):
             if not word.isdigit() or int(word) >= len(node):
-                return f"'{here}' is a list of {len(node)}: '{word}' must be 0 to {len(node) - 1}."
+                return f"'{here}' has {len(node)} items: '{word}' must be 0 to {len(node) - 1}."
             node = node[int(word)]
         elif isinstance(node, dict):
             if word not in node:

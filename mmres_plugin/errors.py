@@ -1,4 +1,4 @@
-"""Errors that you can mend, and words that help: what is wrong, where, and what to do."""
+"""Errors that the user can fix: their messages say what is wrong, where, and what to do."""
 
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ class UserError(ValueError):
 
 
 class Interrupted(BaseException):
-    """The run was told to end, by Ctrl-C or by the system; the message says what was kept.
+    """Ctrl-C or the system ended the run; the message says what was kept.
 
     Args:
         message: What to say.
@@ -88,7 +88,7 @@ def collecting(problems: list[str], place: str = "") -> Iterator[None]:
 
 
 def close_name(name: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``name`` is probably a slip of, or None.
+    """The name in ``known`` that ``name`` is probably a misspelling of, or None.
 
     A slip is a letter or two, or letters in another order. ``val_interval`` and ``interval``, or
     ``conv_cfg`` and ``env_cfg``, are different words and must not be taken for one another.

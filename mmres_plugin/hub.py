@@ -38,7 +38,7 @@ def register_models() -> None:
 
 
 def _add_models() -> None:
-    """A name that the hub has already is left to its holder: a clash would break every look-up."""
+    """Add our models; a name that the hub has already is skipped, as a clash breaks look-ups."""
     index = load(str(ROOT / "model-index.yml"))
     index.build_models_with_collections()  # pyright: ignore[reportAttributeAccessIssue]
     for model in index.models:  # pyright: ignore[reportAttributeAccessIssue]

@@ -15,11 +15,11 @@ M_ARENA_MAX = -8
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory that it frees, for the next batch; call it once, at start.
+    """Let this process keep the memory that it frees, for the next batch; call once, at the start.
 
-    The process then stays as large as it once was. It holds for all threads that start later, and
-    cannot be taken back. In the environment ``MALLOC_MMAP_MAX_=0 MALLOC_ARENA_MAX=1
-    MALLOC_TRIM_THRESHOLD_=1000000000000`` does the same.
+    The process then never shrinks. The setting applies to all threads that start later, and cannot
+    be undone. The environment variables ``MALLOC_MMAP_MAX_=0 MALLOC_ARENA_MAX=1
+    MALLOC_TRIM_THRESHOLD_=1000000000000`` have the same effect.
 
     Returns:
         False where the C library is not glibc (macOS, Windows, Alpine): then nothing is changed.

@@ -1,4 +1,4 @@
-"""A classifier of 32×32 images: 200 epochs, 128 images per step, lr 0.1, ×0.2 after 60, 120 and 160.
+"""A classifier of 32×32 images: 200 epochs, 128 images per step, lr 0.1, ×0.2 after 60, 120, 160.
 
 The recipe is that of MMPretrain's ResNet-50 on CIFAR-100, for CIFAR-10 as well.
 """

@@ -1,4 +1,4 @@
-"""An ImageNet-1k classifier: 256 images per step (8×32), 100 epochs, lr 0.1, ÷10 every 30 epochs."""
+"""An ImageNet-1k classifier: 256 images per step (8×32), 100 epochs, lr 0.1, ÷10 every 30."""
 
 _base_ = [
     "mmpretrain::_base_/datasets/imagenet_bs32.py",

@@ -153,7 +153,7 @@ def label(name: str, entry: dict, index: int) -> str:
 def inspected_annotations() -> Iterator[None]:
     """Look at each annotation file that MMDetection reads, when it has parsed it.
 
-    What would stop it is a :class:`UserError`; what it leaves out is counted in the log, once.
+    What would stop it raises a :class:`UserError`; what it leaves out is counted once in the log.
     """
     try:
         from mmdet.datasets import CocoDataset

@@ -1,4 +1,4 @@
-"""What a fault in the data is, and what becomes of it in a training."""
+"""Kinds of faults in the data, and what each does to training."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ..errors import shortened
 
 STOPS, DROPPED = "stops a training", "is left out of a training"
-CHANGES, REMARK = "changes what is learned", "is no fault"
+CHANGES, REMARK = "changes what is learned", "is not a fault"
 # Each kind of fault, and what becomes of it in MMDetection and MMPretrain.
 KINDS = {
     "not in the format": STOPS,

@@ -30,7 +30,7 @@ def listed_images(path: Path, folder: Path) -> tuple[dict[str, list[Path]], list
     """The images of each label in a list, and the faults of the list.
 
     Args:
-        path: The list: a path and a label a line.
+        path: The list: one path and label per line.
         folder: What the paths start from.
     """
     images: dict[str, list[Path]] = {}

@@ -1,4 +1,4 @@
-"""Images: can they be read to the last line, and are they as large as their annotation says?"""
+"""Images: can they be read completely, and are they as large as their annotation says?"""
 
 import warnings
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ from ..weights.fit import fit_problem
 from .fold import FoldedNorm, fold_norms
 from .stored_config import check_types
 
-# What of a config its model is built from, and what inferencers read images with.
+# The parts of a config that build its model, and that tell inferencers how to read images.
 NEEDED = ("default_scope", "data_preprocessor", "model")
 
 
@@ -73,8 +73,8 @@ def load_folded(path: str | Path) -> nn.Module:
         path: The file.
 
     Raises:
-        UserError: If the file cannot be read, is no folded model, or names in its config what no
-            OpenMMLab registry has; nothing of it is run.
+        UserError: If the file cannot be read, is no folded model, or its config names a type that
+            no OpenMMLab registry has. Nothing in the file is run.
     """
     with user_error("checkpoint", headline=""):
         content = read_checkpoint(path)

@@ -6,12 +6,12 @@ from ..errors import UserError
 
 
 class Classifier(nn.Module):
-    """The network's input to the outputs that were asked for.
+    """From the network's input to the requested outputs.
 
     Args:
         model: A classifier of MMPretrain.
         scores: Whether to return scores instead of logits.
-        topk: How many of the best to return with their classes; 0 for all of them, in order of
+        topk: How many of the best scores to return, with their classes; 0 for all, in order of
             the classes.
 
     Raises:

@@ -26,12 +26,12 @@ CODERS = (
     coders.DistancePointBBoxCoder,
     coders.TBLRBBoxCoder,
 )
-# What of a head turns its outputs into boxes.
+# The methods of a head that turn its outputs into boxes.
 SELECTION = ("predict", "predict_by_feat", "_predict_by_feat_single", "_bbox_post_process")
 
 
 class DenseDetector(nn.Module):
-    """The network's input to the boxes of a one-stage detector.
+    """From the network's input to the boxes of a one-stage detector.
 
     Args:
         model: The detector.
@@ -69,7 +69,7 @@ def same_methods(module: nn.Module, base: type, names: tuple[str, ...]) -> None:
     """Raise UserError unless ``module`` has these methods from ``base``, where we know them."""
     for name in names:
         if getattr(type(module), name, None) is not getattr(base, name):
-            refuse(module, f"{name} is its own; what can: those with the {name} of {base.__name__}")
+            refuse(module, f"it has its own {name}; supported is that of {base.__name__}")
 
 
 def refuse(part: object, why: str) -> None:
@@ -87,7 +87,7 @@ def check_head(head: nn.Module) -> None:
     """Raise UserError if the outputs of ``head`` mean something that :func:`candidates` ignores."""
     if type(head.bbox_coder) not in CODERS:
         names = ", ".join(coder.__name__ for coder in CODERS)
-        refuse(head.bbox_coder, f"its decoding is not covered; what can: {names}")
+        refuse(head.bbox_coder, f"its decoding is not covered; supported: {names}")
     if getattr(getattr(head, "loss_cls", None), "custom_cls_channels", False):
         refuse(head.loss_cls, "it turns logits into scores in a way of its own")
 
@@ -111,7 +111,7 @@ def candidates(
         features: Of each level, N×C×h×w.
         shape: Height and width of the images, to which boxes are clipped.
         most: How many per level.
-        above: Which score a candidate must be above; its product with the score factor need not.
+        above: A candidate's score must exceed this before the score factor multiplies it.
 
     Returns:
         Boxes N×M×4, scores N×M (-1 for what is no candidate), labels N×M, and levels M.

@@ -33,13 +33,13 @@ LARGEST = 2**31 - 2**20  # bytes that fit into one file of protobuf, with room f
 
 @dataclass(frozen=True)
 class Form:
-    """What of a model is exported.
+    """Which part of a model to export, and in which form.
 
     Args:
-        features: The features of the backbone alone, from normalised images.
+        features: Export only the features of the backbone, from normalised images.
         resize: Also resize the images as the test pipeline of the model's config does.
-        scores: Of a classifier the scores, not the logits.
-        topk: Of a classifier this many of the best scores, with their classes; 0 for all of them.
+        scores: Export a classifier's scores, not its logits.
+        topk: Export this many of a classifier's best scores, with their classes; 0 for all.
     """
 
     features: bool = False
@@ -167,7 +167,7 @@ def export_onnx(
     except Exception as error:  # of any kind: the exporter runs the code of the model
         reason = str(error).strip().partition("\n")[0]
         if "Constraints violated" in reason:
-            reason = f"batch, height and width must stay free, and it fixes one ({reason})"
+            reason = f"batch, height and width must stay variable, and it fixes one ({reason})"
         raise UserError(
             [f"this {type(exported.model).__name__} cannot be exported: {reason}"], ""
         ) from error
@@ -189,7 +189,7 @@ def _model(exported: Exported, size: tuple[int, int], opset: int):
     from .onnx_graph import put_in_front  # which needs the onnx package
 
     # Each is exported by itself: with the resizing before them, the maps would be as small as the
-    # test pipeline makes them, and their shapes long formulas, which take the exporter long.
+    # test pipeline makes them, and their shapes long formulas, which slow the exporter down.
     front = _graph(exported.sizing, images, "images", ("sized", "factors"), opset)
     return put_in_front(front, _graph(exported, images, "sized", exported.output_names, opset))
 
@@ -226,7 +226,7 @@ def export_torchscript(
         UserError: For a detector, whose suppression TorchScript has no operator for.
     """
     if exported.task == "detection":
-        raise UserError(["a whole detector cannot be exported to TorchScript; to .onnx it can"], "")
+        raise UserError(["a whole detector cannot be exported to TorchScript: use .onnx"], "")
     with torch.no_grad(), atomic_write(path) as temporary:
         module = exported if exported.sizing is None else _SizedFirst(exported)
         trace = torch.jit.trace(module, exported.example(size))
@@ -236,7 +236,7 @@ def export_torchscript(
 
 
 class _SizedFirst(nn.Module):
-    """A classifier behind the resizing of its images."""
+    """A classifier after the resizing of its images."""
 
     def __init__(self, exported: Exported) -> None:
         super().__init__()

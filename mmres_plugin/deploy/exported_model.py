@@ -41,8 +41,8 @@ class ExportedModel(BaseModel):
         if "boxes" not in names and names not in (["scores"], ["logits"]):
             raise UserError(
                 [
-                    f"{path} has the outputs {', '.join(names)}, which no metric takes; what can "
-                    "be evaluated: detectors, and classifiers exported without --topk"
+                    f"{path} has the outputs {', '.join(names)}, which no metric takes. You can "
+                    "evaluate detectors, and classifiers exported without --topk"
                 ]
             )
         if self.session.metadata.get("resize") == "file":

@@ -1,13 +1,12 @@
 """Folding of batch norms into the convolutions before them, for deployment.
 
-In evaluation mode a batch norm is one factor and one offset per channel. Where it alone follows a
-convolution, both can be moved into the weights and the bias, and the norm's pass over the
-features is gone.
+In evaluation mode, a batch norm is one factor and one offset per channel. If it is the only thing
+that follows a convolution, both can move into the convolution's weights and bias, which saves the
+norm's pass over the features.
 
-Which norm follows which convolution is never guessed from the order of modules, which is wrong
-where a norm stands behind a sum (IResNet): a module says it, in a method ``conv_norm_pairs`` that
-returns pairs of names below it. MMCV's ``ConvModule``, of which necks, heads and deep stems are
-made, says it in its ``order``.
+The order of modules does not show which norm follows which convolution: in IResNet, a norm can
+come after a sum. So each module says it, in a method ``conv_norm_pairs`` that returns pairs of
+names below it. MMCV's ``ConvModule``, used in necks, heads and deep stems, says it in ``order``.
 """
 
 # PyTorch gives attributes of modules no types of their own.
@@ -24,8 +23,8 @@ from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# What can be folded shows in its forward and not in its type alone: subclasses that only construct
-# differently fold as well, those that compute something else (ConvWS2d, norms with an activation
+# The forward method decides what can be folded, not the type alone: subclasses that only construct
+# differently fold as well; those that compute something else (ConvWS2d, norms with an activation
 # inside) do not.
 CONV_FORWARDS = (nn.Conv2d.forward, wrappers.Conv2d.forward)
 TRANSPOSED_FORWARDS = (nn.ConvTranspose2d.forward, wrappers.ConvTranspose2d.forward)
@@ -33,7 +32,7 @@ NORM_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
 
 
 class FoldedNorm(nn.Module):
-    """Stands where a norm was that is folded into the convolution before it.
+    """Takes the place of a norm that is folded into the convolution before it.
 
     Args:
         offset: What is still to be added, C×1×1; None if the convolution adds it.

@@ -27,7 +27,7 @@ def example_batches(cfg: Config, paths: Sequence[str | Path], steps: list[dict])
 
     Args:
         cfg: The config of the model.
-        paths: Image files; if there are none, images of the validation set are taken.
+        paths: Image files; if there are none, images of the test set are used.
         steps: The steps of the test pipeline that set the size.
 
     Raises:

@@ -1,8 +1,8 @@
 """Non-maximum suppression over a batch, as an operator that ONNX has too.
 
-``torchvision.ops.nms`` takes one image and returns as many indices as it likes. This operator takes
+``torchvision.ops.nms`` takes one image and returns a varying number of indices. This operator takes
 a batch, returns a mask of a known shape, and becomes one ``NonMaxSuppression`` in the ONNX file,
-which stops as soon as it has found as many boxes as are wanted.
+which stops as soon as it has found the requested number of boxes.
 """
 
 # ONNX Script types its operators' results as optional.
@@ -46,7 +46,7 @@ class Nms:
         if kind != "nms" or "iou_threshold" not in known or extra:
             raise UserError(
                 [
-                    f"{place}={dict(cfg or {})} cannot be exported; what can: type='nms' with "
+                    f"{place}={dict(cfg or {})} cannot be exported; supported: type='nms' with "
                     "iou_threshold and class_agnostic"
                 ],
                 "",
@@ -82,7 +82,7 @@ def suppress(
 
 
 def take(rows: Tensor, index: Tensor) -> Tensor:
-    """Of N×M×D rows those of ``index``, N×K, as N×K×D."""
+    """Select from N×M×D the rows at ``index``, N×K; gives N×K×D."""
     return rows.gather(1, index.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
 
 

@@ -1,6 +1,6 @@
-"""Graphs of exported files: one put before another, and what in them is computed in 8 bits.
+"""Graphs of exported files: put one before another, and find what can run in 8 bits.
 
-That depends on which nodes are layers, which are the last, and what stands between them.
+The second depends on which nodes are layers, which of them are the last, and what lies between.
 """
 
 import re
@@ -39,7 +39,7 @@ def put_in_front(front: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelPr
 
 
 def layer_names(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """The layers by their names in the model, those that run again by a number as well."""
+    """The layers by their names in the model; further runs of a layer also have a number."""
     weights = {initializer.name for initializer in graph.initializer}
     runs: Counter[str] = Counter()
     named = {}
@@ -84,7 +84,7 @@ def nodes_between(graph: onnx.GraphProto, before: set[str]) -> list[str]:
 
 
 def feeding(graph: onnx.GraphProto, between: list[str], layers: set[str]) -> set[str]:
-    """Those of the nodes between layers from which one of ``layers`` gets its input directly.
+    """Those of the nodes between layers that directly feed one of ``layers``.
 
     A node before an activation counts as well, because the two have one output for a runtime.
     """

@@ -1,4 +1,4 @@
-"""The file that a command writes in the end: whether it can is known before the work."""
+"""Check before the work that the output file can be written."""
 
 import tempfile
 from pathlib import Path

@@ -112,7 +112,7 @@ def check_steps(steps: list[dict[str, Any]]) -> None:
         if not known or any(given[key] != DEFAULTS.get(key) for key in given):
             raise UserError(
                 [
-                    f"the step {step} of the test pipeline cannot be part of the file; what can: "
+                    f"the step {step} of the test pipeline cannot be part of the file; supported: "
                     f"{', '.join(STEPS)}, bilinear, with OpenCV. Export without resizing"
                 ],
                 "",

@@ -56,8 +56,8 @@ class Quantized:
         """What the user should know, in a few lines."""
         quantized = self.layers - len(self.last) - len(self.kept)
         lines = [
-            f"8 bits: {quantized} of {self.layers} layers; the results of the last ones change by "
-            f"{self.error:.1%} (root of the mean square)"
+            f"8 bits: {quantized} of {self.layers} layers; the outputs of the last layers change "
+            f"by {self.error:.1%} (root of the mean square)"
         ]
         if self.kept:
             kept = "".join(f"\n  {name} (alone {error:.1%})" for name, error in self.kept.items())
@@ -65,9 +65,9 @@ class Quantized:
         last = dict.fromkeys(name.partition(", run ")[0] for name in self.last)
         lines.append(f"in float, because they are the last: {', '.join(last)}")
         cpu = {True: "with VNNI", False: "without VNNI", None: "of unknown kind"}[has_vnni()]
-        verdict = "8 bits pay" if self.time < PAYS else "8 bits do not pay"
+        verdict = "8 bits are worth it" if self.time < PAYS else "8 bits are not worth it"
         lines.append(
-            f"{verdict} on this CPU ({cpu}): an image takes {self.time:.2f} of the time in float"
+            f"{verdict} on this CPU ({cpu}): an image takes {self.time:.2f} of the float time"
         )
         return "\n".join(lines)
 
@@ -168,7 +168,7 @@ class Network:
     def quantized(self, layers: Set[str], between: bool = True) -> onnx.ModelProto:
         """The model with these layers in 8 bits, by default with what stands between them.
 
-        What feeds a layer in float stays in float too: it would get 8-bit values all the same.
+        What feeds a float layer also stays in float; otherwise that layer would get 8-bit values.
         """
         nodes = [self.layers[name] for name in layers]
         if between and nodes:

@@ -1,7 +1,7 @@
 """A trained model as a repository of the Hugging Face Hub: weights, config and card.
 
-The weights are safetensors, which can hold no program. The config has what the model is built and
-images are prepared with; it is written as any config of MMEngine, and read as data, never run.
+The weights are safetensors, which can hold no program. The config has what is needed to build the
+model and prepare images. It is written like any MMEngine config, but read as data, never run.
 """
 
 import ast
@@ -112,7 +112,7 @@ def write_repository(
 
 
 def kept_settings(cfg: Config) -> dict[str, Any]:
-    """What of a config goes into the repository: no paths, and nothing of the training."""
+    """The settings that go into the repository: no paths, and nothing about training."""
     whole = cfg.to_dict()
     kept = {key: whole[key] for key in KEPT if key in whole}
     backbone = kept["model"].get("backbone")
@@ -166,7 +166,7 @@ def read_config(path: Path, address: str) -> Config:
     try:
         for node in ast.parse(path.read_text("utf-8")).body:
             if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
-                raise ValueError(f"line {node.lineno} is no setting")
+                raise ValueError(f"line {node.lineno} is not a setting")
             settings[node.targets[0].id] = _value(node.value)
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"the config of {address} was refused, and not run: {error}") from error

@@ -51,7 +51,7 @@ class Session:
 
 
 def open_torchscript(path: str | Path, names: list[str]):
-    """What runs a TorchScript file, whose outputs have no names: as a :class:`Session` does."""
+    """A function that runs a TorchScript file like a :class:`Session`, and names its outputs."""
     module = torch.jit.load(str(path))
 
     def run(images: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Configs that lie in a file with weights: data of unknown origin, from which a model is built.
+"""Configs stored with weights: data of unknown origin, from which a model is built.
 
 MMEngine imports what a dotted ``type`` names, so a config can name any function of any module as
 the type of a layer. Here only what the OpenMMLab packages have registered may be named.
@@ -25,7 +25,7 @@ NMS = {"nms", "soft_nms", "nms_match", "nms_rotated", "nms_quadri"}
 
 
 def check_types(cfg: dict[str, Any], path: object) -> None:
-    """Check that a config out of a file names registered types and known scopes alone.
+    """Check that a config from a file names only registered types and known scopes.
 
     Args:
         cfg: The config, as nested dicts and lists.

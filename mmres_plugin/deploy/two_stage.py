@@ -1,7 +1,7 @@
 """Detectors with region proposals (Faster R-CNN), from images to boxes.
 
-The proposals are the candidates of a dense head. As many as the config allows go through the second
-stage, also where there are fewer; the rest is left out at its end.
+The proposals are the candidates of a dense head. The second stage always gets as many as the config
+allows; if there are fewer, the padding is left out at the end.
 """
 
 # MMDetection and PyTorch give attributes of modules no types of their own.
@@ -28,7 +28,7 @@ from .nms import Nms, suppress
 
 
 class TwoStageDetector(nn.Module):
-    """The network's input to the boxes of a two-stage detector.
+    """From the network's input to the boxes of a two-stage detector.
 
     Args:
         model: The detector.
@@ -67,7 +67,7 @@ class TwoStageDetector(nn.Module):
     def propose(
         self, features: tuple[Tensor, ...], shape: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """Proposals, N×P×4, and which of them there are, N×P."""
+        """Proposals, N×P×4, and which of them are real, N×P."""
         rpn = self.model.rpn_head
         boxes, scores, _, levels = candidates(rpn, features, shape, self.per_level, -torch.inf)
         scores = drop_small(boxes, scores, self.first.get("min_bbox_size", -1))
@@ -104,7 +104,7 @@ def _check(model: nn.Module) -> None:
     if roi_head.with_shared_head:
         refuse(roi_head.shared_head, "a head that classes and boxes share is not covered")
     if roi_head.with_mask:
-        refuse(roi_head.mask_head, "masks are not covered; what can: boxes alone")
+        refuse(roi_head.mask_head, "masks are not covered; supported: boxes alone")
     methods = ("predict_by_feat", "_predict_by_feat_single")
     same_methods(roi_head.bbox_head, roi_heads.BBoxHead, methods)
     check_head(roi_head.bbox_head)
@@ -112,7 +112,7 @@ def _check(model: nn.Module) -> None:
     same_methods(extractor, roi_heads.SingleRoIExtractor, ("forward", "map_roi_levels"))
     for layer in extractor.roi_layers:
         if type(layer) is not RoIAlign or layer.pool_mode != "avg":
-            refuse(layer, "it is not covered; what can: RoIAlign with pool_mode='avg'")
+            refuse(layer, "it is not covered; supported: RoIAlign with pool_mode='avg'")
 
 
 def pool(extractor: nn.Module, features: tuple[Tensor, ...], rois: Tensor) -> Tensor:

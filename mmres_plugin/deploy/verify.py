@@ -153,8 +153,8 @@ def _detections(
 def compare_detections(ours: dict[str, Tensor], theirs: Any, exported: Exported) -> float:
     """The largest difference of scores between the same detections.
 
-    Detections that one side lacks count only if they are clear: at the very end of a full list, or
-    at the threshold, rounding decides.
+    A detection that one side lacks counts only if it is clear: at the end of a full list, or at the
+    threshold, rounding decides.
 
     Args:
         ours: Boxes, scores and labels from the file, best first.

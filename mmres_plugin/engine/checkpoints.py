@@ -1,4 +1,4 @@
-"""Checkpoints that a kill, a full disk or a diverged training cannot take from you."""
+"""Checkpoints that survive a kill, a full disk and diverged training."""
 
 import os
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class SafeCheckpointHook(CheckpointHook):
     before_validation: dict | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take out of a checkpoint that is resumed what this hook has added."""
+        """Remove what this hook added from a checkpoint that is resumed."""
         states = checkpoint.pop("random_states", None)
         outdated = checkpoint.pop("outdated", [])
         if runner._resume:
@@ -70,12 +70,12 @@ class SafeCheckpointHook(CheckpointHook):
             restore_random_state(state)
         elif runner._resume and runner.iter:
             runner.logger.warning(
-                f"the checkpoint has the random states of {len(self.resumed or ())} processes, and "
-                f"here are {runner.world_size}: augmentation and drop path are drawn anew"
+                f"the checkpoint has the random states of {len(self.resumed or ())} processes, but "
+                f"this run has {runner.world_size}: augmentation and drop path will differ"
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Go to the place in the data where the training is."""
+        """Go to the batch at which training continues."""
         self.data_order.begin(runner.train_loop)
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -103,7 +103,7 @@ class SafeCheckpointHook(CheckpointHook):
                 [
                     f"{len(broken)} of {len(state)} tensors are not finite after iteration "
                     f"{runner.iter} ({shortened(broken)}). They were not saved; the last "
-                    f"checkpoint in {self.out_dir} is as it was."
+                    f"checkpoint in {self.out_dir} is intact."
                 ],
                 "Stopped:",
             )
@@ -147,7 +147,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class LateDeletion:
-    """A storage backend that deletes when it is told to, instead of at once."""
+    """A storage backend that deletes only when ``delete`` is called."""
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
@@ -165,7 +165,7 @@ class LateDeletion:
         self.waiting.append((self.backend.rmtree, dir_path))
 
     def delete(self, in_use: Iterable[str | None]) -> None:
-        """Remove all that waits for it, except what has been written again since."""
+        """Remove all that waits for it, except files that were written again since."""
         while self.waiting:
             remove, path = self.waiting.pop(0)
             if path not in in_use:

@@ -24,7 +24,7 @@ from .launchers import is_first_on_its_machine
 from .stored_config import DropStoredConfig
 
 EXIT_CODE = 2  # like argparse's, for errors that the user can fix
-PATIENCE = 20  # seconds that a process leaves to the first one to say what is wrong
+PATIENCE = 20  # seconds that other processes leave the first one to report an error
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,7 +131,7 @@ def build_runner(cfg: Config, datasets: Mapping[str, object] | None = None) -> R
 
     Args:
         cfg: The config.
-        datasets: Data sets by loop that the checks have built, to be built no second time.
+        datasets: Data sets by loop that the checks have built, so they are not built twice.
     """
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         use_cpus(cfg)
@@ -146,7 +146,7 @@ def build_runner(cfg: Config, datasets: Mapping[str, object] | None = None) -> R
 
 
 def use_safe_checkpoints(cfg: Config) -> None:
-    """Have MMEngine's plain checkpoint hook, if the config has it, replaced by ours."""
+    """Replace MMEngine's plain checkpoint hook, if the config has it, with ours."""
     hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
     if hook.get("type") in ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook):
         hook["type"] = "SafeCheckpointHook"
@@ -160,7 +160,7 @@ def register_guards(runner: Runner, hooks: Iterable[Hook]) -> None:
 
 
 def use_cpus(cfg: Config) -> None:
-    """Make several processes work without GPUs, one of which mmengine would give to each."""
+    """Let several processes run without GPUs; mmengine would give each of them one."""
     torch.distributed.init_process_group("gloo")
     if cfg.get("model_wrapper_cfg") is None:
         cfg.model_wrapper_cfg = dict(
@@ -174,8 +174,8 @@ def use_cpus(cfg: Config) -> None:
 def leave_process_group() -> None:
     """Wait for the other processes and close their group, at the end of a run.
 
-    A launcher stops all processes when one of them fails, and one that ends with its group open,
-    while the first still evaluates, may fail.
+    A launcher stops all processes when one of them fails, and a process that ends with its group
+    open while the first one still evaluates may fail.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
@@ -185,9 +185,9 @@ def leave_process_group() -> None:
 def end_process(code: int) -> None:
     """End the process with this exit code.
 
-    Once a model was wrapped, PyTorch keeps gloo's threads alive, even after the group is destroyed.
-    One that runs while Python shuts down aborts the process ("terminate called without an active
-    exception"). So with gloo the exit functions run, and the shutdown does not.
+    Once a model has been wrapped, PyTorch keeps gloo's threads alive, even after the group is
+    destroyed. Such a thread, running while Python shuts down, aborts the process ("terminate called
+    without an active exception"). So with gloo the exit functions run, and the shutdown does not.
     """
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not distributed:
@@ -205,7 +205,7 @@ def end_process(code: int) -> None:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """End the program with a message and exit code 2, no traceback, when the user can mend it."""
+    """End the program with a message and exit code 2, no traceback, when the user can fix it."""
     code = EXIT_CODE
     try:
         yield

@@ -19,7 +19,8 @@ class FiniteHook(Hook):
     """Leaves out optimizer steps whose loss or gradient is not finite, and ends after a few.
 
     Such a step changes neither the weights nor the statistics of norms. With loss scaling,
-    gradients may overflow, and the scaler leaves out those steps by itself; then the loss counts.
+    gradients may overflow, and the scaler leaves out those steps by itself; then only the loss is
+    checked.
 
     Args:
         stop_after: The number of such steps in a row that ends the training; 0 for never.
@@ -76,7 +77,7 @@ class FiniteHook(Hook):
             raise UserError(
                 [
                     f"{what}: {self.count} such steps in a row. None of them changed the weights, "
-                    "and the last checkpoint is as it was. Look at the images, lower the learning "
+                    "and the last checkpoint is intact. Look at the images, lower the learning "
                     "rate or limit the gradients (--cfg-options "
                     "optim_wrapper.clip_grad.max_norm=35), then use --resume. To leave out any "
                     "number of such steps: --skip-non-finite"

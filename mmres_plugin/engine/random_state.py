@@ -1,4 +1,4 @@
-"""Random numbers of a training, so that a resumed one draws what the uninterrupted one would draw.
+"""Random numbers of training, so that a resumed run draws what an uninterrupted one would.
 
 The states of the generators in the training's own process are stored. Processes that load data have
 no state worth storing: the seed of each batch follows from its place in the training.
@@ -55,13 +55,13 @@ class DataOrder:
         return {"sampler": getattr(self.sampler, "seed", None), "batches": len(self.loader)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Load the data as the training did whose :meth:`state` this is."""
+        """Load the data in the order that the :meth:`state` of another run describes."""
         if state["sampler"] is not None:
             self.sampler.seed = state["sampler"]
         self.resumed = state["batches"] == len(self.loader)
 
     def begin(self, loop: Any) -> None:
-        """Go to the place in the data where ``loop`` is, at the begin of an epoch.
+        """Go to the place in the data where ``loop`` is, at the start of an epoch.
 
         MMEngine does this for a loop by iterations, and would repeat an epoch that was interrupted.
         """
@@ -102,17 +102,17 @@ class RestOfBatches:
 class SeededBatches:
     """Loads batches; in a worker process, with random numbers that follow from their places.
 
-    An instance is the ``__getitems__`` of a data set, which torch's loader calls once a batch.
+    An instance is the ``__getitems__`` of a data set, which torch's loader calls once per batch.
 
     Args:
         dataset: The data set.
-        seed: What else the random numbers depend on.
+        seed: Further numbers that the random numbers depend on.
     """
 
     def __init__(self, dataset: Dataset, seed: Sequence[int]) -> None:
         self.dataset = dataset
         self.seed = seed
-        # Epoch and number of its first batch, in memory that workers share, as they may live on.
+        # Epoch and number of its first batch, in shared memory, because workers may outlive one.
         self.start = torch.zeros(2, dtype=torch.int64).share_memory_()
         self.epoch, self.calls = -1, 0
 

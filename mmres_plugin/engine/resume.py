@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from."""
+"""Find the checkpoint to resume from."""
 
 import logging
 from pathlib import Path
@@ -15,8 +15,8 @@ TRAINING_STATE = {"meta", "message_hub", "optimizer"}
 def latest_checkpoint(work_dir: Path) -> Path | None:
     """The newest checkpoint in ``work_dir`` that is whole; None if there is none at all.
 
-    ``last_checkpoint`` is a hint: it may be lost, empty, behind or of a folder that has moved.
-    The log says which files were passed over, and why.
+    ``last_checkpoint`` is a hint: it may be missing, empty, outdated or point to a folder that has
+    moved. The log says which files were passed over, and why.
 
     Raises:
         UserError: If there are checkpoints and none is whole. A new training would write over them.
@@ -37,12 +37,12 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
         if whole:
             latest = max(whole)[-1]
             _say([f"--resume: passed over, {text}" for text in refused])
-            _say([f"--resume: goes on from {latest}"], logging.INFO)
+            _say([f"--resume: continuing from {latest}"], logging.INFO)
             return latest
     if refused:
-        advice = f"To start anew, choose another --work-dir, or move the files in {work_dir} away."
+        advice = f"To start over, choose another --work-dir, or move the files in {work_dir} away."
         raise UserError([*(f"--resume: {text}" for text in refused), advice])
-    _say([f"--resume: {work_dir} has no checkpoint yet, so the training starts anew"])
+    _say([f"--resume: {work_dir} has no checkpoint yet, so training starts from the beginning"])
     return None
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C end a training in order, by option after a checkpoint."""
+"""SIGTERM and Ctrl-C end training cleanly, optionally after saving a checkpoint."""
 
 import os
 import signal
@@ -79,5 +79,5 @@ class EndOnSignalHook(Hook):
         kept = f"The last checkpoint is {last}." if last else "No checkpoint was saved yet."
         return (
             f"Stopped by {signal.Signals(number).name} in epoch {runner.epoch + 1}, after "
-            f"{runner.iter} iterations. {kept} To go on, run the same command with --resume."
+            f"{runner.iter} iterations. {kept} To continue, run the same command with --resume."
         )

@@ -15,7 +15,7 @@ class ChannelsLastHook(Hook):
     """Keeps the convolutions' weights, and so all feature maps, in the channels-last format.
 
     ``custom_hooks = [dict(type='ChannelsLastHook')]`` in a config. The numbers are the same; the
-    images need no change, as the first convolution puts out the format of its weights.
+    images need no change, as the first convolution's output has the format of its weights.
     """
 
     def before_run(self, runner: Runner) -> None:

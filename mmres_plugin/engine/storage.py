@@ -1,4 +1,4 @@
-"""Files of a training: written whole, and one sentence when a disk takes no more."""
+"""Write files whole, and explain in one sentence why a disk refuses them."""
 
 import errno
 import os
@@ -61,8 +61,8 @@ def storage_errors(path: str | Path, size: int = 0) -> Iterator[None]:
         need = f" ({size / 1e6:.0f} MB)" if size else ""
         raise UserError(
             [
-                f"{path}{need} cannot be written: {error.strerror}. What was saved before is as it "
-                f"was. To go on, {REMEDIES[error.errno]}, then run the same command with --resume."
+                f"{path}{need} cannot be written: {error.strerror}. Files saved earlier are "
+                f"intact. To continue, {REMEDIES[error.errno]}, then run the command with --resume."
             ],
             "Stopped:",
         ) from error

@@ -1,9 +1,9 @@
-"""One training in a work dir at a time.
+"""Only one training run at a time in a work dir.
 
-A lock of the kernel ends with its process, however that ends: a crash leaves nothing to clean up.
-But some network file systems keep locks within a machine, or have none. So the holder also touches
-the file every few seconds, and a training that finds the name of another machine in it watches for
-a moment whether the file is still being touched.
+The kernel releases the lock when the process ends, however it ends: a crash leaves nothing to clean
+up. But on some network file systems locks do not reach other machines, or do not exist. So the
+holder also touches the file every few seconds, and a run that finds the name of another machine in
+it first checks whether the file is still being touched.
 """
 
 import errno

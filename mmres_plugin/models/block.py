@@ -1,7 +1,7 @@
 """The residual block: ``after(branch(x) + shortcut(x))``.
 
-What the papers vary is data or a slot, so one block serves them all and none has a ``forward`` of
-its own:
+What the papers vary is a table entry or a replaceable part, so one block with one ``forward``
+serves them all:
 
 - the order of its layers is a row of a table, of which ResNet has one and IResNet several
   (:mod:`.block_order`);
@@ -93,11 +93,11 @@ class ResidualBlock(BaseModule):
         check_plugins(plugins, len(convs))
         branch, _, after = ORDERS[order].partition("+")
         branch = branch.replace("...", "conv norm relu " * (len(convs) - 2))
-        before, *following = branch.split("conv")  # `following`: what stands behind each one
+        before, *following = branch.split("conv")  # `following`: what comes after each one
 
         self.before = norms_and_relus(before, norm_cfg, in_channels)
         self.layers: list[str] = []  # the rest of the branch, in the order in which it runs
-        self.norm_of: dict[str, str] = {}  # the norm behind a convolution, if there is one
+        self.norm_of: dict[str, str] = {}  # the norm after a convolution, if there is one
         for i, (conv, kinds) in enumerate(zip(convs, following, strict=True), 1):
             self._append(f"conv{i}", conv.build(conv_cfg, dcn, stride))
             if "norm" in kinds:
@@ -105,7 +105,7 @@ class ResidualBlock(BaseModule):
                 self.norm_of[f"conv{i}"] = self.layers[-1]
             if "relu" in kinds:
                 self.layers.append("relu")
-            elif se_ratio is not None:  # behind the last convolution alone there is no ReLU
+            elif se_ratio is not None:  # only the last convolution has no ReLU after it
                 self.layers.append("se_layer")
             for cfg in plugins_after(i, plugins):
                 self._append(*build_plugin(cfg, conv.out_channels))
@@ -200,8 +200,8 @@ class Bottleneck(ResidualBlock):
 def norms_and_relus(kinds: str, norm_cfg: dict, channels: int) -> nn.Module | None:
     """A Sequential of the layers named in ``kinds``, or None if there are none.
 
-    A container of their own keeps tools that pair a convolution with the next norm among its
-    siblings from folding a norm of the sum into the branch.
+    They have a container of their own, so that tools that pair a convolution with the next norm
+    among its siblings do not fold a norm of the sum into the branch.
     """
     layers = [
         build_norm_layer(norm_cfg, channels)[1] if kind == "norm" else nn.ReLU(inplace=True)

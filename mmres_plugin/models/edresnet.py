@@ -3,9 +3,9 @@
 Next to branch and shortcut every block has a third path, which squeezes the projected shortcut to
 half its size and back: ``branch(x) + p + decoder(encoder(p))``. The path is part of the shortcut
 (:class:`~mmres_plugin.models.shortcut.EncoderDecoder`); ResNet, ResNeXt and their SE versions
-differ from their plain forms in nothing else. ``encoder_decoder=None`` switches the path off.
+are otherwise unchanged. ``encoder_decoder=None`` switches the path off.
 
-The lightweight models take from the branch what the path costs. ResNets scale its inner width:
+The lightweight models shrink the branch to pay for the path. ResNets scale its inner width:
 ``width_per_group=62`` (31/32) has the cost of the plain network (-A), ``width_per_group=36``
 (9/16) about half of it (-B). ResNeXts keep the width of a group and drop groups: ``groups=30``
 (-A) and ``groups=19`` (-B). The authors' code has no lightweight model; these numbers are fitted

@@ -1,4 +1,4 @@
-"""What a backbone puts out: channels and stride of each feature map, before and after building.
+"""What a backbone returns: channels and stride of each feature map, before and after building.
 
 ``feature_info("SReResNet", depth=18, out_indices=(0, 1, 2, 3))`` needs no memory and no weights; a
 backbone that is built has the same as its property ``feature_info``.
@@ -16,7 +16,7 @@ from ..weights.fitting_models import OnMeta
 
 
 class Feature(NamedTuple):
-    """One of the feature maps that a backbone puts out.
+    """One of the feature maps that a backbone returns.
 
     Attributes:
         name: The stage that it comes from, ``'layer1'`` to ``'layer4'``.
@@ -30,7 +30,7 @@ class Feature(NamedTuple):
 
 
 class FeatureInfo(nn.Module):
-    """Properties of a network with stages that say what it puts out."""
+    """Properties that describe the outputs of a network with stages."""
 
     res_layers: list[str]
     out_indices: Sequence[int]
@@ -64,7 +64,7 @@ class FeatureInfo(nn.Module):
 
 
 def feature_info(type: str | type, **arguments: Any) -> tuple[Feature, ...]:
-    """What a backbone of the plugin will put out; nothing is allocated.
+    """What a backbone of the plugin will return; nothing is allocated.
 
     Args:
         type: Its class or registered name, with or without the scope. So

@@ -9,8 +9,8 @@ Three changes to ResNet:
   no pool; stage 1 strides instead (section 3.2).
 - :class:`IResGroup` has wide grouped 3×3 convolutions between narrow stage outputs (section 3.3).
 
-``zero_init_residual`` is off, as in the authors' code. If you switch it on, it holds for the start
-blocks: the branches of the others have no last norm.
+``zero_init_residual`` is off, as in the authors' code. If you switch it on, it affects only the
+start blocks, because the branches of the others do not end with a norm.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Plugins of a block, as in MMDetection's ResNet: layers of MMCV behind its convolutions.
+"""Plugins of a block, as in MMDetection's ResNet: layers of MMCV after its convolutions.
 
 A plugin is ``dict(cfg=…, position='after_convK', stages=…)``. Nothing here changes a config that
 was passed in.
@@ -34,7 +34,7 @@ def check_plugins(plugins: Plugins, num_convs: int) -> None:
 
 
 def plugins_after(conv: int, plugins: Plugins) -> list[dict]:
-    """The ``cfg`` of each plugin behind convolution number ``conv``, counted from 1."""
+    """The ``cfg`` of each plugin after convolution number ``conv``, counted from 1."""
     return [plugin["cfg"] for plugin in plugins or () if plugin["position"] == f"after_conv{conv}"]
 
 

@@ -1,7 +1,7 @@
 """The shell that all backbones of the plugin share.
 
-It inherits MMPretrain's ResNet for what that already does (stem, stages' loop, ``out_indices``,
-freezing, ``norm_eval``, drop-path schedule) and extends it at one seam, ``make_res_layer``: a
+It inherits what MMPretrain's ResNet already does (stem, loop over the stages, ``out_indices``,
+freezing, ``norm_eval``, drop-path schedule) and extends it in one method, ``make_res_layer``: a
 stage is a :class:`~mmres_plugin.models.stage.Stage` of our blocks, each built once with arguments
 of its own. Every idea of the plugin is an argument here, so any of them combine; the registered
 classes only name the combinations that were published.
@@ -71,7 +71,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         cifar_stem: A stem for images of about 32 pixels: a 3×3 convolution with stride 1 and no
             pool, as in :class:`mmpretrain.models.ResNet_CIFAR`. A deep stem has no stride either.
         num_stages: Stages to build, 1 to 4.
-        strides: Stride of each stage. None is 2, but 1 for the first stage behind a stem that
+        strides: Stride of each stage. None is 2, but 1 for the first stage after a stem that
             pools or is made for CIFAR.
         dilations: Dilation of the 3×3 convolutions: one number, or one per stage.
         out_indices: Stages whose outputs are returned, counted from 0. MMPretrain's default, the
@@ -94,7 +94,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
 
     Raises:
         TypeError: For an argument that does not exist; the message names the class.
-        ValueError: For a value outside of what is described above; the message names the argument.
+        ValueError: For a value that is not described above; the message names the argument.
     """
 
     arch_settings = DEPTHS  # the table in which the parent class looks up ``depth``
@@ -172,7 +172,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         self.dcn = dcn
         self.stage_with_dcn = per_stage("stage_with_dcn", stage_with_dcn, num_stages)
         fits = dcn is None or any(self.stage_with_dcn)
-        check("stage_with_dcn", stage_with_dcn, fits, "true for a stage at least, as dcn is set")
+        check("stage_with_dcn", stage_with_dcn, fits, "true for at least one stage, as dcn is set")
         self.plugins = plugins
         super().__init__(
             depth,  # pyright: ignore[reportCallIssue]
@@ -275,7 +275,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         init_cfg, zero = self.init_cfg, self.zero_init_residual
         cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
         pretrained = [cfg for cfg in cfgs if is_pretrained(cfg)]
-        # The parent class would load without a look, and knows no blocks to zero.
+        # The parent class would load without checking, and knows no blocks to zero.
         self.init_cfg = [cfg for cfg in cfgs if not is_pretrained(cfg)]
         self.zero_init_residual = False
         try:

@@ -1,7 +1,7 @@
 """SE-ResNet and SE-ResNeXt: Squeeze-and-Excitation Networks (arXiv 1709.01507).
 
-A gate at the end of each branch, before the sum, rescales the channels by what it sees in their
-means. Arguments and state-dict keys are those of MMPretrain's classes; here SE-ResNeXt takes
+A gate at the end of each branch, before the sum, rescales the channels by factors computed from
+their means. Arguments and state-dict keys are those of MMPretrain's classes; here SE-ResNeXt takes
 ``se_ratio`` and ``drop_path_rate`` as well, and both take DCN, plugins and recursion.
 """
 

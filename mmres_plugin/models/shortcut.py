@@ -36,7 +36,7 @@ def projection(
             the stride's size, ``'max'`` a 3×3 max-pool. The max-pool alone is the shortcut of a
             block that strides and keeps its channels.
         conv_cfg: MMCV config of the convolution.
-        norm_cfg: MMCV config of the norm behind it.
+        norm_cfg: MMCV config of the norm after it.
     """
     if stride == 1 and in_channels == out_channels:
         return None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class SELayer(nn.Module):
-    """Rescales channels by what it sees in their means; state-dict keys of MMPretrain's layer.
+    """Rescales channels by factors computed from their means; state-dict keys as in MMPretrain.
 
     MMPretrain's is made of MMCV's ConvModule, which draws the weights of a convolution twice: a
     network of 50 layers then takes a tenth longer to build.

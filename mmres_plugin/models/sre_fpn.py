@@ -6,7 +6,7 @@ the abstract nor the authors' code, and we know no more of it. What is here appl
 :mod:`.stage` to MMDetection's FPN:
 
 - the first pass is FPN: lateral convolutions, top-down path, output convolutions;
-- a later pass goes behind the lateral convolutions, which change the number of channels: each
+- a later pass starts after the lateral convolutions, which change the number of channels: each
   level's pyramid map is added to its lateral map, and the sums go through the top-down path and the
   output convolutions again. A stage needs no such sum, since the shortcuts of its blocks keep what
   came in; an FPN has no shortcuts.
@@ -24,7 +24,7 @@ from .arguments import check
 
 
 class SReFPN(FPN):
-    """Feature pyramid network that is gone through ``recursions`` more times.
+    """Feature pyramid network that runs ``recursions`` more times.
 
     Args:
         *args: As in :class:`mmdet.models.necks.FPN`.
@@ -32,7 +32,7 @@ class SReFPN(FPN):
         **kwargs: As in FPN.
 
     Raises:
-        ValueError: If ``recursions`` is no whole number from 0.
+        ValueError: If ``recursions`` is not a whole number of 0 or more.
     """
 
     def __init__(self, *args, recursions: int = 1, **kwargs) -> None:

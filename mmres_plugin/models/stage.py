@@ -1,4 +1,4 @@
-"""A stage: a run of blocks, gone through once or, with recursion, several times.
+"""A stage: a sequence of blocks that runs once or, with recursion, several times.
 
 Recursion (SReResNet) belongs here and not in the block or the network: the blocks do not know
 that they run again, and the state dict is that of the plain stage.
@@ -15,7 +15,7 @@ from .block import ResidualBlock
 class Stage(ModuleList):
     """Residual blocks in a row, re-entered ``recursions`` times.
 
-    A later pass starts behind the first block if that block changes the shape of its input (stride
+    A later pass starts after the first block if that block changes the shape of its input (stride
     or channels), since the output of the stage has its final shape already. Otherwise, as in
     stage 1 of ResNet-18, it repeats all blocks.
 
@@ -35,9 +35,9 @@ class Stage(ModuleList):
         self.reentry = int(len(blocks) > 0 and blocks[0].changes_shape)
         if recursions and self.reentry == len(blocks):
             raise ValueError(
-                f"recursions={recursions} asked of a stage whose only block changes the shape of "
-                f"its input ({blocks[0].in_channels} to {blocks[0].out_channels} channels, stride "
-                f"{blocks[0].stride}): there is no block to run again; use 0 for this stage"
+                f"recursions={recursions} is impossible for a stage whose only block changes the "
+                f"shape of its input ({blocks[0].in_channels} to {blocks[0].out_channels} "
+                f"channels, stride {blocks[0].stride}): no block can run again; use 0 for it"
             )
 
     def forward(self, x: Tensor) -> Tensor:

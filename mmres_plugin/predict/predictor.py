@@ -1,4 +1,4 @@
-"""A trained classifier or detector, and what it says of images."""
+"""A trained classifier or detector, and its predictions for images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ class Predictor:
         checkpoint: Its weights, a file or an address. Without one, a model by name takes
             ``checkpoints/<name>.pth`` or what is published, a repository its own.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``; by default a GPU if there is one.
-        score_threshold: What scores lower is left out; by default 0.3 for detectors, 0 for
+        score_threshold: Lower scores are left out; by default 0.3 for detectors, 0 for
             classifiers.
         top: How many classes are listed for an image by a classifier.
 
@@ -71,7 +71,7 @@ class Predictor:
         network = load_model(config, self.checkpoint)
         cfg: Config = network.cfg  # pyright: ignore[reportAssignmentType]
         if cfg.get("test_dataloader") is None:
-            raise UserError([f"{self.config} has no test_dataloader: how to load images?"])
+            raise UserError([f"{self.config} has no test_dataloader to say how to load images"])
         self.top = top
         self.classes = class_names(cfg, network.dataset_meta)  # pyright: ignore[reportArgumentType]
         self.task = "detection" if cfg.get("default_scope") == "mmdet" else "classification"
@@ -194,7 +194,7 @@ def find_config(model: str) -> Path:
     close = close_name(model, [*shipped, *all_models()])
     meant = f" Did you mean '{close}'?" if close else ""
     raise UserError(
-        [f"there is no model '{model}', and a config ends with .py.{meant} `mmres info` lists them"]
+        [f"there is no model '{model}', and configs end with .py.{meant} `mmres info` lists them"]
     )
 
 
@@ -212,7 +212,7 @@ def default_checkpoint(model: str, config: Path) -> str:
     if published and not published.startswith(SCHEME):
         return published
     trained = sorted(Path("work_dirs", config.stem).glob("*.pth"))
-    advice = f"Name one behind the config: {shortened(trained)}" if trained else ""
+    advice = f"Name one after the config: {shortened(trained)}" if trained else ""
     if not trained and is_model(config.stem):
         advice = how_to_get(config.stem, str(converted))
     raise UserError([f"{config.stem} needs a checkpoint. {advice}".strip()])

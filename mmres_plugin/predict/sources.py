@@ -77,7 +77,7 @@ def find_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[
 
 
 def count(files: Iterable[Path]) -> int:
-    """How many pictures the files have, as far as their heads tell.
+    """How many pictures the files have, according to their headers.
 
     Raises:
         UserError: If a video cannot be read.

@@ -1,4 +1,4 @@
-"""The checks before a run: what would fail later is said now, all of it at once.
+"""The checks before a run: report at once everything that would fail later.
 
 :mod:`.names` looks at the types and arguments in the config, :mod:`.data` at files and folders,
 :mod:`.labels` at classes, :mod:`.model` and :mod:`.channels` at the model, :mod:`.checkpoints` at
@@ -32,8 +32,8 @@ VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
 def check(cfg: Config, task: str) -> dict[str, Built]:
     """Raise one :class:`UserError` with everything that would make the run fail.
 
-    Only what the task needs is looked at: testing needs no training data. A training that passes
-    is then rehearsed; what that finds comes alone.
+    Only what the task needs is checked: testing needs no training data. If a training run passes,
+    it is rehearsed; a problem found then comes alone.
 
     Args:
         cfg: The config as the runner will get it, ``load_from`` and ``resume`` included.
@@ -68,7 +68,7 @@ def check(cfg: Config, task: str) -> dict[str, Built]:
     problems += wrong_labels(cfg, {loop: built.dataset for loop, built in datasets.items()})
     if problems:
         raise UserError(problems)
-    # One process of a machine is enough: the others would tell the same.
+    # One process per machine is enough: the others would report the same.
     if task == "train" and model is not None and is_first_on_its_machine():
         rehearse(cfg, model, datasets)
     return datasets

@@ -1,4 +1,4 @@
-"""Do neck and head expect the channels that they get, and if not, which must they expect?"""
+"""Do neck and head expect the channels that they get? If not, which should they expect?"""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from torch import nn
 from ..config_parts import as_list
 from .model import build_model
 
-# Heads that get what neck or backbone put out.
+# Heads that get what neck or backbone return.
 FIRST_HEADS = ("head", "bbox_head", "rpn_head")
 
 
@@ -26,7 +26,7 @@ def fill_channels(cfg: Config) -> dict[str, int | list[int]]:
         UserError: If the model cannot be built.
     """
     changes = {}
-    for _ in range(2):  # the neck, and then the head behind it
+    for _ in range(2):  # the neck, and then the head after it
         model = build_model(cfg)
         difference = None if model is None else channel_difference(cfg, model)
         if difference is None:
@@ -42,7 +42,7 @@ def wrong_channels(cfg: Config, model: nn.Module) -> Iterator[str]:
     difference = channel_difference(cfg, model)
     if difference:
         part, expected, found = difference
-        verb = "the backbone puts out" if part == "neck" else "it gets"
+        verb = "the backbone returns" if part == "neck" else "it gets"
         option = f"model.{part}.in_channels={found}".replace(" ", "")
         yield (
             f"model.{part}.in_channels is {expected}, but {verb} {found} channels.\n"
@@ -53,7 +53,7 @@ def wrong_channels(cfg: Config, model: nn.Module) -> Iterator[str]:
 def channel_difference(
     cfg: Config, model: nn.Module
 ) -> tuple[str, int | list[int], int | list[int]] | None:
-    """The first part behind the backbone that expects other channels than it gets.
+    """The first part after the backbone that expects other channels than it gets.
 
     Args:
         cfg: The config of ``model``.

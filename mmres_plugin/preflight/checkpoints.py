@@ -24,7 +24,7 @@ from ..weights.pretrained import fitting_tensors, is_pretrained
 
 
 def pretrained_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
-    """What keeps the parts of ``model`` from starting from the files in their ``init_cfg``.
+    """Why parts of ``model`` cannot start from the files in their ``init_cfg``.
 
     Weights for other images or of another style are a warning: they load and can be trained.
     """
@@ -70,7 +70,7 @@ def check_start(module: nn.Module, setting: Mapping[str, Any], place: str) -> Im
 
 
 def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iterator[str]:
-    """What keeps the run from its ``load_from`` checkpoint (``--resume``, the one to test …)."""
+    """Why the run cannot load its checkpoint (``load_from``, ``--resume``, the one to test)."""
     resume = task == "train" and cfg.get("resume")
     source = cfg.get("load_from")
     what = "--resume" if resume else "load_from" if task == "train" else "checkpoint"
@@ -103,7 +103,7 @@ def say_if_complete(cfg: Config, meta: Mapping[str, Any], source: str) -> None:
         if last and meta.get(unit, 0) >= last:
             print_log(
                 f"--resume: nothing is left to train. {source} is of {unit} {meta[unit]}, the last "
-                f"of train_cfg.{key}={last}. To go on: --cfg-options train_cfg.{key}={2 * last}",
+                f"of train_cfg.{key}={last}. To continue: --cfg-options train_cfg.{key}={2 * last}",
                 logger="current",
                 level=logging.WARNING,
             )

@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS
 from ..config_parts import datasets, look_up, metrics, scope_of
 from ..errors import did_you_mean
 
-# How to come by the data: what the type of the data set or metric, or its root, ends with.
+# How to get the data, by what the type of the data set ends with.
 LAYOUTS = {
     "CocoDataset": """COCO 2017 belongs there like this (or a link: ln -s /path/to/coco {root}):
   {root}/annotations/instances_train2017.json, instances_val2017.json
@@ -47,7 +47,7 @@ def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
     for path, (problem, keys) in missing.items():
         near = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
         meant = did_you_mean(path.name, [other.name for other in near])
-        yield f"{problem}: {path}{meant and '.' + meant}\n(asked for by {', '.join(keys)})"
+        yield f"{problem}: {path}{meant and '.' + meant}\n(needed by {', '.join(keys)})"
     yield from (hint for hint in hints if hint)
 
 
@@ -120,12 +120,12 @@ def local(path: Any) -> Path | None:
 
 
 def how_to_get(dataset: dict, key: str, path: Path, root_key: str) -> str:
-    """How to come by ``path``, which ``dataset`` asks for under ``key``; may be empty."""
+    """How to get ``path``, which ``dataset`` asks for under ``key``; may be empty."""
     root = str(dataset.get("data_root") or "data").rstrip("/")
     kind = str(dataset.get("type", "")).rpartition(".")[2]
     if "digits" in Path(root).parts:
         return DIGITS
     layout = LAYOUTS.get(kind, OTHER).format(root=root, key=root_key)
-    # A name of the user's own is theirs to mend: where COCO belongs is no answer to it.
+    # A file name of the user's own is theirs to fix: where COCO belongs is no answer to it.
     own = kind == "CocoDataset" and key != "data_root" and path.name not in layout
     return "" if own else layout

@@ -1,4 +1,4 @@
-"""Can the model be built, and does it learn from frozen numbers?"""
+"""Can the model be built, and does it freeze random weights?"""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -53,8 +53,8 @@ def model_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
         stages = getattr(module, "out_indices", None)
         if isinstance(stages, list | tuple) and list(stages) != sorted(stages):
             yield (
-                f"model.{name}.out_indices is {stages}: the stages are put out in their order, "
-                f"whatever the order here. Write {tuple(sorted(stages))}"
+                f"model.{name}.out_indices is {stages}: a backbone returns its stages in ascending "
+                f"order, whatever you write here. Write {tuple(sorted(stages))}"
             )
 
 

@@ -20,10 +20,10 @@ TAKEN_BEFORE |= {"convert_to_iter_based"}
 
 
 def unknown_names(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
-    """A problem for each type outside the model that no registry knows, or argument it lacks.
+    """A problem for each type outside the model that no registry knows, and each unknown argument.
 
-    Classes that take any keyword are not judged, except the hook of checkpoints: it hands the rest
-    to the runner, which would notice a slip only at the end of the first epoch.
+    Classes that take any keyword are not checked, except the hook of checkpoints: it hands the rest
+    to the runner, which would notice a typo only at the end of the first epoch.
 
     Args:
         cfg: The config.

@@ -1,4 +1,4 @@
-"""Where in a config the cause of an error stands."""
+"""Find the place in a config that caused an error."""
 
 import traceback
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ LONGEST = 300  # characters of an error that are shown
 
 @contextmanager
 def told(cfg: Config, loop: str = "", model: nn.Module | None = None) -> Iterator[None]:
-    """Turn any error into a :class:`UserError` that says where in the config its cause stands.
+    """Turn any error into a :class:`UserError` that names the place in the config that caused it.
 
     Args:
         cfg: The config.
@@ -58,7 +58,7 @@ def told(cfg: Config, loop: str = "", model: nn.Module | None = None) -> Iterato
 
 
 def place_of(error: Exception, cfg: Config, loop: str, model: nn.Module | None) -> str:
-    """The place in the config of the innermost part that was at work when ``error`` was raised."""
+    """The place in the config of the innermost part that was running when ``error`` was raised."""
     frames = [
         (frame.f_locals.get("self"), frame.f_code.co_name)
         for one in (error, error.__context__)  # hooks and registries raise what they caught again

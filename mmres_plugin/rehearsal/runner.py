@@ -57,7 +57,7 @@ class Rehearsal(Runner):
 
 
 class CheckNumbers(Hook):
-    """Raises an error where the first step has losses or weights that are no numbers."""
+    """Raises an error where the first step has losses or weights that are not finite."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         numbers = {name: one for name, one in (outputs or {}).items() if torch.is_tensor(one)}
@@ -77,7 +77,7 @@ class CheckNumbers(Hook):
             wanted = as_list(getattr(part, "save_best", getattr(part, "monitor", None)))
             wrong = [name for name in wanted if name != "auto" and name not in (metrics or {})]
             if metrics and wrong:
-                said = f"save_best or monitor is {wrong[0]!r}, which no metric gives."
+                said = f"save_best or monitor is {wrong[0]!r}, which no metric reports."
                 meant = f"{did_you_mean(wrong[0], metrics)} There are: {', '.join(metrics)}."
                 raise UserError([f"{type(part).__name__}: {said}{meant}"])
 
@@ -86,7 +86,7 @@ def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
     """Train and validate for one step.
 
     Args:
-        cfg: The config of a training that is complete.
+        cfg: A complete config for training.
         model: Its model, which is changed.
         datasets: From :func:`build_datasets`, for ``'train'`` and, if the run validates, ``'val'``.
 
@@ -129,13 +129,14 @@ def one_batch(cfg: Config, loop: str, dataset: Built) -> DataLoader:
         options = f"batch_size is {loader.batch_size}, drop_last {loader.drop_last}"
         raise UserError([f"{loop}_dataloader: gives no batch. {images}, {options}."])
     if not isinstance(loader.num_workers, int):
-        raise UserError([f"{loop}_dataloader.num_workers is {loader.num_workers}, must be whole."])
+        workers = f"{loop}_dataloader.num_workers is {loader.num_workers}"
+        raise UserError([f"{workers}, must be a whole number."])
     return DataLoader(loader.dataset, 2, sampler=first[:2], collate_fn=loader.collate_fn)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Say nothing that the run will say again, and leave nothing that the run would find."""
+    """Print nothing that the run will print again, and leave nothing that the run would find."""
     try:
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")

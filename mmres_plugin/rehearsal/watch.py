@@ -13,7 +13,7 @@ SIDE = 256  # pixels: with a stride of 128 a map still has 2×2 numbers, enough 
 
 
 def watch(model: nn.Module) -> None:
-    """Hang the functions below into ``model``."""
+    """Attach the functions below to ``model`` as hooks."""
     seen: dict[str, int] = {}  # the height of the images
     preprocessor = getattr(model, "data_preprocessor", None)
     if preprocessor is not None:
@@ -31,9 +31,7 @@ def make_small(seen: dict, module: nn.Module, args: tuple, batch: Any) -> None:
     if not isinstance(images, Tensor):
         return
     if not images.isfinite().all():
-        raise UserError(
-            ["model.data_preprocessor: the images are infinite or NaN after it. Is std zero?"]
-        )
+        raise UserError(["model.data_preprocessor: its output is infinite or NaN. Is std zero?"])
     height, width = images.shape[-2:]
     samples = batch.get("data_samples") or []
     seen["height"] = height
@@ -42,7 +40,8 @@ def make_small(seen: dict, module: nn.Module, args: tuple, batch: Any) -> None:
     for sample in samples:
         objects = sample.get("gt_instances")
         if module.training and (objects is None or "bboxes" not in objects):
-            raise UserError(["train_dataloader.dataset.pipeline gives no boxes: LoadAnnotations?"])
+            place = "train_dataloader.dataset.pipeline"
+            raise UserError([f"{place} gives no boxes. Is LoadAnnotations missing?"])
     if not samples or max(height, width) <= SIDE:
         return
     batch["inputs"] = interpolate(images, (SIDE, SIDE))

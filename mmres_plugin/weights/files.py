@@ -27,7 +27,7 @@ IMPOSTORS = (
     (
         b"<",
         "a web page saved under the name of a checkpoint: the link leads to a page, or asks to "
-        "confirm the download; open it in a browser and save the file behind it",
+        "confirm the download; open it in a browser and save the file that it leads to",
     ),
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
 )
@@ -98,7 +98,7 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
     """The tensors in what :func:`read_checkpoint` returned, by their names in the file.
 
     Raises:
-        ValueError: If there are none, or one of them is not a number everywhere, or if they are of
+        ValueError: If there are none, or one of them has NaN or infinite values, or if they are of
             a folded model.
     """
     refuse_folded(checkpoint, path)

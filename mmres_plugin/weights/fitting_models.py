@@ -28,7 +28,7 @@ def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
         model: A model of the hub or the path of a config.
 
     Raises:
-        UserError: If ``model`` is the path of no config that can be read and has a model.
+        UserError: If ``model`` is a path, and its config cannot be read or has no model.
         ValueError: If there is no such model, it cannot be built, or names or shapes differ; the
             message says how, and which models fit.
     """
@@ -80,7 +80,7 @@ def model_config(model: str) -> Config:
     """The config of a model of the hub, or the one at a path.
 
     Raises:
-        UserError: If it is the path of no config that can be read and has a model.
+        UserError: If it is a path, and its config cannot be read or has no model.
         ValueError: If it is the name of no model.
     """
     if is_model(model):

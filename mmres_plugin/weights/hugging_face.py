@@ -20,7 +20,7 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     """The local copy of a file on the hub, fetched if it is not in the cache yet.
 
     Args:
-        address: ``hf://owner/name`` or ``hf://owner/name/file``, with ``@revision`` behind the name
+        address: ``hf://owner/name`` or ``hf://owner/name/file``, with ``@revision`` after the name
             or without.
         default: The file where the address names none.
 
@@ -31,7 +31,9 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     """
     found = ADDRESS.fullmatch(address)
     if not found:
-        raise ValueError(f"{address} is no address on the hub: hf://owner/name[@revision][/file]")
+        raise ValueError(
+            f"{address} is not an address on the Hugging Face Hub: hf://owner/name[@revision][/file]"
+        )
     repository, revision, name = found.groups()
     hub, errors = _hub()
     reasons = (  # the first that fits
@@ -49,7 +51,7 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     except errors.LocalEntryNotFoundError as error:
         raise FileNotFoundError(
             f"{address} could not be fetched: no connection, and the file is not in the cache "
-            f"({hub.constants.HF_HUB_CACHE}). Fetch it where there is a network, with "
+            f"({hub.constants.HF_HUB_CACHE}). Fetch it on a machine that is online, with "
             f"`hf download {repository}`, and copy that folder here"
         ) from error
     except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, errors.EntryNotFoundError) as error:

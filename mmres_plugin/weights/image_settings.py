@@ -32,12 +32,12 @@ CAFFE = ImageSettings("Caffe (MSRA) or Detectron2", "caffe", False)
 def expected_settings(
     names: Iterable[str], address: str, meta: Mapping[str, Any] | None = None
 ) -> ImageSettings | None:
-    """What the weights in a file expect, or None where the file does not tell.
+    """What the weights in a file expect, or None where the file does not say.
 
     Args:
         names: Names of its tensors.
         address: Its path or address.
-        meta: Its meta data: a file that a training or our converter has written does not tell.
+        meta: Its meta data: a file that a training or our converter has written does not say.
     """
     if meta:
         return None

@@ -1,4 +1,4 @@
-"""Make a file to give away of a checkpoint that a training has written."""
+"""Turn the checkpoint of a training run into a file to publish."""
 
 import os
 from pathlib import Path

@@ -67,7 +67,7 @@ def weights_only() -> Iterator[None]:
 
 
 def files_are_trusted() -> bool:
-    """Whether the user has told torch to open files without ``weights_only``."""
+    """Whether the user has set torch to open files without ``weights_only``."""
     return os.environ.get(TRUST_FILES, "0").lower() in ("1", "y", "yes", "true")
 
 

@@ -79,7 +79,7 @@ def test_stages_are_named_in_their_order():
 
 
 def test_metadata_without_a_mean():
-    """The order of the channels is told even where nothing is subtracted."""
+    """The file names the order of the channels even where nothing is subtracted."""
     model = torch.nn.Module()
     model.backbone = families.SReResNet(18)
     model.data_preprocessor = MODELS.build(dict(type="mmdet.DetDataPreprocessor"))

@@ -131,7 +131,7 @@ def test_onnx_that_resizes(name, tmp_path):
         (
             "retinanet/retinanet_r50_fpn_1x_coco",
             {"model.test_cfg.nms.type": "soft_nms"},
-            r"test_cfg.nms=.*soft_nms.* cannot be exported; what can: type='nms'",
+            r"test_cfg.nms=.*soft_nms.* cannot be exported; supported: type='nms'",
         ),
         (
             "retinanet/retinanet_r50_fpn_1x_coco",

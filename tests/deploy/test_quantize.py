@@ -142,8 +142,8 @@ def test_worst_layers():
 @pytest.mark.parametrize(
     ("time", "vnni", "text"),
     [
-        (0.4, True, "8 bits pay on this CPU (with VNNI): an image takes 0.40"),
-        (1.1, False, "8 bits do not pay on this CPU (without VNNI): an image takes 1.10"),
+        (0.4, True, "8 bits are worth it on this CPU (with VNNI): an image takes 0.40"),
+        (1.1, False, "8 bits are not worth it on this CPU (without VNNI): an image takes 1.10"),
     ],
 )
 def test_summary_says_whether_it_pays(monkeypatch, time, vnni, text):

@@ -197,7 +197,7 @@ def test_leftovers_of_a_kill_go(copy):
 def test_first_start_says_so(tmp_path, said):
     for folder in (tmp_path, tmp_path / "none"):
         assert latest_checkpoint(folder) is None
-    assert "has no checkpoint yet, so the training starts anew" in said[0]
+    assert "has no checkpoint yet, so training starts from the beginning" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_damaged_ones_are_passed_over(copy, said):
     newest.write_bytes(newest.read_bytes()[:-500])
     assert latest_checkpoint(copy) == copy / "epoch_1.pth"
     assert f"passed over, {newest} is not a checkpoint, or is damaged" in said[0]
-    assert said[1] == f"--resume: goes on from {copy}/epoch_1.pth"
+    assert said[1] == f"--resume: continuing from {copy}/epoch_1.pth"
 
 
 def test_nothing_whole_is_never_written_over(copy):

@@ -52,7 +52,7 @@ def test_full_disk(home):
     assert "disk/run/epoch_3.pth\n" in said.partition("code 2")[2]
     assert "Traceback" not in said and "Logging error" not in said
     assert ".tmp" not in said.partition("code 2")[2]
-    assert "goes on from disk/run/epoch_3.pth" in said
+    assert "continuing from disk/run/epoch_3.pth" in said
     assert "Saving checkpoint at 4 epochs" in said.partition("goes on")[2]
 
 

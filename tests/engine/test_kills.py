@@ -91,10 +91,10 @@ def test_killed_training_goes_on(home, tmp_path, uninterrupted, name, keep, mome
     options.append(f"default_hooks.checkpoint.max_keep_ckpts={keep}")
     killed = Training(*options, log=tmp_path / "log", die=moment)
     assert killed.end() == -signal.SIGKILL, killed.said[-4000:]
-    assert "starts anew" in killed.said
+    assert "starts from the beginning" in killed.said
     saved = list(tmp_path.glob("epoch_*.pth"))
     log = train(*options, log=tmp_path / "log")
-    assert ("goes on from" in log) == bool(saved)
+    assert ("continuing from" in log) == bool(saved)
     assert "passed over" not in log
     last = read_checkpoint(tmp_path / "epoch_3.pth")["state_dict"]
     different = [key for key, t in uninterrupted(name).items() if not torch.equal(t, last[key])]

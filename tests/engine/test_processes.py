@@ -125,7 +125,7 @@ def test_processes_end_together(tmp_path):
 
 
 def resumed_training(rank: int, folder: Path):
-    """The weights at the end of a training, and of one that goes on from its first epoch.
+    """The weights at the end of a training, and of one that continues from its first epoch.
 
     Statistics of norms are those of each process, and a checkpoint has those of the first.
     """

@@ -114,7 +114,7 @@ def test_frames_come_in_their_order(files, tmp_path):
     ]
     assert "3 images" in printed
     assert "frame11.jpg cannot be read as an image" in printed
-    assert "frame12.tif has 32 bits per pixel; allowed are 8 and 16" in printed
+    assert "frame12.tif has 32 bits per pixel; only 8 and 16 are supported" in printed
     assert "Traceback" not in printed
 
 
@@ -134,8 +134,9 @@ def test_classifier_without_torch(files, tmp_path):
     ("model", "image", "message"),
     [
         ("gone.onnx", "images", "there is no model file"),
-        ("text.onnx", "images", "is no model that onnxruntime can run"),
+        ("text.onnx", "images", "is not a model that onnxruntime can run"),
         ("floats.onnx", "images", "does not take plain images: export it with export_onnx.py"),
+        ("features.onnx", "images", "gives features alone: export it without --features"),
         ("detector.onnx", "gone", "there is no image or folder"),
         ("detector.onnx", "empty", "has no images"),
     ],
@@ -144,6 +145,7 @@ def test_bad_input(files, model, image, message):
     (files / "empty").mkdir(exist_ok=True)
     (files / "text.onnx").write_text("no model")
     write(files / "floats.onnx", CLASSIFIER.replace("images", "x"))
+    write(files / "features.onnx", CLASSIFIER.replace("logits", "stage4"), task="features")
     printed = run(SCRIPT, files / model, files / image, "--out", files / "out", code=2)
     assert message in printed
     assert len(printed.splitlines()) == 1

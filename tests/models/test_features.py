@@ -1,4 +1,4 @@
-"""What a backbone says that it puts out is what it puts out."""
+"""A backbone returns what it says that it returns."""
 
 import re
 import resource

@@ -215,7 +215,7 @@ def test_nothing_to_repeat_is_an_error():
             "position must be one of .*'after_conv3'.*got 'end'",
         ),
         ({"stage_with_dcn": (True,)}, "stage_with_dcn"),
-        ({"dcn": {"type": "DCNv2"}}, "stage_with_dcn must be true for a stage at least"),
+        ({"dcn": {"type": "DCNv2"}}, "stage_with_dcn must be true for at least one stage"),
     ],
 )
 def test_wrong_argument(arguments, message):

@@ -129,7 +129,7 @@ def test_faulty_config(tmp_path, text, answer):
         ("model.backbone.dpeth", "'model.backbone' has no 'dpeth'. Did you mean 'depth'?"),
         ("nonsense", "the config has no 'nonsense'. It has: "),
         ("model.bakcbone.some.deep", "'model' has no 'bakcbone'. Did you mean 'backbone'?"),
-        ("param_scheduler.7.end", "'param_scheduler' is a list of 2: '7' must be 0 to 1."),
+        ("param_scheduler.7.end", "'param_scheduler' has 2 items: '7' must be 0 to 1."),
         ("model.backbone.depth.x", "'model.backbone.depth' is 18, which has no 'x'."),
     ],
 )
@@ -287,7 +287,7 @@ def test_each_missing_part_is_named(tmp_path):
     assert f"there is no file: {root}/annotations/instances_train2017.json" in said
     assert f"this file is empty: {root}/annotations/instances_val2017.json" in said
     assert f"this folder is empty: {root}/train2017" in said
-    assert "(asked for by train_dataloader.dataset.data_prefix.img)" in said
+    assert "(needed by train_dataloader.dataset.data_prefix.img)" in said
     assert "val_evaluator.ann_file" in said
 
 
@@ -335,7 +335,7 @@ def test_imagenet_layout(tmp_path):
     os.rename(root / "val", root / "validation")
     said = problems(tmp_path / "cls.py")
     assert f"there is no folder: {root}/val\n" in said
-    assert "(asked for by val_dataloader.dataset.split)" in said
+    assert "(needed by val_dataloader.dataset.split)" in said
 
 
 def test_digits_name_their_builder(home):

@@ -253,7 +253,7 @@ def test_kill_during_the_compilation(repository):
     # The compiler that was left behind still holds the folder.
     status, output = repository.set_up()
     assert status == 1
-    assert "Another set-up of the same folder is at work" in output
+    assert "Another set-up of the same folder is running" in output
     repository.wait_until_free()
     status, output = repository.set_up()
     assert status == 0, output
@@ -356,7 +356,7 @@ def test_another_set_up_at_work(repository):
         print(4711, file=lock, end="", flush=True)
         status, output = repository.set_up()
     assert status == 1
-    assert "is at work (process 4711). Wait for it." in output
+    assert "is running (process 4711). Wait for it." in output
 
 
 def test_too_little_disk(repository):
@@ -410,7 +410,7 @@ def test_folder_that_is_not_ours_is_left_alone(repository, name):
     (repository.path / ".venv" / name).touch()
     status, output = repository.set_up()
     assert status == 1
-    assert "exists and is no virtual environment that a set-up has made" in output
+    assert "exists and is not a virtual environment that a set-up has made" in output
     assert (repository.path / ".venv" / name).exists()
 
 
@@ -422,7 +422,7 @@ def test_sign_of_life(repository):
     )
     options = {"cwd": repository.path, "env": {**os.environ, "PYTHONPATH": "tools/setup"}}
     output = subprocess.check_output([sys.executable, "-c", code], text=True, **options)
-    assert set(output.splitlines()) == {"      still at work"}
+    assert set(output.splitlines()) == {"      still working"}
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_nothing_starts_when_a_training_would_fail(folder, tmp_path, monkeypatch
         main(monkeypatch, *command, "--weights", f"{tmp_path}/{{name}}_{{seed}}.pth")
     for name in ("a_0", "a_1", "b_0", "b_1"):
         assert f"there is no checkpoint {tmp_path}/{name}.pth" in str(error.value)
-    with pytest.raises(UserError, match="two have one name"):
+    with pytest.raises(UserError, match="two have the same name"):
         main(monkeypatch, folder / "cls.py", "--backbones", "sreresnet50", "sreresnet50")
     assert not (tmp_path / "out").exists()
 
@@ -253,7 +253,7 @@ def test_a_stopped_comparison_goes_on(folder, tmp_path):
     tool = start(command, tmp_path / "log")
     assert tool.wait(900) == 0, (tmp_path / "log").read_text()
     assert (first / "seed0.json").stat().st_mtime_ns == finished
-    assert "--resume: goes on from" in (second / "seed0.log").read_text()
+    assert "--resume: continuing from" in (second / "seed0.log").read_text()
     with (tmp_path / "out/results.csv").open() as file:
         found = list(csv.DictReader(file))
     assert [row["backbone"] for row in found] == ["plain", "sre"]
@@ -280,5 +280,5 @@ def test_a_failing_training_is_shown(tmp_path):
     tool = start(command, tmp_path / "log")
     assert tool.wait(600) == 1
     text = (tmp_path / "log").read_text()
-    assert "the training ended with exit code 2" in text and "A rerun of the command" in text
+    assert "the training ended with exit code 2" in text and "Run the command again" in text
     assert text.count("training, log in") == 2

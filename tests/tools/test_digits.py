@@ -253,12 +253,12 @@ def test_folder_of_others_is_not_touched(tmp_path, content):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--size=20", "--size is 20, allowed are 64 to 2048"),
-        ("--crop-size=8", "--crop-size is 8, allowed are 32 to 512"),
-        ("--train-images=0", "--train-images is 0, allowed are 1 to 1000000"),
+        ("--size=20", "--size is 20, must be from 64 to 2048"),
+        ("--crop-size=8", "--crop-size is 8, must be from 32 to 512"),
+        ("--train-images=0", "--train-images is 0, must be from 1 to 1000000"),
         ("--seed=-1", "--seed is -1"),
         ("--size=big", "invalid int value: 'big'"),
-        ("--train-objects 0 9", "--train-objects is 0, allowed are 1 to 50"),
+        ("--train-objects 0 9", "--train-objects is 0, must be from 1 to 50"),
         ("--train-objects 9 3", "--train-objects is 9 3: the second must not be smaller"),
     ],
 )

@@ -88,7 +88,7 @@ def test_maps_of_both_passes(folder):
 
 
 def test_summands_of_a_block(folder):
-    """Branch, projection and encoder-decoder add up to what the block puts out behind its ReLU."""
+    """Branch, projection and encoder-decoder add up to what the block returns after its ReLU."""
     model, args = model_and_args(folder, "encoder-decoder")
     branch, projection, path, output = drawn(feature_maps.encoder_decoder(model, args))[:, 1:]
     total = np.maximum(branch + projection + path, 0)
@@ -175,7 +175,7 @@ def test_picture_fits_a_slide(folder, tmp_path, monkeypatch, capsys):
     ("kind", "of", "given", "message"),
     [
         ("recursion", "recursion", {"stage": 5}, "--stage is 5, must be one that runs twice: 1, 2"),
-        ("recursion", "excitation", {}, "runs twice: and no stage does"),
+        ("recursion", "excitation", {}, "runs twice: there is none"),
         ("encoder-decoder", "encoder-decoder", {"block": "2"}, "encoder-decoder: 1.0, 1.1, 2.0"),
         ("encoder-decoder", "recursion", {}, "encoder-decoder: and there is none"),
         ("excitation", "recursion", {}, "this model has no SE layers"),

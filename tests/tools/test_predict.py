@@ -136,7 +136,7 @@ def test_damaged_images_are_left_out_and_named(home, here, capsys):
         (["photos", "dett.py"], "there is no config dett.py"),
         (
             ["photos", "det.py"],
-            "det needs a checkpoint. Name one behind the config: work_dirs",
+            "det needs a checkpoint. Name one after the config: work_dirs",
         ),
         (["photos", "iresnet51_8xb32_in1k"], "Did you mean 'iresnet50_8xb32_in1k'?"),
         (["photos", "iresnet50_8xb32_in1k"], "convert_checkpoint.py FILE checkpoints/iresnet50"),

@@ -80,7 +80,7 @@ def test_detector_survives_a_kill(tmp_path, coco):
         *("--cfg-options", f"train_cfg.max_epochs={epoch + 1}"),
         cwd=tmp_path,
     )
-    assert f"--resume: goes on from work_dirs/det/{saved.name}" in log
+    assert f"--resume: continuing from work_dirs/det/{saved.name}" in log
     lines = [line for line in scalars(work_dir) if "lr" in line]
     assert [line["iter"] for line in lines] == [2 * epoch + 1, 2 * epoch + 2]
     last = work_dir / f"epoch_{epoch + 1}.pth"

@@ -130,14 +130,14 @@ def test_what_cannot_be_fetched(hub, monkeypatch, address, error, answer):
 
 @pytest.mark.parametrize("address", ["hf://me", "hf://me/", "hf://", "hf://a b/c"])
 def test_addresses(address):
-    with pytest.raises(ValueError, match="is no address on the hub"):
+    with pytest.raises(ValueError, match="is not an address on the Hugging Face Hub"):
         download(address)
 
 
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("import os", "line 1 is no setting"),
+        ("import os", "line 1 is not a setting"),
         ("model = __import__('os').mkdir('mark')", "line 1 calls a function"),
         ("model = dict(type='os.mkdir', path='mark')", "what no OpenMMLab registry has"),
         ("model = dict(type=open)", "malformed node"),

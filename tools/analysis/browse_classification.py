@@ -3,7 +3,7 @@
 
     python tools/analysis/browse_classification.py CONFIG --not-show --output-dir seen
 
-This is MMPretrain's browse_dataset, with its options and two faults mended: it fails on an
+This is MMPretrain's browse_dataset, with its options and two bugs fixed: it fails on an
 inherited visualizer, to which MMEngine adds ``_scope_``, and with recent versions of Matplotlib.
 """
 

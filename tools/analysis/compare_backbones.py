@@ -43,13 +43,13 @@ def parse_args() -> argparse.Namespace:
         metavar="BACKBONE",
         help="names of the hub (sreresnet50), classes with their arguments "
         "(SReResNet:depth=18,recursions=0) or configs, each as NAME=… if you like; "
-        "differences are taken to the first one",
+        "differences are relative to the first one",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each (default: 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="training runs of each (default: 3)")
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="checkpoints to start from; {name} and {seed} in it stand for those of the training "
+        help="checkpoints to start from; {name} and {seed} in it stand for those of the run "
         "(default: random weights, nothing frozen)",
     )
     parser.add_argument(
@@ -67,11 +67,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="as in tools/train.py")
     parser.add_argument("--out", type=Path, help="default: work_dirs/compare/<name of the config>")
     parser.add_argument(
-        "--gpus", nargs="+", metavar="GPU", help="train on these at once, one training on each"
+        "--gpus", nargs="+", metavar="GPU", help="train on these at once, one run on each"
     )
-    parser.add_argument("--list", action="store_true", help="list the trainings and start nothing")
+    parser.add_argument("--list", action="store_true", help="list the runs and start nothing")
     parser.add_argument(
-        "--only", type=int, metavar="INDEX", help="run this training of the list, for job arrays"
+        "--only", type=int, metavar="INDEX", help="start this run of the list, for job arrays"
     )
     parser.add_argument(
         "--plot",
@@ -98,7 +98,8 @@ def all_runs(args: argparse.Namespace) -> list[Run]:
     backbones = [parse(text) for text in args.backbones]
     names = [backbone.name for backbone in backbones]
     if len(set(names)) < len(names):
-        raise UserError([f"--backbones: two have one name ({', '.join(names)}): use NAME=BACKBONE"])
+        said = f"two have the same name ({', '.join(names)}): use NAME=BACKBONE"
+        raise UserError([f"--backbones: {said}"])
     if args.match:
         macs = cost(put_in(config, backbones[0]), args.size).macs
         backbones[1:] = [matched(config, one, macs, args.size) for one in backbones[1:]]
@@ -238,10 +239,10 @@ def main() -> int:
     try:
         train_all(runs, args)
     except TrainingFailed as error:
-        print(f"\n{error}\nA rerun of the command goes on from here.", file=sys.stderr)
+        print(f"\n{error}\nRun the command again to continue.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; a rerun of the command goes on from here.", file=sys.stderr)
+        print("\nInterrupted. Run the command again to continue.", file=sys.stderr)
         return 130
     if args.only is None:
         print(f"\n{report(runs, args)}\n\nwritten: {args.out}/results.csv, .md and .png")

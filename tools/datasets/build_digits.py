@@ -36,7 +36,7 @@ LIBRARIES = {  # what is imported: what is installed
 
 
 class BuildError(Exception):
-    """Something the user can mend; its text says what and how."""
+    """Something the user can fix; its text says what and how."""
 
 
 def parse_args(argv: list[str] | None = None, **defaults) -> argparse.Namespace:
@@ -87,7 +87,7 @@ def check_numbers(args: argparse.Namespace) -> None:
         option = "--" + name.replace("_", "-")
         for number in value if isinstance(value, list) else [value]:
             if not low <= number <= high:
-                raise BuildError(f"{option} is {number}, allowed are {low} to {high}")
+                raise BuildError(f"{option} is {number}, must be from {low} to {high}")
         if isinstance(value, list) and value != sorted(value):
             raise BuildError(f"{option} is {value[0]} {value[1]}: the second must not be smaller")
 

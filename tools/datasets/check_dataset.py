@@ -71,7 +71,7 @@ def read_coco(path: Path, folder: Path) -> Content:
         return Content([], [Fault("not in the format", f"{path}: {error}")], [], [])
     faults = list(coco_faults(content))
     if any(effect == STOPS for _, effect, _ in summary(faults)):
-        return Content([], faults, ["images are looked at when these faults are gone"], [])
+        return Content([], faults, ["fix these faults first; then the images are checked"], [])
     faults += empty_faults(content)
     names = {category["id"]: category["name"] for category in content["categories"]}
     boxes: dict = {}

@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     )
     outputs = parser.add_mutually_exclusive_group()
     outputs.add_argument(
-        "--softmax", action="store_true", help="of a classifier, export scores instead of logits"
+        "--softmax", action="store_true", help="export a classifier's scores instead of its logits"
     )
     outputs.add_argument(
         "--topk", type=int, default=0, metavar="K", help="export the K best scores and their labels"
@@ -65,10 +65,12 @@ def parse_args() -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="images for the check (default: three of the validation set)",
+        help="images for the check (default: three of the test set)",
     )
     parser.add_argument(
-        "--int8", action="store_true", help="write an 8-bit file, layers that would suffer in float"
+        "--int8",
+        action="store_true",
+        help="write an 8-bit file; layers that lose too much stay in float",
     )
     parser.add_argument(
         "--calibrate",

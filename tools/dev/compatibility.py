@@ -98,7 +98,8 @@ def build(name: str, operators: bool) -> tuple[Path, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENVIRONMENTS)}")
+    names = ", ".join(ENVIRONMENTS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {names}")
     parser.add_argument("--operators", action="store_true", help="compile MMCV's operators")
     args = parser.parse_args()
     unknown = set(args.names) - set(ENVIRONMENTS)

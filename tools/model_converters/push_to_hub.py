@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("repository", help="owner/name; made if it does not exist")
     parser.add_argument("--folder", type=Path, help="write here and upload nothing")
     parser.add_argument("--license", help="for the card, such as apache-2.0")
-    parser.add_argument("--private", action="store_true", help="if the repository is made")
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
     return parser.parse_args()
 
 

@@ -89,11 +89,11 @@ class Environment:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.lock.seek(0)
-            fault = "Another set-up of the same folder is at work"
+            fault = "Another set-up of the same folder is running"
             raise SetupError(f"{fault} (process {self.lock.read()}). Wait for it.") from None
         self.lock.truncate(0)
         print(os.getpid(), end="", file=self.lock, flush=True)
-        signal.signal(signal.SIGALRM, lambda *_: show("still at work"))
+        signal.signal(signal.SIGALRM, lambda *_: show("still working"))
 
     def run(self, *command) -> str:
         """Run a command, add its output to the log and return it, or raise SetupError."""
@@ -129,7 +129,7 @@ class Environment:
     def create(self) -> None:
         """Make the environment; anew if it lacks the stamp, as it may be half-written then."""
         if not self.log.exists() and any(self.path.glob("*")):
-            fault = f"{self.path} exists and is no virtual environment that a set-up has made"
+            fault = f"{self.path} exists and is not a virtual environment that a set-up has made"
             raise SetupError(f"{fault}. Move it away, or choose another: make setup VENV=.venv2")
         needed = (self.stamp, self.python, self.path / "lib" / PYTHON)
         if not all(path.exists() for path in needed):

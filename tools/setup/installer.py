@@ -143,5 +143,5 @@ def main() -> None:
     except (SetupError, OSError) as error:
         sys.exit(f"\nset-up stopped: {explain(str(error)) or error}")
     except KeyboardInterrupt:
-        print("\nset-up interrupted; the same command goes on from here.", file=sys.stderr)
+        print("\nset-up interrupted; run the same command to continue.", file=sys.stderr)
         sys.exit(130)

@@ -72,7 +72,7 @@ def read_image(model: nn.Module, path: Path) -> Input:
 
 @torch.no_grad()
 def record(model: nn.Module, modules: dict[str, nn.Module], images: Tensor) -> dict[str, list]:
-    """What each module puts out in a pass of the backbone, once for each time that it runs."""
+    """What each module returns in a pass of the backbone, once for each time that it runs."""
     outputs: dict[str, list[Tensor]] = {name: [] for name in modules}
     handles = [
         # Cloned, since blocks add their shortcut in place.
@@ -111,8 +111,8 @@ def recursion(model: nn.Module, args: argparse.Namespace) -> Rows:
     name = f"layer{args.stage}"
     stages = {n: m for n, m in model.backbone.named_children() if getattr(m, "recursions", 0)}
     if name not in stages:
-        known = ", ".join(n.removeprefix("layer") for n in stages) or "and no stage does"
-        raise UserError([f"--stage is {args.stage}, must be one that runs twice: {known}"])
+        known = ", ".join(n.removeprefix("layer") for n in stages) or "there is none"
+        raise UserError([f"--stage is {args.stage}, must be a stage that runs twice: {known}"])
     image = read_image(model, args.image)
     passes = record(model, {name: stages[name][-1]}, image.tensor)[name]
     maps = {f"{name}, pass {number}": found for number, found in enumerate(passes, 1)}
@@ -120,15 +120,16 @@ def recursion(model: nn.Module, args: argparse.Namespace) -> Rows:
 
 
 def encoder_decoder(model: nn.Module, args: argparse.Namespace) -> Rows:
-    """The summands of a block, and what it puts out."""
+    """The summands of a block, and its output."""
     blocks = {
         name.removeprefix("layer"): module
         for name, module in model.backbone.named_modules()
         if isinstance(module, ResidualBlock) and isinstance(module.downsample, EncoderDecoder)
     }
     if args.block not in blocks:
-        known = shortened(list(blocks), 20) or "and there is none"
-        raise UserError([f"--block is {args.block}, must be one with an encoder-decoder: {known}"])
+        known = shortened(list(blocks), 20) or "there is none"
+        said = f"must be a block with an encoder-decoder: {known}"
+        raise UserError([f"--block is {args.block}, {said}"])
     block = blocks[args.block]
     parts = {
         "branch": block.drop_path,
@@ -149,7 +150,9 @@ def excitation(model: nn.Module, args: argparse.Namespace) -> Rows:
         if isinstance(stage, Stage) and stage[-1].se_layer is not None
     }
     if not gates:
-        raise UserError(["excitation: this model has no SE layers; SEResNet and SEResNeXt have"])
+        raise UserError(
+            ["excitation: the model has no SE layers; SEResNet and SEResNeXt have them"]
+        )
     curves: dict[str, dict[str, np.ndarray]] = {name: {} for name in gates}
     for label, paths in images_by_class(args.image, args.images).items():
         outputs = [record(model, gates, read_image(model, path).tensor) for path in paths]
