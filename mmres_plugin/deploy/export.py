@@ -27,7 +27,8 @@ from .preprocess import Preprocess, Sizing, sizing_steps, takes_rgb
 from .two_stage import TwoStageDetector
 
 OLDEST_OPSET = 18  # of the exporter
-LEAST = (500, 700)  # height and width of its example, so that all maps of a pyramid have some rows
+# Height and width of the example, so that all maps of a pyramid have some rows.
+MINIMUM = (500, 700)
 LARGEST = 2**31 - 2**20  # bytes that fit into one file of protobuf, with room for the graph
 
 
@@ -154,7 +155,7 @@ def export_onnx(
         exported: What to export.
         path: The file to write.
         size: Height and width of the example that the export follows; others work as well.
-        opset: Version of the ONNX operators, from 18, the exporter's least.
+        opset: Version of the ONNX operators, from 18, the exporter's minimum.
         check: Called with the written file before it gets its name; if it raises, no file is left.
 
     Raises:
@@ -183,7 +184,7 @@ def _model(exported: Exported, size: tuple[int, int], opset: int):
     """The ONNX model of what is exported, with the resizing of its images."""
     # Nothing is computed on it, so it may be large. If a map has a single row, the exporter takes
     # that 1 for a constant.
-    images = exported.example((max(size[0], LEAST[0]), max(size[1], LEAST[1])))
+    images = exported.example((max(size[0], MINIMUM[0]), max(size[1], MINIMUM[1])))
     if exported.sizing is None:
         return _graph(exported, images, "images", exported.output_names, opset)
     from .onnx_graph import put_in_front  # which needs the onnx package

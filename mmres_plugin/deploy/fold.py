@@ -29,6 +29,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 CONV_FORWARDS = (nn.Conv2d.forward, wrappers.Conv2d.forward)
 TRANSPOSED_FORWARDS = (nn.ConvTranspose2d.forward, wrappers.ConvTranspose2d.forward)
 NORM_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+# Compute with the weights of a ConvModule instead of calling it: MMDetection's TOOD.
+USES_WEIGHTS = ("TaskDecomposition",)
 
 
 class FoldedNorm(nn.Module):
@@ -106,7 +108,15 @@ def _places(model: nn.Module) -> Counter[int]:
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
     """Each convolution that a norm follows, with the module that holds the norm and its name."""
+    bare = {
+        id(child)
+        for module in model.modules()
+        if type(module).__name__ in USES_WEIGHTS
+        for child in module.children()
+    }
     for module in model.modules():
+        if id(module) in bare:
+            continue
         if isinstance(module, ConvModule):
             follows = module.order.index("norm") == module.order.index("conv") + 1
             if module.with_norm and follows:

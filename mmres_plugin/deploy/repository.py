@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config_files import load_config
-from ..errors import UserError, user_error
+from ..errors import UserError, shortened, user_error
 from ..preflight.model import build_model
 from ..version import __version__
 from ..weights.files import (
@@ -98,15 +98,15 @@ def write_repository(
         check_types(settings, config)
     meta = {key: value for key, value in find_meta(content).items() if key in KEPT_META}
     meta["mmres_plugin_version"] = __version__
-    with atomic_write(folder / CONFIG) as half:
-        half.write_text(Config(settings).pretty_text)
+    with atomic_write(folder / CONFIG) as temporary:
+        temporary.write_text(Config(settings).pretty_text)
         with user_error("config"):
-            read_config(half, str(config))
+            read_config(temporary, str(config))
     write_checkpoint({"meta": meta, "state_dict": state}, folder / WEIGHTS)
     written = [folder / CONFIG, folder / WEIGHTS]
     if not (folder / CARD).exists():
-        with atomic_write(folder / CARD) as half:
-            half.write_text(card(cfg, meta, repository, license), "utf-8")
+        with atomic_write(folder / CARD) as temporary:
+            temporary.write_text(card(cfg, meta, repository, license), "utf-8")
         written.append(folder / CARD)
     return written
 
@@ -139,7 +139,7 @@ def card(cfg: Config, meta: dict[str, Any], repository: str, license: str | None
         weights=WEIGHTS,
         config=CONFIG,
         version=__version__,
-        classes=", ".join(map(str, classes[:20])) + (" …" if len(classes) > 20 else "") or "–",
+        classes=shortened(classes, 20) or "–",
     )
 
 

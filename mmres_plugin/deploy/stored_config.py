@@ -1,9 +1,12 @@
 """Configs stored with weights: data of unknown origin, from which a model is built.
 
 MMEngine imports what a dotted ``type`` names, so a config can name any function of any module as
-the type of a layer. Here only what the OpenMMLab packages have registered may be named.
+the type of a layer. Here only what the OpenMMLab packages have registered may be named. A few of
+their classes evaluate a text or read another config, so no value may look like either.
 """
 
+import builtins
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,8 +23,8 @@ REGISTRIES = (
     registry.TRANSFORMS,
     registry.DATASETS,
 )
-# Operators of MMCV that test settings name; they are in no registry.
-NMS = {"nms", "soft_nms", "nms_match", "nms_rotated", "nms_quadri"}
+# A call, an attribute of Python's own, or the path of a config, which is a program too.
+PROGRAM = re.compile(r"\(|__|\.(py|ya?ml|json)$")
 
 
 def check_types(cfg: dict[str, Any], path: object) -> None:
@@ -32,24 +35,36 @@ def check_types(cfg: dict[str, Any], path: object) -> None:
         path: The file, for the message.
 
     Raises:
-        ValueError: If it names anything else; nothing of it is imported.
+        ValueError: If it names anything else, or has a value that may be run; nothing of it is
+            imported.
     """
-    known = NMS | set(_registered())
-    refused = [
-        f"{place}={value!r}"
-        for place, key, value in _entries(cfg, "config")
-        if (key == "type" and value not in known)
-        or (key in ("default_scope", "_scope_") and value not in (None, *SCOPES))
-    ]
+    known = set(_registered())
+    refused = []
+    for place, key, value in _entries(cfg, "config"):
+        if key in ("default_scope", "_scope_"):
+            fits = value in (None, *SCOPES)
+        elif key == "type":
+            fits = isinstance(value, str) and (value in known or _imports_nothing(value))
+        elif key == "trust_remote_code":
+            fits = not value
+        else:
+            fits = not isinstance(value, str) or not PROGRAM.search(value)
+        if not fits:
+            refused.append(f"{place}={value!r}")
     if refused:
         raise ValueError(
-            f"{path} was refused: its config names what no OpenMMLab registry has "
-            f"({', '.join(refused)}), and nothing of it was run"
+            f"{path} was refused: its config names what no OpenMMLab registry has, or what may be "
+            f"run ({', '.join(refused)}), and nothing of it was run"
         )
 
 
+def _imports_nothing(name: str) -> bool:
+    """Whether ``name`` is plain and that of no module, as those of MMCV's operators are."""
+    return name.isidentifier() and not hasattr(builtins, name) and find_spec(name) is None
+
+
 def _registered() -> Iterator[str]:
-    """All registered names, plain and with their scopes."""
+    """All registered names, plain and with their scopes, which answer for their parents too."""
     for scope in SCOPES:
         if find_spec(scope):
             import_module(f"{scope}.registry")
@@ -57,7 +72,10 @@ def _registered() -> Iterator[str]:
         for table in (root, *_descendants(root)):
             table.import_from_location()
             yield from table.module_dict
-            yield from (f"{table.scope}.{name}" for name in table.module_dict)
+            parent = table
+            while parent is not None:
+                yield from (f"{table.scope}.{name}" for name in parent.module_dict)
+                parent = parent.parent
 
 
 def _descendants(parent: Registry) -> Iterator[Registry]:
@@ -67,8 +85,10 @@ def _descendants(parent: Registry) -> Iterator[Registry]:
 
 
 def _entries(node: Any, place: str) -> Iterator[tuple[str, object, Any]]:
-    """Place, key and value of each entry in nested dicts and lists."""
+    """Place, key and value of each entry in nested dicts and lists, except names of classes."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key in ("metainfo", "classes"):
+            continue
         here = f"{place}.{key}"
         yield here, key, value
         if isinstance(value, dict | list | tuple):

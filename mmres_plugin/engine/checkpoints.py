@@ -122,8 +122,8 @@ class SafeCheckpointHook(CheckpointHook):
             # MMEngine writes last_checkpoint into this folder, from where it is moved.
             super()._save_checkpoint_with_step(_InFolder(runner, folder), step, meta)
             if is_main_process():
-                with atomic_write(Path(runner.work_dir, "last_checkpoint")) as half:
-                    os.replace(Path(folder, "last_checkpoint"), half)
+                with atomic_write(Path(runner.work_dir, "last_checkpoint")) as temporary:
+                    os.replace(Path(folder, "last_checkpoint"), temporary)
         self.file_backend.delete(self._in_use())
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:

@@ -21,7 +21,6 @@ from ..config_files import load_config
 from ..errors import Interrupted, UnreadableImage, UserError, did_you_mean
 from .bad_images import NameBadImages
 from .launchers import is_first_on_its_machine
-from .stored_config import DropStoredConfig
 
 EXIT_CODE = 2  # like argparse's, for errors that the user can fix
 PATIENCE = 20  # seconds that other processes leave the first one to report an error
@@ -141,7 +140,6 @@ def build_runner(cfg: Config, datasets: Mapping[str, object] | None = None) -> R
     for loop, dataset in (datasets or {}).items():
         getattr(runner, f"_{loop}_dataloader")["dataset"] = dataset
     runner.register_hook(NameBadImages())
-    runner.register_hook(DropStoredConfig())
     return runner
 
 

@@ -40,8 +40,8 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
             _say([f"--resume: continuing from {latest}"], logging.INFO)
             return latest
     if refused:
-        advice = f"To start over, choose another --work-dir, or move the files in {work_dir} away."
-        raise UserError([*(f"--resume: {text}" for text in refused), advice])
+        hint = f"To start over, choose another --work-dir, or move the files in {work_dir} away."
+        raise UserError([*(f"--resume: {text}" for text in refused), hint])
     _say([f"--resume: {work_dir} has no checkpoint yet, so training starts from the beginning"])
     return None
 

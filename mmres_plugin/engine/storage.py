@@ -35,8 +35,8 @@ class WholeFiles(LocalBackend):
         Raises:
             UserError: If the file cannot be written. One that had the name is as it was.
         """
-        with storage_errors(filepath, len(obj)), atomic_write(filepath) as half:
-            half.write_bytes(obj)
+        with storage_errors(filepath, len(obj)), atomic_write(filepath) as temporary:
+            temporary.write_bytes(obj)
 
 
 register_backend(BACKEND, WholeFiles, force=True)  # again when the module is reloaded
@@ -90,6 +90,6 @@ def room_problem(folder: str | Path, needed: int) -> str | None:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what a killed training has left half written in ``folder``, which nobody else uses."""
+    """Remove the unfinished files of a killed training in ``folder``, which nobody else uses."""
     for path in Path(folder).glob(".*.tmp"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -47,8 +47,8 @@ def only_training(work_dir: str | Path) -> Iterator[None]:
     with file:
         locked = _lock(file)
         holder = _holder(file)
-        elsewhere = holder.get("host") != socket.gethostname()
-        if locked is False or (holder and (elsewhere or not locked) and _is_touched(path)):
+        on_another_host = holder.get("host") != socket.gethostname()
+        if locked is False or (holder and (on_another_host or not locked) and _is_touched(path)):
             raise UserError([_refusal(work_dir, holder)])
         with storage_errors(path):
             _write(file, host=socket.gethostname(), pid=os.getpid(), since=time.strftime("%F %T"))

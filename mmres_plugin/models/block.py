@@ -98,6 +98,7 @@ class ResidualBlock(BaseModule):
         self.before = norms_and_relus(before, norm_cfg, in_channels)
         self.layers: list[str] = []  # the rest of the branch, in the order in which it runs
         self.norm_of: dict[str, str] = {}  # the norm after a convolution, if there is one
+        self.last_conv = f"conv{len(convs)}"
         for i, (conv, kinds) in enumerate(zip(convs, following, strict=True), 1):
             self._append(f"conv{i}", conv.build(conv_cfg, dcn, stride))
             if "norm" in kinds:
@@ -158,9 +159,8 @@ class ResidualBlock(BaseModule):
 
         The block then starts as its shortcut alone (arXiv 1706.02677, section 5.1).
         """
-        *_, last_conv = (name for name in self.layers if name.startswith("conv"))
-        if last_conv in self.norm_of:
-            constant_init(getattr(self, self.norm_of[last_conv]), 0)
+        if self.last_conv in self.norm_of:
+            constant_init(getattr(self, self.norm_of[self.last_conv]), 0)
 
 
 class BasicBlock(ResidualBlock):

@@ -64,8 +64,8 @@ class Output:
             return
         if picture.frame is None:
             place = self.place(picture.path)
-            with atomic_write(place) as half:
-                half.write_bytes(cv2.imencode(place.suffix, drawn)[1].tobytes())
+            with atomic_write(place) as temporary:
+                temporary.write_bytes(cv2.imencode(place.suffix, drawn)[1].tobytes())
         else:
             self.add_frame(picture.path, drawn)
 
@@ -75,25 +75,25 @@ class Output:
             self.end_video()
             place = self.place(file)
             place.parent.mkdir(parents=True, exist_ok=True)
-            half = place.with_name(f".{place.stem}.{os.getpid()}.tmp.mp4")
+            temporary = place.with_name(f".{place.stem}.{os.getpid()}.tmp.mp4")
             size = (drawn.shape[1], drawn.shape[0])
             codec = cv2.VideoWriter.fourcc(*"mp4v")
-            writer = cv2.VideoWriter(str(half), codec, open_video(file).fps or 25, size)
-            if not writer.isOpened():
+            video = cv2.VideoWriter(str(temporary), codec, open_video(file).fps or 25, size)
+            if not video.isOpened():
                 raise UserError([f"OpenCV cannot write the video {place}: use --no-pictures"])
-            self.video = (file, half, writer)
+            self.video = (file, temporary, video)
         self.video[2].write(drawn)
 
     def end_video(self, keep: bool = True) -> None:
         """Close the video that is being written, if any."""
         if self.video is not None:
-            file, half, writer = self.video
+            file, temporary, video = self.video
             self.video = None
-            writer.release()
+            video.release()
             if keep:
-                os.replace(half, self.place(file))
+                os.replace(temporary, self.place(file))
             else:
-                half.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> "Output":
         return self
@@ -106,8 +106,8 @@ class Output:
     ) -> None:
         self.end_video(keep=kind is None)
         if kind is None:
-            with atomic_write(self.folder / NAME) as half:
-                half.write_text(self.text(), "utf-8")
+            with atomic_write(self.folder / NAME) as temporary:
+                temporary.write_text(self.text(), "utf-8")
 
     def text(self) -> str:
         """The JSON file, with a line for each picture."""

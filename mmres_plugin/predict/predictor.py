@@ -212,10 +212,10 @@ def default_checkpoint(model: str, config: Path) -> str:
     if published and not published.startswith(SCHEME):
         return published
     trained = sorted(Path("work_dirs", config.stem).glob("*.pth"))
-    advice = f"Name one after the config: {shortened(trained)}" if trained else ""
+    hint = f"Name one after the config: {shortened(trained)}" if trained else ""
     if not trained and is_model(config.stem):
-        advice = how_to_get(config.stem, str(converted))
-    raise UserError([f"{config.stem} needs a checkpoint. {advice}".strip()])
+        hint = how_to_get(config.stem, str(converted))
+    raise UserError([f"{config.stem} needs a checkpoint. {hint}".strip()])
 
 
 def class_names(cfg: Config, dataset_meta: dict) -> list[str] | None:

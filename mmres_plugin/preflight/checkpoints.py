@@ -12,7 +12,7 @@ from torch import nn
 from ..config_files import known_configs
 from ..engine.resume import TRAINING_STATE, latest_checkpoint
 from ..errors import UserError, collecting, user_error
-from ..weights.files import find_meta, open_checkpoint
+from ..weights.files import find_meta, is_address, open_checkpoint
 from ..weights.fit import fit_problem
 from ..weights.image_settings import (
     ImageSettings,
@@ -60,8 +60,9 @@ def check_start(module: nn.Module, setting: Mapping[str, Any], place: str) -> Im
     if not source:
         problem = f"{place}.init_cfg: type='Pretrained' needs a checkpoint, the file.{without}"
         raise UserError([problem])
-    if "://" in source:
-        return expected_settings((), source)  # the runner fetches it
+    with user_error(f"{place}.init_cfg.checkpoint", without):
+        if is_address(source):
+            return expected_settings((), source)  # the runner fetches it
     known = {key: setting[key] for key in ("prefix", "allow_partial") if key in setting}
     trained_by = known_configs(Path()).get(Path(source).parent.name)
     command = f"\nTo train it: python tools/train.py {trained_by}" if trained_by else ""
@@ -77,8 +78,11 @@ def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iter
     if resume and source is None:
         latest = latest_checkpoint(Path(cfg.work_dir))
         source = str(latest) if latest else None
-    if not source or "://" in source:
+    if not source:
         return
+    with user_error(what):
+        if is_address(source):
+            return  # the runner fetches it
     content = open_checkpoint(source, what)
     if resume and not content.keys() >= TRAINING_STATE:
         yield (

@@ -7,9 +7,18 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ..errors import shortened
 from ..version import __version__
-from .files import checked_suffix, find_state_dict, read_checkpoint, sha256, write_checkpoint
+from .files import (
+    checked_suffix,
+    find_meta,
+    find_state_dict,
+    read_checkpoint,
+    sha256,
+    write_checkpoint,
+)
 from .fitting_models import check_fit
+from .image_settings import expected_settings
 from .sources import SOURCES, Rows
 
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
@@ -46,8 +55,8 @@ def recognise(names: Iterable[str]) -> str:
         if found and not any(re.search(mark, name) for mark in source.absent for name in names):
             return key
     raise ValueError(
-        f"no known source names its tensors like this: {', '.join(sorted(names)[:5])} …; known "
-        f"are {', '.join(SOURCES)}"
+        f"no known source names its tensors like this: {shortened(sorted(names))}; known are "
+        f"{', '.join(SOURCES)}"
     )
 
 
@@ -105,8 +114,8 @@ def convert_checkpoint(
     """Convert a published file into a checkpoint that MMPretrain and MMDetection load.
 
     Nothing in the file is run. ``dst`` gets ``state_dict`` with the names ``backbone.…`` and
-    ``head.…``, and ``meta`` with the source, the SHA-256 of ``src``, the model's name and the
-    version of the plugin. It is written as a whole or not at all.
+    ``head.…``, and ``meta`` with the source, what images it is for, the SHA-256 of ``src``, the
+    model's name and the version of the plugin. It is written as a whole or not at all.
 
     Args:
         src: A ``.pth`` or ``.safetensors`` file, or an address that MMEngine knows.
@@ -124,12 +133,16 @@ def convert_checkpoint(
             source, has NaN or infinite weights, or does not fit ``model``.
     """
     checked_suffix(dst)
-    conversion = convert_names(find_state_dict(read_checkpoint(src), src), source)
+    content = read_checkpoint(src)
+    tensors = find_state_dict(content, src)
+    images = expected_settings(tensors, str(src), find_meta(content))
+    conversion = convert_names(tensors, source)
     if model is not None:
         check_fit(conversion.state_dict, model)
     meta = {
         "source": SOURCES[conversion.source].title,
         "source_file": Path(src).name,
+        "images": images and images.origin,
         "source_sha256": None if "://" in str(src) else sha256(src),
         "model": model,
         "mmres_plugin_version": __version__,

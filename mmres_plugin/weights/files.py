@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import load_from_local as _load_from_local
 from torch import Tensor
 
-from ..errors import EXAMPLES, user_error
+from ..errors import EXAMPLES, did_you_mean, shortened, user_error
 from .safe_loading import explain_errors, files_are_trusted, load_weights, weights_only
 
 # What a file that is no checkpoint starts with, and what it is.
@@ -51,7 +52,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no checkpoint, is damaged, or would have to be run to be read.
     """
-    if "://" in str(path):
+    if is_address(path):
         return _fetch(str(path))
     path = Path(path).expanduser()
     if path.is_dir():
@@ -69,6 +70,21 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         with explain_errors(path):
             return _read_safetensors(path)
     return load_weights(path, map_location)
+
+
+def is_address(path: str | Path) -> bool:
+    """Whether MMEngine fetches ``path``; False for a file.
+
+    Raises:
+        ValueError: For an address that it does not know.
+    """
+    scheme, separator, _ = str(path).partition("://")
+    if separator and CheckpointLoader._get_checkpoint_loader(str(path)) is _load_local:
+        known = [n[:-3] for n in CheckpointLoader._schemes if re.fullmatch(r"[\w-]+://", n)]
+        meant = did_you_mean(scheme, known)
+        names = ", ".join(f"{name}://" for name in sorted(known))
+        raise ValueError(f"{path}: no address starts with {scheme}://.{meant} There are: {names}")
+    return bool(separator)
 
 
 def open_checkpoint(path: str | Path, what: str) -> dict[str, Any]:
@@ -109,13 +125,14 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
     if isinstance(checkpoint, Mapping):
         tensors = {str(name): t for name, t in checkpoint.items() if isinstance(t, Tensor)}
     if not tensors:
-        content = list(checkpoint)[:8] if isinstance(checkpoint, Mapping) else type(checkpoint)
+        names = shortened(list(checkpoint)) if isinstance(checkpoint, Mapping) else ""
+        content = f"the keys {names}" if names else f"a {type(checkpoint).__name__}"
         raise ValueError(f"{path} has no tensors where a checkpoint has them, but {content}")
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ValueError(
             f"{path} has NaN or infinite weights in {len(broken)} of {len(tensors)} tensors "
-            f"({', '.join(broken[:3])}): the training has diverged or the file is damaged"
+            f"({shortened(broken)}): the training has diverged or the file is damaged"
         )
     return tensors
 
@@ -198,9 +215,10 @@ def _run_nothing(loader: Callable[..., dict]) -> Callable[..., dict]:
     @functools.wraps(loader)
     def load(filename: str, map_location=None) -> dict:
         if files_are_trusted():
-            return loader(filename, map_location)
+            return _weights(loader(filename, map_location), filename)
         with explain_errors(filename, KeyError, URLError), weights_only():
-            return loader(filename, map_location)
+            checkpoint = loader(filename, map_location)
+        return _weights(checkpoint, filename)
 
     return load
 
@@ -208,10 +226,17 @@ def _run_nothing(loader: Callable[..., dict]) -> Callable[..., dict]:
 @functools.wraps(_load_from_local)  # MMEngine logs its name
 def _load_local(filename: str, map_location=None) -> dict:
     if files_are_trusted() and not filename.endswith(".safetensors"):
-        checkpoint = _load_from_local(filename, map_location)
-    else:
-        checkpoint = read_checkpoint(filename, map_location)
-    refuse_folded(checkpoint, filename)  # else the half that fits would be loaded
+        return _weights(_load_from_local(filename, map_location), filename)
+    return _weights(read_checkpoint(filename, map_location), filename)
+
+
+def _weights(checkpoint: dict, filename: str) -> dict:
+    """A checkpoint for MMEngine, which loads the half that fits and runs a config in it."""
+    refuse_folded(checkpoint, filename)
+    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict):
+        # On --resume it would be run, to compare the number of GPUs. MMEngine writes it as `cfg`.
+        meta.pop("config", None)
     return checkpoint
 
 

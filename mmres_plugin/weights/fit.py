@@ -47,7 +47,7 @@ class Fit(NamedTuple):
 def shapes(state_dict: Mapping[str, Tensor]) -> Shapes:
     """Names and shapes of all tensors but the counters of batch norms, which nothing depends on.
 
-    Files that were converted from elsewhere have no such counters.
+    Files that other programs have converted have no such counters.
     """
     return {
         name: tuple(tensor.shape)

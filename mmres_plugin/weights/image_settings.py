@@ -37,10 +37,10 @@ def expected_settings(
     Args:
         names: Names of its tensors.
         address: Its path or address.
-        meta: Its meta data: a file that a training or our converter has written does not say.
+        meta: Its meta data. Our converter notes the images; a training run does not.
     """
     if meta:
-        return None
+        return {kind.origin: kind for kind in (PYTORCH, CAFFE)}.get(meta.get("images", ""))
     if "caffe" in address:
         return CAFFE
     if address.startswith("torchvision://"):

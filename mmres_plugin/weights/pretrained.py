@@ -55,9 +55,10 @@ def load_pretrained(
         FileNotFoundError: If there is no such file; the message says how to make it.
         ValueError: If the file is no checkpoint (see
             :func:`~mmres_plugin.weights.files.read_checkpoint`), if less than half of the
-            backbone's weights are in it under these names, or if the backbone has no place for a
-            tensor of one of its stages, as when the file is of another family or depth. A stage
-            that the backbone does not have at all may be in the file.
+            backbone's weights are in it under these names, if it lacks a weight of a stage that
+            stays frozen, or if the backbone has no place for a tensor of one of its stages, as
+            when the file is of another family or depth. A stage that the backbone does not have
+            at all may be in the file.
     """
     tensors, fit, settings = fitting_tensors(module, checkpoint, prefix, allow_partial)
     module.load_state_dict(tensors, strict=False)
@@ -96,22 +97,35 @@ def fitting_tensors(
     fit = compare(shapes(named), shapes(ours))
     if not allow_partial and fit.share < ENOUGH:
         raise ValueError(_too_few(checkpoint, prefix, tensors, fit, ours))
-    stages = {_stage(name) for name in ours} - {None}
-    strange = [name for name in [*fit.unused, *fit.reshaped] if _stage(name) in stages]
-    if not allow_partial and strange:
-        raise ValueError(
-            f"{checkpoint} is of another network or depth: the backbone has no place for "
-            f"{len(strange)} tensors of the file's stages ({shortened(strange)}). {ALLOW_PARTIAL}"
+    stages = {_stage(name) for name in ours}
+    strange = [
+        name for name in [*fit.unused, *fit.reshaped] if _stage(name) and _stage(name) in stages
+    ]
+    frozen = getattr(module, "frozen_stages", -1)
+    random = [name for name in [*fit.missing, *fit.reshaped] if _stage(name) <= frozen]
+    problem = None
+    if strange:
+        problem = (
+            f"is of another network or depth: the backbone has no place for {len(strange)} tensors "
+            f"of the file's stages ({shortened(strange)})"
         )
+    elif random:
+        problem = (
+            f"lacks {len(random)} tensors of stages that stay as they are, with "
+            f"frozen_stages={frozen} ({shortened(random)})"
+        )
+    if problem and not allow_partial:
+        hint = _conversion(checkpoint, tensors)
+        raise ValueError(f"{checkpoint} {problem}. {hint}{ALLOW_PARTIAL}")
     # By name and shape, so that the counters of norms come along where the file has them.
     fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
     return fitting, fit, settings
 
 
-def _stage(name: str) -> str | None:
-    """``layer2`` of ``layer2.0.conv1.weight``; None for what is in no stage."""
-    found = re.match(r"layer\d+(?=\.)", name)
-    return found and found[0]
+def _stage(name: str) -> int:
+    """2 for ``layer2.0.conv1.weight``; 0 for the stem and whatever else is in no stage."""
+    found = re.match(r"layer(\d+)\.", name)
+    return int(found[1]) if found else 0
 
 
 def _missing(checkpoint: str) -> str:
@@ -141,18 +155,26 @@ def _too_few(
     )
 
 
-def _remedy(checkpoint: str, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
-    """What would have worked."""
+def _conversion(checkpoint: str, tensors: Mapping[str, Tensor]) -> str:
+    """How to convert a file with names of another source; empty if its names are ours."""
     try:
         source = recognise(tensors)
     except ValueError:
-        source = None
-    if source not in (None, *SAME_NAMES):
-        return (
-            f"These are names of {source!r}: convert the file, with python "
-            f"tools/model_converters/convert_checkpoint.py {checkpoint} DST, and load that with "
-            "prefix='backbone.'."
-        )
+        return ""
+    if source in SAME_NAMES and not any(name.endswith("stem.0.weight") for name in tensors):
+        return ""
+    return (
+        f"These are names of {source!r}: convert the file, with python "
+        f"tools/model_converters/convert_checkpoint.py {checkpoint} DST, and load that with "
+        "prefix='backbone.'. "
+    )
+
+
+def _remedy(checkpoint: str, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
+    """What would have worked."""
+    conversion = _conversion(checkpoint, tensors)
+    if conversion:
+        return conversion.rstrip()
     # Every way to split each name into a prefix and a rest that the backbone has.
     prefixes = Counter()
     for name, tensor in tensors.items():

@@ -62,8 +62,9 @@ POOL_IN_LAYER1: Rows = (
 SOURCES: dict[str, Source] = {
     "iresnet-basic": Source(
         "iduta/iresnet, 18 and 34 layers",
-        marks=(r"^layer2\.0\.downsample\.2\.weight$|\.bn0\.",),
-        absent=(r"\.conv3\.", r"^conv1\.0\."),
+        # ResNet-D has such a shortcut as well, but not in the first stage of basic blocks.
+        marks=(r"^layer1\.0\.downsample\.2\.weight$|\.bn0\.",),
+        absent=(r"\.conv3\.", r"^conv1\.0\.", r"^stem\."),
         rows=(
             (r"\.bn0\.", ".before.0."),
             # Of the later blocks of a stage only the end block has a bn2: the norm of the sum.
@@ -137,7 +138,7 @@ SOURCES: dict[str, Source] = {
     ),
     "deep-stem": Source(
         "a backbone with a deep stem (ResNet-C), such as open-mmlab://resnet50_v1c",
-        marks=(r"^stem\.0\.weight$", r"^layer1\.0\.conv1\.weight$"),
+        marks=(r"^stem\.0\.(conv\.)?weight$", r"^layer1\.0\.conv1\.weight$"),
         rows=DEEP_STEM + TORCHVISION,
     ),
     "torchvision": Source(

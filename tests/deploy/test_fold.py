@@ -12,6 +12,7 @@ from helpers.configs import detector_config
 from helpers.data import make_coco
 from mmcv.cnn import ConvModule
 from mmdet.apis import inference_detector
+from mmdet.models.dense_heads.tood_head import TaskDecomposition
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
@@ -24,6 +25,8 @@ import mmres_plugin.models as families
 from mmres_plugin.config_files import load_config
 from mmres_plugin.deploy import fold_norms, load_folded, load_model, save_folded
 from mmres_plugin.deploy.export import Exported
+from mmres_plugin.deploy.repository import kept_settings
+from mmres_plugin.deploy.stored_config import check_types
 from mmres_plugin.errors import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
 from mmres_plugin.preflight import build_model
@@ -164,6 +167,16 @@ class Branch(nn.Module):
 
     def forward(self, x):
         return self.first(x) + self.norm(self.other(x))
+
+
+def test_weights_that_another_module_multiplies_are_left_alone():
+    """MMDetection's TOOD does not call its ConvModule: it takes the weights and the norm."""
+    model = TaskDecomposition(8, 2, la_down_rate=2, norm_cfg=dict(type="BN"))
+    model = nn.ModuleList([ConvModule(16, 16, 1, norm_cfg=dict(type="BN")), model])
+    model = randomise(model).double()
+    folded = fold_norms(model)
+    assert norms(folded) == {"1.reduction_conv.bn"}
+    assert_same(model[1], folded[1], images(1, 16, 8, 8))
 
 
 @pytest.mark.parametrize("shared", ["convolution", "weight", "norm"])
@@ -309,6 +322,11 @@ HOSTILE = {
     "a class by its module": {"type": "torch.nn.modules.linear.Identity"},
     "an operator by eval": {"type": "__import__('os').getpid"},
     "a scope": {"type": "Conv2d", "_scope_": "os"},
+    "a list": {"type": ["ConvModule"]},
+    # What some registered class evaluates, reads as a config, or fetches and runs.
+    "a text": {"type": "CameraMotionCompensation", "warp_mode": "__import__('os').mkdir('ran')"},
+    "a config": {"type": "LAD", "teacher_config": "teacher.py"},
+    "remote code": {"type": "HuggingFaceClassifier", "trust_remote_code": True},
 }
 
 
@@ -322,6 +340,34 @@ def test_a_file_names_registered_types_alone(tmp_path, monkeypatch, part):
     with pytest.raises(UserError, match=r"hostile.pth was refused: .*\(config\.model\.neck\."):
         load_folded(tmp_path / "hostile.pth")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sreresnet/sreresnet50_8xb256-rsb-a2-300e_in1k",
+        "sreresnet/fcos_sreresnet50-srefpn_1x",
+        "sreresnet/mask-rcnn_sreresnet50_1x",
+        "sreresnet/dino_sreresnet50_1x",
+        "cub/iresnet50_8xb8_cub",
+    ],
+)
+def test_shipped_configs_are_not_refused(name):
+    check_types(kept_settings(load_config(ROOT / f"configs/{name}.py")), name)
+
+
+def test_a_detector_of_two_stages_is_not_refused(tmp_path):
+    """Its RoI layers are operators of MMCV, which are in no registry."""
+    backbone = "backbone=dict(depth=18, init_cfg=None), neck=dict(in_channels=[64, 128, 256, 512])"
+    base = ROOT / "configs/iresnet/faster-rcnn_iresnet50_1x.py"
+    config = tmp_path / "det.py"
+    config.write_text(f"_base_ = {str(base)!r}\nmodel = dict({backbone})\n")
+    model = randomise(load_model(config))
+    save_folded(fold_norms(model), config, tmp_path / "folded.pth")
+    loaded = load_folded(tmp_path / "folded.pth")
+    x = torch.rand(1, 3, 64, 64)
+    for ours, theirs in zip(loaded.extract_feat(x), model.extract_feat(x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item())
 
 
 def test_a_config_in_the_file_is_data(tmp_path):

@@ -233,6 +233,37 @@ def test_errors_name_the_class(network):
         network(50, 3)  # three recursions? three stages?
 
 
+@pytest.mark.parametrize("arguments", [(), (34,)])
+def test_networks_of_ones_own(arguments):
+    """A subclass may have a constructor with arguments of its own, as any class of Python."""
+
+    class Own(SEResNet, se_ratio=8):
+        def __init__(self, depth=18, gate=3, **kwargs):
+            super().__init__(depth, **kwargs)
+            self.gate = gate
+
+    class Small(Own):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, base_channels=32, **kwargs)
+
+    class Fixed(Own, gate=5):
+        def __init__(self, **kwargs):
+            super().__init__(34, **kwargs)
+
+    depth = arguments[0] if arguments else 18
+    own, small, fixed = Own(*arguments), Small(*arguments), Fixed(out_indices=(1,))
+    assert [model.depth for model in (own, small, fixed)] == [depth, depth, 34]
+    assert [model.gate for model in (own, small, fixed)] == [3, 3, 5]
+    assert own.layer1[0].se_layer.conv1.conv.out_channels == 8
+    assert small.layer1[0].conv1.out_channels == 32
+    with pytest.raises(TypeError, match=r"^Fixed: .*'depht'"):
+        Fixed(depht=18)
+    with pytest.raises(TypeError, match="class Wrong: its parent has no argument 'gaet'"):
+
+        class Wrong(Own, gaet=1):
+            pass
+
+
 def test_signature_shows_the_defaults():
     parameters = inspect.signature(EDSEResNeXt).parameters
     assert next(iter(parameters)) == "depth"
@@ -386,6 +417,15 @@ def test_zero_init_of_the_last_norms(name):
             assert not getattr(block, norm).weight.any()
     others = [n for n, p in model.named_parameters() if not p.any() and n.endswith("weight")]
     assert len(others) == sum(n is not None for n in last)
+
+
+def test_zero_init_with_a_convolution_after_the_last():
+    plugin = dict(cfg=dict(type="ConvModule", out_channels=256, kernel_size=1))
+    plugins = [dict(**plugin, position="after_conv3", stages=(True, False, False, False))]
+    model = build("SReResNet", zero_init_residual=True, plugins=plugins)
+    model.init_weights()
+    assert "conv_block" in model.layer1[0].layers
+    assert not model.layer1[0].bn3.weight.any()
 
 
 def test_pretrained_norms_are_not_zeroed(tmp_path):

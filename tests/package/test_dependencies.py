@@ -22,7 +22,7 @@ importlib.util.find_spec = lambda n, p=None: None if n in {hidden!r} else real_f
 """
 
 
-def run(code: str, path: Path | None = None) -> subprocess.CompletedProcess:
+def run_code(code: str, path: Path | None = None) -> subprocess.CompletedProcess:
     """Run code in a new process that sees the packages in `path` first, then the repository."""
     folders = [str(path)] if path else []
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([*folders, str(ROOT)]))
@@ -52,7 +52,7 @@ def error_of(result: subprocess.CompletedProcess) -> str:
 
 
 def test_missing_packages_are_all_named_with_both_ways_to_get_them():
-    result = run(HIDE.format(hidden=["mmcv", "mmpretrain"]) + "import mmres_plugin")
+    result = run_code(HIDE.format(hidden=["mmcv", "mmpretrain"]) + "import mmres_plugin")
     message = error_of(result)
     assert message.startswith("mmres_plugin needs mmcv, mmpretrain: not installed")
     for way in (
@@ -78,7 +78,7 @@ def test_missing_packages_are_all_named_with_both_ways_to_get_them():
 def test_old_and_new_packages_are_refused(tmp_path, package, version, needed):
     fake_fitting_packages(tmp_path, before=package)
     fake_package(tmp_path, package, f"__version__ = {version!r}")
-    message = error_of(run("import mmres_plugin", tmp_path))
+    message = error_of(run_code("import mmres_plugin", tmp_path))
     assert f"needs {package} {needed}, but version {version} is installed" in message
     assert str(tmp_path / package) in message
     assert "pip install" in message
@@ -86,19 +86,19 @@ def test_old_and_new_packages_are_refused(tmp_path, package, version, needed):
 
 def test_package_that_cannot_be_imported_says_why(tmp_path):
     fake_package(tmp_path, "torch", "raise ImportError('libtorch.so: cannot open')")
-    message = error_of(run("import mmres_plugin", tmp_path))
+    message = error_of(run_code("import mmres_plugin", tmp_path))
     assert "torch, which is installed but cannot be imported: libtorch.so: cannot open" in message
 
 
 def test_packages_that_do_not_fit_each_other_say_so(tmp_path):
     fake_fitting_packages(tmp_path, before="mmpretrain")
     fake_package(tmp_path, "mmpretrain", "assert False, 'MMCV==2.3.6 is used but incompatible'")
-    message = error_of(run("import mmres_plugin", tmp_path))
+    message = error_of(run_code("import mmres_plugin", tmp_path))
     assert "mmpretrain, which is installed but cannot be imported: MMCV==2.3.6 is used" in message
 
 
 def test_classification_needs_neither_mmdet_nor_the_operators_of_mmcv():
-    result = run(
+    result = run_code(
         HIDE.format(hidden=["mmdet", "mmcv._ext"]) + "import mmres_plugin\n"
         "from mmpretrain.registry import MODELS\n"
         "MODELS.build(dict(type='mmres_plugin.SReResNet', depth=18)); print('built')\n"
@@ -125,6 +125,6 @@ def test_operators_are_found():
 def test_unfit_mmdet_is_a_warning(tmp_path):
     """Classification does not need it."""
     fake_package(tmp_path, "mmdet", "__version__ = '2.28.2'")
-    done = run("import mmres_plugin; print('imported')", tmp_path)
+    done = run_code("import mmres_plugin; print('imported')", tmp_path)
     assert done.stdout == "imported\n", done.stderr
     assert "Detectors will not work. mmres_plugin needs mmdet >=3.0, <4" in done.stderr

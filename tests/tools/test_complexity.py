@@ -84,7 +84,7 @@ def quick_and_slow(names) -> list:
 
 def count(name: str, **kwargs) -> complexity.Complexity:
     path = model_tables.model_configs()[name + SUFFIX]
-    return complexity.count(complexity.load_config(str(path)), **kwargs)
+    return complexity.count(complexity.find_config(str(path)), **kwargs)
 
 
 def check(counted: complexity.Complexity, params: float, macs: float | None) -> None:
@@ -134,7 +134,7 @@ def test_metafiles_are_ascii(path):
 
 @pytest.mark.parametrize("name", ["sreresnet18", "edseresnext50-32x4d", "iresgroupfix50"])
 def test_pytorch_counts_the_same(name):
-    config = complexity.load_config(str(model_tables.model_configs()[name + SUFFIX]))
+    config = complexity.find_config(str(model_tables.model_configs()[name + SUFFIX]))
     model = get_model(config)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, 65, 97))
@@ -143,11 +143,11 @@ def test_pytorch_counts_the_same(name):
 
 def test_the_backbone_of_a_detector_is_counted():
     path = ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py"
-    assert complexity.count(complexity.load_config(str(path))).params == 23_508_032
+    assert complexity.count(complexity.find_config(str(path))).params == 23_508_032
 
 
 def test_a_layer_that_cannot_be_counted_is_named():
-    config = complexity.load_config(str(model_tables.model_configs()["sreresnet50" + SUFFIX]))
+    config = complexity.find_config(str(model_tables.model_configs()["sreresnet50" + SUFFIX]))
     config.model.backbone.update(dcn=dict(type="DCNv2"), stage_with_dcn=(False, False, False, True))
     with pytest.raises(ValueError, match=r"layer4\.0\.conv2, a ModulatedDeformConv2dPack"):
         complexity.count(config)
@@ -166,7 +166,7 @@ def test_every_config_is_in_the_hub_and_lowercase():
 def test_networks_of_cifar_are_counted_at_its_size(network):
     model = model_tables.hub_entry(f"{network}_1xb128_cifar100")
     recorded = (model.metadata.data["Parameters"], model.metadata.data["FLOPs"])
-    assert complexity.count(complexity.load_config(model.config), (32, 32)) == recorded
+    assert complexity.count(complexity.find_config(model.config), (32, 32)) == recorded
 
 
 def recorded_counts() -> dict:
@@ -177,7 +177,7 @@ def recorded_counts() -> dict:
         if Path(model.config).resolve() == path:
             counts[name] = (model.metadata.data["Parameters"], model.metadata.data["FLOPs"])
         else:
-            counts[name] = complexity.count(complexity.load_config(str(path)))
+            counts[name] = complexity.count(complexity.find_config(str(path)))
     return counts
 
 

@@ -18,7 +18,7 @@ from mmres_plugin.errors import UserError
 TOOL = ROOT / "tools/benchmarks/speed.py"
 
 
-def run(*args) -> subprocess.CompletedProcess:
+def measure(*args) -> subprocess.CompletedProcess:
     return complete(TOOL, "--quick", "--threads", "1", *args)
 
 
@@ -32,7 +32,7 @@ def test_table_csv_and_plot(tmp_path):
     config = ROOT / "configs/digits/sreresnet18_digits.py"
     args = ("--networks", config, "timm-resnet50", "--modes", "eager", "folded", "--floor")
     keep = ["--keep-memory"] if platform.libc_ver()[0] == "glibc" else []
-    done = run(*args, *keep, "--task", "inference", "training", "--out", tmp_path)
+    done = measure(*args, *keep, "--task", "inference", "training", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     rows = read(tmp_path / "speed.csv")
     inference = [
@@ -56,7 +56,8 @@ def test_table_csv_and_plot(tmp_path):
 def test_redrawing(tmp_path):
     """The picture of performance.md is drawn from the measurements that lie next to it."""
     files = [ROOT / f"docs/performance/{name}.csv" for name in ("inference", "training")]
-    done = run("--plot", *files, "--networks", "iresnet50", "timm-seresnext50", "--out", tmp_path)
+    networks = ("iresnet50", "timm-seresnext50")
+    done = measure("--plot", *files, "--networks", *networks, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     width, height = struct.unpack(">II", (tmp_path / "speed.png").read_bytes()[16:24])
     assert width < 800 and height < 600  # two panels next to each other, one line per task
@@ -76,7 +77,7 @@ def test_redrawing(tmp_path):
     ids=["no file", "other columns", "no such network"],
 )
 def test_what_cannot_be_drawn_is_explained(args, message):
-    done = run("--plot", *args)
+    done = measure("--plot", *args)
     assert done.returncode == 2
     assert message in done.stderr
 
@@ -179,7 +180,7 @@ def test_memory_is_that_of_the_device(monkeypatch):
 
 @pytest.mark.slow
 def test_every_mode(tmp_path):
-    done = run("--networks", "edresnet50", "--task", "inference", "training", "--out", tmp_path)
+    done = measure("--networks", "edresnet50", "--task", "inference", "training", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     modes = {(task, mode) for task, _, mode in read(tmp_path / "speed.csv")}
     both = ("eager", "channels_last", "compiled")
@@ -206,7 +207,7 @@ def test_network_of_a_file_compiles(tmp_path):
         "    def forward(self, x):\n"
         "        return nn.functional.relu(self.net(x))\n"
     )
-    done = run("--networks", f"{file}:Mine", "--modes", "eager", "compiled", "--out", tmp_path)
+    done = measure("--networks", f"{file}:Mine", "--modes", "eager", "compiled", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert ("inference", f"{file}:Mine", "compiled") in read(tmp_path / "speed.csv")
 
@@ -226,6 +227,6 @@ def test_many_compiled_networks(tmp_path):
         + "".join(f"def mine{i}(): return Mine({i})\n" for i in range(1, 10))
     )
     names = [f"{file}:mine{i}" for i in range(1, 10)]
-    done = run("--networks", *names, "--modes", "compiled", "--out", tmp_path)
+    done = measure("--networks", *names, "--modes", "compiled", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(read(tmp_path / "speed.csv")) == len(names)

@@ -26,7 +26,7 @@ ENV = {
 }
 
 
-def run(tool: str, *args, cwd: Path, code: int = 0) -> str:
+def run_tool(tool: str, *args, cwd: Path, code: int = 0) -> str:
     """Run ``tools/<tool>`` in ``cwd``, want this exit code, return all it wrote."""
     settings = {} if tool.endswith(".py") else {"env": ENV, "timeout": 280}
     return helpers.run(ROOT / "tools" / tool, *args, cwd=cwd, code=code, **settings)
@@ -75,7 +75,7 @@ def test_detector_survives_a_kill(tmp_path, coco):
     epoch = torch.load(saved, weights_only=False)["meta"]["epoch"]
     assert epoch >= 1
 
-    log = run(
+    log = run_tool(
         *("train.py", config, "--resume", "--auto-scale-lr"),
         *("--cfg-options", f"train_cfg.max_epochs={epoch + 1}"),
         cwd=tmp_path,
@@ -86,7 +86,7 @@ def test_detector_survives_a_kill(tmp_path, coco):
     last = work_dir / f"epoch_{epoch + 1}.pth"
     assert torch.load(last, weights_only=False)["meta"]["iter"] == 2 * epoch + 2
 
-    log = run("test.py", config, last, "--out", "out.pkl", "--show-dir", "drawn", cwd=tmp_path)
+    log = run_tool("test.py", config, last, "--out", "out.pkl", "--show-dir", "drawn", cwd=tmp_path)
     assert "coco/bbox_mAP_50" in log
     predictions = pickle.loads((tmp_path / "out.pkl").read_bytes())
     assert [one["img_id"] for one in predictions] == [1, 2]
@@ -98,7 +98,7 @@ def test_classifier_in_mixed_precision(tmp_path, imagenet):
     config = classifier_config(tmp_path / "cls.py", imagenet)
     start = tmp_path / "start.pth"
     torch.save({"state_dict": build_model(load_config(str(config))).state_dict()}, start)
-    log = run(  # with --resume, as in a job that is started again after an interruption
+    log = run_tool(  # with --resume, as in a job that is started again after an interruption
         *("train.py", config, "--amp", "--work-dir", "here", "--resume", "--cfg-options"),
         *("model.backbone.recursions=0", "train_cfg.max_epochs=1", f"load_from={start}"),
         cwd=tmp_path,
@@ -110,7 +110,7 @@ def test_classifier_in_mixed_precision(tmp_path, imagenet):
     assert "AmpOptimWrapper" in (tmp_path / "here/cls.py").read_text()
     assert "recursions=0" in (tmp_path / "here/cls.py").read_text()
 
-    log = run(
+    log = run_tool(
         *("test.py", config, "here/epoch_1.pth", "--out", "out.json", "--out-item", "metrics"),
         *("--tta", "--cfg-options", "model.backbone.recursions=0"),
         cwd=tmp_path,
@@ -122,7 +122,7 @@ def test_classifier_in_mixed_precision(tmp_path, imagenet):
 def test_user_errors_are_one_message(tmp_path, coco):
     """All problems at once, exit code 2, no traceback, nothing written."""
     config = detector_config(tmp_path / "det.py", tmp_path / "nowhere")
-    log = run(
+    log = run_tool(
         *("train.py", config, "--cfg-options"),
         *("model.backbone.type=mmres_plugin.SReResNt", "load_from=gone.pth"),
         cwd=tmp_path,
@@ -133,7 +133,7 @@ def test_user_errors_are_one_message(tmp_path, coco):
     assert "Did you mean 'mmres_plugin.SReResNet'?" in log
     assert f"load_from: there is no checkpoint file {tmp_path}/gone.pth" in log
     assert not (tmp_path / "work_dirs").exists()
-    log = run("train.py", config, "--no-checks", cwd=tmp_path, code=1)
+    log = run_tool("train.py", config, "--no-checks", cwd=tmp_path, code=1)
     assert "FileNotFoundError" in log
 
 
@@ -141,7 +141,7 @@ def test_user_errors_are_one_message(tmp_path, coco):
 def test_output_is_refused_before_the_evaluation(tmp_path, item, allowed):
     config = classifier_config(tmp_path / "cls.py", tmp_path)
     args = ("test.py", config, "gone.pth", "--out", "x.txt", "--out-item", item)
-    log = run(*args, cwd=tmp_path, code=2)
+    log = run_tool(*args, cwd=tmp_path, code=2)
     assert f"--out x.txt: --out-item {item} writes {allowed}" in log
 
 
@@ -179,7 +179,7 @@ def test_two_processes(tmp_path, coco):
     hooks = "custom_hooks = [dict(type='ChannelsLastHook'), dict(type='KeepMemoryHook')]\n"
     config = detector_config(tmp_path / "det.py", coco, hooks)
     ENV["PORT"] = str(helpers.free_port())
-    log = run(
+    log = run_tool(
         *("dist_train.sh", config, 2, "--auto-scale-lr"),
         *("--cfg-options", "train_cfg.max_epochs=1"),
         cwd=tmp_path,
@@ -188,12 +188,12 @@ def test_two_processes(tmp_path, coco):
     assert "Grad strides do not match" not in log  # the layout changed before the wrapping
     lines = [line for line in scalars(tmp_path / "work_dirs/det") if "lr" in line]
     assert [line["iter"] for line in lines] == [1]  # four images, two processes of two
-    log = run("dist_test.sh", config, "work_dirs/det/epoch_1.pth", 2, cwd=tmp_path)
+    log = run_tool("dist_test.sh", config, "work_dirs/det/epoch_1.pth", 2, cwd=tmp_path)
     assert "coco/bbox_mAP_50" in log
-    log = run("dist_train.sh", tmp_path / "dett.py", 2, cwd=tmp_path, code=1)
+    log = run_tool("dist_train.sh", tmp_path / "dett.py", 2, cwd=tmp_path, code=1)
     assert log.count("Did you mean") == 1  # the first process speaks for all
 
     broken = sorted((coco / "val2017").glob("*.jpg"))[-1]  # the share of the second process
     broken.write_bytes(b"")
-    log = run("dist_test.sh", config, "work_dirs/det/epoch_1.pth", 2, cwd=tmp_path, code=1)
+    log = run_tool("dist_test.sh", config, "work_dirs/det/epoch_1.pth", 2, cwd=tmp_path, code=1)
     assert f"Stopped: the image {broken} cannot be read" in log

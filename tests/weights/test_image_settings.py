@@ -7,7 +7,7 @@ from helpers.weights import caffe_resnet50, resnet50
 from mmengine.config import Config
 
 from mmres_plugin.models import SReResNet
-from mmres_plugin.weights import pretrained
+from mmres_plugin.weights import convert_checkpoint, pretrained
 from mmres_plugin.weights.image_settings import (
     CAFFE,
     PYTORCH,
@@ -41,8 +41,17 @@ def test_style_is_said_at_loading(tmp_path, log, content, fitting, other):
     assert len(log) == 1
 
 
+@pytest.mark.parametrize(("content", "other"), [(resnet50, "caffe"), (caffe_resnet50, "pytorch")])
+def test_the_converter_notes_what_images_a_file_is_for(tmp_path, log, content, other):
+    torch.save(content(), tmp_path / "file.pth")
+    convert_checkpoint(tmp_path / "file.pth", tmp_path / "ours.pth")
+    start = dict(type="Pretrained", checkpoint=str(tmp_path / "ours.pth"), prefix="backbone.")
+    SReResNet(50, style=other, init_cfg=start).init_weights()
+    assert "whose bottlenecks stride in another convolution" in log[1]
+
+
 def test_files_that_do_not_tell():
-    """Those of trainings and of our converter, and names of neither kind."""
+    """Those of training runs, and names of neither kind."""
     assert expected_settings(resnet50(), "epoch_3.pth", {"epoch": 3}) is None
     assert expected_settings(["backbone.conv1.weight"], "a.pth") is None
     assert expected_settings((), "mmcls://resnet50") is None

@@ -8,6 +8,7 @@ import timm
 import torch
 from helpers import ROOT, randomise
 from helpers.weights import caffe_resnet50, maskrcnn_benchmark, resnet50
+from mmdet.models import ResNet as DetResNet
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model.weight_init import PretrainedInit
@@ -145,6 +146,38 @@ def test_what_is_missing_is_a_warning(tmp_path, log):
     assert level == "WARNING"
     assert "loaded 265 of 329 tensors" in line
     assert "64 only in the model: layer1.0.se_layer.conv1.conv.weight, " in line
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (resnet50, dict(se_ratio=16), r"lacks 12 tensors .*frozen_stages=1 \(layer1.0.se_layer"),
+        (
+            lambda: DetResNet(depth=50, deep_stem=True).state_dict(),
+            dict(deep_stem=True),
+            r"lacks 15 tensors .*stem.0.conv.weight, .*names of 'deep-stem': convert the file",
+        ),
+        (
+            lambda: add_prefix(DetResNet(depth=50, deep_stem=True).state_dict()),
+            dict(deep_stem=True, prefix="backbone."),
+            "lacks 15 tensors .*names of 'mmdetection': convert the file",
+        ),
+    ],
+    ids=["excitation", "deep stem", "deep stem of a detector"],
+)
+def test_what_stays_frozen_must_be_in_the_file(tmp_path, log, content, arguments, message):
+    torch.save(content(), tmp_path / "a.pth")
+    prefix = arguments.pop("prefix", None)
+    init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "a.pth"), prefix=prefix)
+    with pytest.raises(ValueError, match=message):
+        SReResNet(50, frozen_stages=1, init_cfg=init_cfg, **arguments).init_weights()
+    assert not log()
+    SReResNet(50, frozen_stages=-1, init_cfg=init_cfg, **arguments).init_weights()
+    assert log()[0][0] == "WARNING"
+
+
+def add_prefix(state_dict: dict) -> dict:
+    return {f"backbone.{name}": tensor for name, tensor in state_dict.items()}
 
 
 @pytest.mark.parametrize("depth", [50, 101])

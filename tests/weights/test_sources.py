@@ -134,6 +134,28 @@ def test_bare_backbone_with_a_deep_stem():
     torch.testing.assert_close(ours(image)[-1], theirs(image)[-1], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "source"),
+    [
+        (lambda: DetResNetV1d(depth=18), "deep-stem"),
+        (lambda: DetResNet(depth=34, avg_down=True), "torchvision"),
+        (lambda: SReResNetV1d(18, recursions=0), "deep-stem"),
+    ],
+    ids=["mmdetection", "average pools alone", "ours"],
+)
+@torch.no_grad()
+def test_bare_resnet_d_of_basic_blocks(theirs, source):
+    """Its shortcuts have the names of IResNet's."""
+    theirs = randomise(theirs()).double()
+    assert recognise(theirs.state_dict()) == source
+    kind = SReResNetV1d if source == "deep-stem" else SReResNet
+    depth = 18 if source == "deep-stem" else 34
+    ours = kind(depth, recursions=0, avg_down=True, out_indices=(3,)).double()
+    load(ours, convert_state_dict(theirs.state_dict()))
+    image = torch.rand(1, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(ours(image)[-1], theirs(image)[-1], rtol=1e-9, atol=1e-9)
+
+
 def test_classifier_of_mmpretrain_stays_as_it_is():
     named = convert_state_dict(resnet50())
     conversion = convert_names({**named, "data_preprocessor.mean": torch.zeros(3)})

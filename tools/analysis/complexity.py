@@ -80,7 +80,7 @@ def count(
     return Complexity(sum(p.numel() for p in model.parameters()), macs)
 
 
-def load_config(name: str) -> Config:
+def find_config(name: str) -> Config:
     """The config at a path, or that of a model in the hub."""
     return Config.fromfile(name) if Path(name).suffix == ".py" else ModelHub.get(name).config
 
@@ -110,7 +110,7 @@ def main() -> int:
     print(f"{'':40} params M   MACs G")
     for name, config in configs.items():
         try:
-            counts[name] = count(load_config(str(config)), tuple(args.size), args.backbone)
+            counts[name] = count(find_config(str(config)), tuple(args.size), args.backbone)
         except (FileNotFoundError, ValueError) as error:
             parser.error(f"{name}: {error}")
         print(f"{name:40} {counts[name].params / 1e6:8.3f} {counts[name].macs / 1e9:8.3f}")

@@ -61,8 +61,8 @@ class Run:
         """
         path = self.path(".py")
         if not path.exists():
-            with atomic_write(path) as half:
-                half.write_text(self.config.pretty_text)
+            with atomic_write(path) as temporary:
+                temporary.write_text(self.config.pretty_text)
         elif Config.fromfile(path)._cfg_dict != self.config._cfg_dict:
             raise UserError(
                 [
@@ -115,8 +115,8 @@ def train(run: Run, gpu: str | None, live: set[subprocess.Popen]) -> dict:
         # Bytes on macOS, KiB elsewhere.
         resident = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         result = read_result(run, resident)
-        with atomic_write(run.path(".json")) as half:
-            half.write_text(json.dumps(result, indent=2) + "\n")
+        with atomic_write(run.path(".json")) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 

@@ -67,8 +67,8 @@ def draw(rows: Rows, title: str, out: Path) -> None:
     for line in axes:
         tops = [axis.get_tightbbox().transformed(to_figure).y1 for axis in line]
         figure.add_artist(Line2D([0.01, 0.99], [max(tops) + 0.005] * 2, color="0.6", lw=0.8))
-    with atomic_write(out) as half:
-        figure.savefig(half, dpi=120, format="png")
+    with atomic_write(out) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
     plt.close(figure)
 
 
