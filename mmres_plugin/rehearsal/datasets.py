@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from ..data_check import inspected_annotations
 from ..errors import collecting
-from .places import told
+from .places import locating_errors
 
 
 class Built:
@@ -33,7 +33,7 @@ def build_datasets(cfg: Config, loops: Iterable[str], problems: list[str]) -> di
     for loop in loops:
         place = f"{loop}_dataloader.dataset"
         with collecting(problems, f"{place}: "), DefaultScope.overwrite_default_scope(scope):
-            with told(cfg, loop), inspected_annotations(), no_garbage_collection():
+            with locating_errors(cfg, loop), inspected_annotations(), no_garbage_collection():
                 dataset = DATASETS.build(deepcopy(cfg[f"{loop}_dataloader"].dataset))
                 if hasattr(dataset, "full_init"):
                     dataset.full_init()

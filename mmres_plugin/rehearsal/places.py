@@ -36,7 +36,7 @@ LONGEST = 300  # characters of an error that are shown
 
 
 @contextmanager
-def told(cfg: Config, loop: str = "", model: nn.Module | None = None) -> Iterator[None]:
+def locating_errors(cfg: Config, loop: str = "", model: nn.Module | None = None) -> Iterator[None]:
     """Turn any error into a :class:`UserError` that names the place in the config that caused it.
 
     Args:

@@ -24,7 +24,7 @@ from ..config_parts import as_list, dicts
 from ..engine.bad_images import NameBadImages
 from ..errors import UserError, did_you_mean, shortened
 from .datasets import Built
-from .places import told
+from .places import locating_errors
 from .watch import watch
 
 NAME = "rehearsal"
@@ -98,11 +98,14 @@ def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
         for _, node in dicts(getattr(module, "test_cfg", None) or {}, ""):
             if "score_thr" in node:
                 node["score_thr"] = 0.0
-    with tempfile.TemporaryDirectory() as folder, quiet(), told(cfg, model=model):
+    with tempfile.TemporaryDirectory() as folder, quiet(), locating_errors(cfg, model=model):
         watch(model)
         loaders = {}
         for loop, dataset in datasets.items():
-            with DefaultScope.overwrite_default_scope(cfg.get("default_scope")), told(cfg, loop):
+            with (
+                DefaultScope.overwrite_default_scope(cfg.get("default_scope")),
+                locating_errors(cfg, loop),
+            ):
                 loaders[f"{loop}_dataloader"] = one_batch(cfg, loop, dataset)
         keys = PASSED if "val" in datasets else PASSED[2:]
         runner = Rehearsal(
