@@ -174,11 +174,11 @@ def test_picture_fits_a_slide(folder, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("kind", "of", "given", "message"),
     [
-        ("recursion", "recursion", {"stage": 5}, "--stage is 5, must be one that runs twice: 1, 2"),
+        ("recursion", "recursion", {"stage": 5}, "--stage is 5, must be a stage that runs twice: 1, 2"),
         ("recursion", "excitation", {}, "runs twice: there is none"),
         ("encoder-decoder", "encoder-decoder", {"block": "2"}, "encoder-decoder: 1.0, 1.1, 2.0"),
-        ("encoder-decoder", "recursion", {}, "encoder-decoder: and there is none"),
-        ("excitation", "recursion", {}, "this model has no SE layers"),
+        ("encoder-decoder", "recursion", {}, "encoder-decoder: there is none"),
+        ("excitation", "recursion", {}, "the model has no SE layers"),
         ("cam", "recursion", {"layer": "backbone.layre4"}, "Did you mean 'backbone.layer4'?"),
         ("cam", "recursion", {"classes": ["cow"]}, "has no class 'cow'; it has"),
     ],
