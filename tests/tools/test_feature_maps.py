@@ -174,7 +174,7 @@ def test_picture_fits_a_slide(folder, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("kind", "of", "given", "message"),
     [
-        ("recursion", "recursion", {"stage": 5}, "--stage is 5, must be a stage that runs twice: 1, 2"),
+        ("recursion", "recursion", {"stage": 5}, "is 5, must be a stage that runs twice: 1, 2"),
         ("recursion", "excitation", {}, "runs twice: there is none"),
         ("encoder-decoder", "encoder-decoder", {"block": "2"}, "encoder-decoder: 1.0, 1.1, 2.0"),
         ("encoder-decoder", "recursion", {}, "encoder-decoder: there is none"),
