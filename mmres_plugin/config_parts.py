@@ -62,6 +62,20 @@ def datasets(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
         yield from within(loader.get("dataset"), f"{loop}_dataloader.dataset")
 
 
+def innermost(loader: Mapping | None) -> dict:
+    """The settings of the data set in the settings of a loader, without wrappers; {} if none."""
+    dataset = (loader or {}).get("dataset") or {}
+    while "dataset" in dataset or "datasets" in dataset:
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    return dataset
+
+
+def type_name(node: Mapping) -> str:
+    """The ``type`` of ``node`` without its scope; configs may have a class instead of its name."""
+    kind = node.get("type")
+    return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
+
+
 def metrics(cfg: Config, loop: str) -> list[tuple[str, dict]]:
     """Place and config of each metric of ``loop``."""
     place, evaluator = f"{loop}_evaluator", cfg.get(f"{loop}_evaluator")
@@ -83,8 +97,12 @@ def typed_places(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any
         yield f"{loop}_cfg", cfg.get(f"{loop}_cfg"), registry.LOOPS
     for name, hook in (cfg.get("default_hooks") or {}).items():
         yield f"default_hooks.{name}", hook, registry.HOOKS
-    for index, hook in enumerate(cfg.get("custom_hooks") or []):
+    for index, hook in enumerate(as_list(cfg.get("custom_hooks"))):
         yield f"custom_hooks.{index}", hook, registry.HOOKS
+    visualizer = cfg.get("visualizer") or {}
+    yield "visualizer", visualizer, registry.VISUALIZERS
+    for index, backend in enumerate(as_list(visualizer.get("vis_backends"))):
+        yield f"visualizer.vis_backends.{index}", backend, registry.VISBACKENDS
     if "train" in loops:
         wrapper = cfg.get("optim_wrapper") or {}
         yield "optim_wrapper", wrapper, registry.OPTIM_WRAPPERS

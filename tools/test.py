@@ -7,6 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
 
 import mmres_plugin  # noqa: F401  the names of the plugin, before a config is read
+from mmres_plugin.config_parts import innermost, type_name
 from mmres_plugin.engine.command_line import (
     Parser,
     build_runner,
@@ -54,12 +55,12 @@ def show_predictions(cfg: Config, args) -> None:
         raise UserError(
             ["--show and --show-dir need a visualization hook in default_hooks of the config."]
         )
-    if args.tta and cfg.default_scope == "mmpretrain":
+    if args.tta and cfg.get("default_scope") == "mmpretrain":
         raise UserError(
             ["--tta: classifiers draw no pictures with it. Drop it, or --show and --show-dir."]
         )
     hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
-    if hook.type.rpartition(".")[2].startswith("Det"):
+    if type_name(hook).startswith("Det"):
         hook.update(draw=True, test_out_dir=args.show_dir)
     else:
         hook.update(enable=True, out_dir=args.show_dir)
@@ -67,10 +68,8 @@ def show_predictions(cfg: Config, args) -> None:
 
 def augment(cfg: Config) -> None:
     """Wrap model and pipeline for test-time augmentation."""
-    dataset = cfg.test_dataloader.dataset
-    while "dataset" in dataset:
-        dataset = dataset.dataset
-    detection = cfg.default_scope == "mmdet"
+    dataset = innermost(cfg.test_dataloader)
+    detection = cfg.get("default_scope") == "mmdet"
     if "tta_model" not in cfg:
         cfg.tta_model = dict(type="mmpretrain.AverageClsScoreTTA")
         if detection:
@@ -108,7 +107,7 @@ def main() -> None:
         # Without the file's name, so that the runner does not write over the training's config.
         runner = build_runner(Config(cfg.to_dict()), datasets)
         if args.out and args.out_item == "pred":
-            kind = "mmdet.DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults"
+            kind = "mmdet.DumpDetResults" if cfg.get("default_scope") == "mmdet" else "DumpResults"
             dump = METRICS.build(dict(type=kind, out_file_path=args.out))
             runner.test_evaluator.metrics.append(dump)
         metrics = runner.test()

@@ -3,6 +3,7 @@
 # PyTorch gives attributes of modules no types of their own.
 # pyright: reportArgumentType=false
 
+import copy
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from ..config_files import load_config
+from ..config_parts import innermost
 from ..errors import UserError, user_error
 from ..preflight.model import build_model
 from ..weights.files import FOLDED, atomic_write, find_meta, open_checkpoint, read_checkpoint
@@ -51,13 +53,18 @@ def save_folded(folded: nn.Module, config: str | Path, out: str | Path) -> None:
         folded: What :func:`~mmres_plugin.deploy.fold.fold_norms` has made of the model.
         config: The config file that the model was trained with.
         out: The file to write.
+
+    Raises:
+        UserError: If the config cannot be read, or names types that no OpenMMLab registry has.
     """
     # Containers of names and numbers, which open without running code, as a config file does not.
     cfg = load_config(config).to_dict()
     stored = {key: cfg[key] for key in NEEDED if key in cfg}
-    pipeline = (cfg.get("test_dataloader") or {}).get("dataset", {}).get("pipeline")
+    pipeline = innermost(cfg.get("test_dataloader")).get("pipeline")
     if pipeline:
         stored["test_dataloader"] = {"dataset": {"pipeline": pipeline}}
+    with user_error("config", headline=""):
+        check_types(stored, config)  # else load_folded would refuse the file
     meta = {FOLDED: stored, "dataset_meta": getattr(folded, "dataset_meta", None)}
     with atomic_write(out) as temporary:
         torch.save({"meta": meta, "state_dict": folded.state_dict()}, temporary)
@@ -93,6 +100,9 @@ def load_folded(path: str | Path) -> nn.Module:
 
 def _ready(model: nn.Module, cfg: Config, dataset_meta: dict) -> nn.Module:
     """``model`` in evaluation mode, with what the packages' inferencers look for."""
+    if cfg.get("test_dataloader"):  # the pipeline, for which they look into no wrapper
+        cfg = copy.deepcopy(cfg)
+        cfg.test_dataloader.dataset = innermost(cfg.test_dataloader)
     if cfg.get("default_scope"):
         init_default_scope(cfg.default_scope)  # as MMDetection does when it loads a model
     model.eval()

@@ -1,5 +1,6 @@
 """Classifiers, from images to logits, scores or the best classes."""
 
+from mmpretrain.models.heads import MultiLabelClsHead
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -15,13 +16,15 @@ class Classifier(nn.Module):
             the classes.
 
     Raises:
-        UserError: If there are fewer classes.
+        UserError: If there are fewer classes, or if the head is for several labels per image.
     """
 
     task = "classification"
 
     def __init__(self, model: nn.Module, scores: bool, topk: int) -> None:
         super().__init__()
+        if (scores or topk) and isinstance(model.head, MultiLabelClsHead):
+            raise UserError(["a head for several labels gives no such scores: export logits"], "")
         classes = getattr(model.head, "num_classes", topk)
         if not 0 <= topk <= classes:
             raise UserError(

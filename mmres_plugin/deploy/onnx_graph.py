@@ -25,6 +25,7 @@ def put_in_front(front: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelPr
         if dim.dim_param:
             dim.dim_param = f"images_{dim.dim_param}"
     front = onnx.compose.add_prefix(front, "front/", rename_inputs=False, rename_outputs=False)
+    del front.opset_import[:]  # merging would list them twice
     names = [output.name for output in model.graph.output]
     if "boxes" not in names:
         return onnx.compose.merge_models(front, model, [("sized", "sized")], outputs=names)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from ..config_parts import innermost, type_name
 from ..errors import UserError
 
 # How images are resized here; MMCV can do it in other ways.
@@ -81,31 +82,24 @@ def takes_rgb(preprocessor: nn.Module) -> bool:
 
 def test_dataset(cfg: Config) -> dict[str, Any]:
     """The settings of the data set that ``cfg`` is tested with, without wrappers; empty if none."""
-    return _innermost(cfg.get("test_dataloader") or cfg.get("val_dataloader") or {})
+    return innermost(cfg.get("test_dataloader") or cfg.get("val_dataloader"))
 
 
 def train_dataset(cfg: Config) -> dict[str, Any]:
     """The same of the data set that ``cfg`` is trained with."""
-    return _innermost(cfg.get("train_dataloader") or {})
-
-
-def _innermost(settings: dict[str, Any]) -> dict[str, Any]:
-    settings = settings.get("dataset", {})
-    while "dataset" in settings:
-        settings = settings["dataset"]
-    return settings
+    return innermost(cfg.get("train_dataloader"))
 
 
 def sizing_steps(cfg: Config) -> list[dict[str, Any]]:
     """The steps of the test pipeline of ``cfg`` between loading and packing: they set the size."""
     steps = [dict(step) for step in test_dataset(cfg).get("pipeline", [])]
-    return [step for step in steps if not _name(step).startswith(("Load", "Pack"))]
+    return [step for step in steps if not type_name(step).startswith(("Load", "Pack"))]
 
 
 def check_steps(steps: list[dict[str, Any]]) -> None:
     """Raise UserError for a step that :func:`resize` does not do as the pipeline does."""
     for step in steps:
-        known = STEPS.get(_name(step))
+        known = STEPS.get(type_name(step))
         given = {key: value for key, value in step.items() if key != "type"}
         if known:
             given = {key: given[key] for key in given.keys() - signature(known).parameters.keys()}
@@ -119,14 +113,10 @@ def check_steps(steps: list[dict[str, Any]]) -> None:
             )
 
 
-def _name(step: dict[str, Any]) -> str:
-    return step["type"].rpartition(".")[2]
-
-
 def resize(x: Tensor, steps: list[dict[str, Any]]) -> Tensor:
     """Apply the steps to a batch, N×3×H×W with values from 0 to 255."""
     for step in steps:
-        function = STEPS[_name(step)]
+        function = STEPS[type_name(step)]
         settings = {key: step[key] for key in signature(function).parameters if key in step}
         x = function(x, **settings)
     return x

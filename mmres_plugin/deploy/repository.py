@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config_files import load_config
+from ..config_parts import innermost, type_name
 from ..errors import UserError, shortened, user_error
 from ..preflight.model import build_model
 from ..version import __version__
@@ -118,9 +119,7 @@ def kept_settings(cfg: Config) -> dict[str, Any]:
     backbone = kept["model"].get("backbone")
     if isinstance(backbone, dict):
         backbone.pop("init_cfg", None)  # the weights are all there
-    dataset = (whole.get("test_dataloader") or {}).get("dataset", {})
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
+    dataset = innermost(whole.get("test_dataloader"))
     dataset = {key: dataset[key] for key in KEPT_OF_DATA if key in dataset}
     return {**kept, "test_dataloader": {"dataset": dataset}}
 
@@ -135,7 +134,7 @@ def card(cfg: Config, meta: dict[str, Any], repository: str, license: str | None
         scope=scope,
         name=repository.rpartition("/")[2],
         repository=repository,
-        backbone=str(cfg.model.get("backbone", {}).get("type")).rpartition(".")[2],
+        backbone=type_name(cfg.model.get("backbone", {})),
         weights=WEIGHTS,
         config=CONFIG,
         version=__version__,

@@ -69,8 +69,14 @@ def check_arguments(num_stages: int, **arguments: Any) -> None:
             f"a tuple of stages from {list(stages)}",
         ),
         "style": (lambda v: v in ("pytorch", "caffe"), "'pytorch' or 'caffe'"),
-        "frozen_stages": (lambda v: v in frozen, f"a number from -1 to {num_stages}"),
-        "drop_path_rate": (lambda v: 0 <= v < 1, "from 0 to below 1"),
+        "frozen_stages": (
+            lambda v: isinstance(v, int) and v in frozen,
+            f"a whole number from -1 to {num_stages}",
+        ),
+        "drop_path_rate": (
+            lambda v: isinstance(v, (int, float)) and 0 <= v < 1,
+            "a number from 0 to below 1",
+        ),
         "se_ratio": (
             lambda v: v is None or (isinstance(v, int) and v >= 1),
             "a whole number from 1",

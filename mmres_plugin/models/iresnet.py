@@ -45,4 +45,4 @@ class IResGroup(IResNet, expansion=2):
         else:
             num_stages = kwargs.get("num_stages", 4)
             groups = {"groups": (8, 16, 32, 64)[:num_stages], "width_per_group": (32,) * num_stages}
-        super().__init__(depth, **groups, **kwargs)
+        super().__init__(depth, **{**groups, **kwargs})

@@ -273,7 +273,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         if self.is_init:
             return
         init_cfg, zero = self.init_cfg, self.zero_init_residual
-        cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
+        cfgs = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or ())
         pretrained = [cfg for cfg in cfgs if is_pretrained(cfg)]
         # The parent class would load without checking, and knows no blocks to zero.
         self.init_cfg = [cfg for cfg in cfgs if not is_pretrained(cfg)]

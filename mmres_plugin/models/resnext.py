@@ -31,5 +31,6 @@ class ResNeXt(ResNet):
         width_per_group: int | Sequence[int] | None = 4,
         **kwargs,
     ) -> None:
-        width = None if groups == 1 else width_per_group
-        super().__init__(depth, groups=groups, width_per_group=width, **kwargs)
+        if groups == 1 or (isinstance(groups, (tuple, list)) and set(groups) == {1}):
+            width_per_group = None
+        super().__init__(depth, groups=groups, width_per_group=width_per_group, **kwargs)

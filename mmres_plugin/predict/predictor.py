@@ -13,7 +13,7 @@ from mmpretrain.apis.model import ModelHub
 from mmpretrain.visualization import UniversalVisualizer
 
 from ..config_files import known_configs, missing_config
-from ..config_parts import look_up, scope_of
+from ..config_parts import innermost, look_up, scope_of
 from ..deploy import load_model
 from ..deploy.repository import fetch_config
 from ..errors import UserError, close_name, shortened, user_error
@@ -220,9 +220,7 @@ def default_checkpoint(model: str, config: Path) -> str:
 
 def class_names(cfg: Config, dataset_meta: dict) -> list[str] | None:
     """The names of the classes of a trained model, if there are as many as it has outputs."""
-    dataset = cfg.test_dataloader.dataset
-    while "dataset" in dataset:
-        dataset = dataset.dataset
+    dataset = innermost(cfg.test_dataloader)
     kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, cfg.get("default_scope")))
     given = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
     if isinstance(given, str):  # a file with a name per line

@@ -1,6 +1,7 @@
 """Do neck and head expect the channels that they get? If not, which should they expect?"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -70,20 +71,29 @@ def channel_difference(
     try:
         with torch.no_grad():
             model.eval()
-            found = [feature.shape[1] for feature in as_list(backbone(image))]
-            expected = in_channels(cfg, "neck")
-            wanted = found[-1] if isinstance(expected, int) else found
-            if expected not in (None, wanted):
-                return "neck", expected, wanted
-            features = as_list(model.extract_feat(image))  # pyright: ignore[reportCallIssue]
-            found = [feature.shape[1] for feature in features]
+            features = backbone(image)
+            for name in ("neck", *FIRST_HEADS):
+                expected, part = in_channels(cfg, name), getattr(model, name, None)
+                found = [feature.shape[1] for feature in as_list(features)]
+                wanted = found[-1] if isinstance(expected, int) else found
+                if expected not in (None, wanted) and refuses(part, features):
+                    return name, expected, wanted
+                if name == "neck":
+                    features = model.extract_feat(image)  # pyright: ignore[reportCallIssue]
     except Exception:  # networks that need more than an image say so in the run itself
-        return None
-    for name in FIRST_HEADS:
-        expected = in_channels(cfg, name)
-        if isinstance(expected, int) and found[-1] != expected:
-            return name, expected, found[-1]
+        pass
     return None
+
+
+def refuses(part: Any, features: Any) -> bool:
+    """Whether a neck or head cannot take these feature maps: some take them in another order."""
+    try:
+        part(features)
+    except NotImplementedError:  # it has no forward that takes them
+        return False
+    except (RuntimeError, AssertionError):
+        return True
+    return False
 
 
 def in_channels(cfg: Config, part: str) -> int | list[int] | None:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from ..config_parts import datasets, look_up, metrics, scope_of
+from ..config_parts import datasets, look_up, metrics, scope_of, type_name
 from ..errors import did_you_mean
 
 # How to get the data, by what the type of the data set ends with.
@@ -122,7 +122,7 @@ def local(path: Any) -> Path | None:
 def how_to_get(dataset: dict, key: str, path: Path, root_key: str) -> str:
     """How to get ``path``, which ``dataset`` asks for under ``key``; may be empty."""
     root = str(dataset.get("data_root") or "data").rstrip("/")
-    kind = str(dataset.get("type", "")).rpartition(".")[2]
+    kind = type_name(dataset)
     if "digits" in Path(root).parts:
         return DIGITS
     layout = LAYOUTS.get(kind, OTHER).format(root=root, key=root_key)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config_parts import as_list, dicts, metrics
+from ..config_parts import as_list, dicts, metrics, type_name
 from ..engine.bad_images import leaves
 from ..errors import shortened
 
@@ -39,7 +39,7 @@ def wrong_labels(cfg: Config, datasets: Mapping[str, Any]) -> Iterator[str]:
     fewest = min([*(n for n, exact in numbers if exact), *heads.values()], default=0)
     for place, metric in [found for loop in datasets for found in metrics(cfg, loop)]:
         top = max(as_list(metric.get("topk")), default=1)
-        if fewest and top > fewest and str(metric.get("type")).rpartition(".")[2] == "Accuracy":
+        if fewest and top > fewest and type_name(metric) == "Accuracy":
             yield (
                 f"{place}.topk: there is no top-{top} accuracy with {fewest} "
                 "classes. Write topk=(1,)"
@@ -52,7 +52,8 @@ def class_number(dataset: Any) -> tuple[int, bool] | None:
     A list of images need not have every class: heads may have more outputs than it has labels.
     None if there is no number, as with heads that compare texts.
     """
-    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
+    names = getattr(dataset, "metainfo", None) or {}
+    classes = names.get("thing_classes") or names.get("classes")  # heads are for things
     if getattr(dataset, "return_classes", False):
         return None
     if getattr(dataset, "ann_file", "") and hasattr(dataset, "get_gt_labels"):

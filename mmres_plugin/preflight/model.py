@@ -7,8 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..config_parts import as_list
+from ..config_parts import as_list, dicts, type_name
 from ..dependencies import check_compiled_ops
 from ..errors import UserError, place_of_code, reason_of
 from ..weights.pretrained import is_pretrained
@@ -37,6 +38,9 @@ def build_model(cfg: Config) -> nn.Module | None:
     settings = deepcopy(cfg.model)
     if cfg.get("data_preprocessor") is not None:  # as the runner does
         settings.setdefault("data_preprocessor", deepcopy(cfg.data_preprocessor))
+    for _, node in dicts(settings, "model"):
+        if type_name(node) == "MMSyncBN":  # its constructor needs the processes of the run
+            node["type"] = "BN"
     try:
         with DefaultScope.overwrite_default_scope(scope):
             return MODELS.build(settings)
@@ -60,15 +64,18 @@ def model_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
 
 def frozen_without_weights(model: nn.Module) -> Iterator[str]:
     """A problem for each backbone that keeps stages or norms as they are drawn at random."""
+    model.train()  # some freeze their stages only here
     loaded: list[str] = []
     for name, module in model.named_modules():
         settings = as_list(getattr(module, "init_cfg", None))
         if any(isinstance(setting, dict) and is_pretrained(setting) for setting in settings):
             loaded.append(f"{name}." if name else "")
         norm_cfg = getattr(module, "norm_cfg", None) or {}
-        frozen = {
-            "frozen_stages=-1": getattr(module, "frozen_stages", -1) >= 0,
-            "norm_eval=False": getattr(module, "norm_eval", False),
+        fixed = any(not parameter.requires_grad for parameter in module.parameters())
+        norms = any(isinstance(child, _BatchNorm) for child in module.modules())
+        frozen = {  # at frozen_stages=0 some backbones freeze the stem, others nothing
+            "frozen_stages=-1": fixed and getattr(module, "frozen_stages", -1) >= 0,
+            "norm_eval=False": norms and getattr(module, "norm_eval", False),
             "norm_cfg.requires_grad=True": not norm_cfg.get("requires_grad", True),
         }
         wrong = [option for option, is_frozen in frozen.items() if is_frozen]

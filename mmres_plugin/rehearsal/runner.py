@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader
 from ..config_parts import as_list, dicts
 from ..engine.bad_images import NameBadImages
 from ..errors import UserError, did_you_mean, shortened
+from ..weights.pretrained import is_pretrained
 from .datasets import Built
 from .places import locating_errors
-from .watch import watch
+from .watch import SIDE, watch
 
 NAME = "rehearsal"
 PASSED = (  # what the runner gets as the config has it
@@ -36,21 +37,31 @@ PASSED = (  # what the runner gets as the config has it
 
 
 class Rehearsal(Runner):
-    """A runner that trains for one step, loads no weights and leaves nothing behind."""
+    """A runner that trains for one step, loads no checkpoint and leaves nothing behind."""
+
+    batches = 1  # of an epoch of the run
+    init_weights = False
 
     def build_train_loop(self, loop: Any) -> BaseLoop:
         loop = super().build_train_loop(loop)
         if loop.max_iters < 1:
             raise ValueError("there is nothing to train: max_epochs or max_iters must be 1 or more")
-        loop._max_epochs = loop._max_iters = loop.val_begin = 1
+        if isinstance(loop, EpochBasedTrainLoop):
+            loop._max_iters = loop.max_epochs * self.batches
         return loop
+
+    def _init_model_weights(self) -> None:
+        """Cut the run to one step, now that the schedulers have seen its length."""
+        if self.init_weights:
+            super()._init_model_weights()
+        loop: Any = self.train_loop
+        loop._max_epochs = loop._max_iters = loop.val_begin = 1
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         signature(Runner.save_checkpoint).bind(self, out_dir, filename, *args, **kwargs)
         if str(out_dir) == self.work_dir:
             torch.save({"meta": {}, "state_dict": {}}, Path(out_dir) / filename)
 
-    def _init_model_weights(self) -> None: ...
     def _maybe_compile(self, target: str) -> None: ...
     def _log_env(self, env_cfg: dict) -> None: ...
     def dump_config(self) -> None: ...
@@ -98,15 +109,30 @@ def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
         for _, node in dicts(getattr(module, "test_cfg", None) or {}, ""):
             if "score_thr" in node:
                 node["score_thr"] = 0.0
+    images = watch(model)
+    try:
+        one_step(cfg, model, datasets)
+    except UserError:  # some networks need larger images, or weights drawn in their own way
+        images["limit"] = 3 * SIDE
+        for module in model.modules():
+            settings = as_list(getattr(module, "init_cfg", None))
+            if any(isinstance(one, dict) and is_pretrained(one) for one in settings):
+                setattr(module, "init_cfg", None)  # noqa: B010
+        one_step(cfg, model, datasets, init_weights=True)
+
+
+def one_step(
+    cfg: Config, model: nn.Module, datasets: dict[str, Built], init_weights: bool = False
+) -> None:
+    """One step of training and, with data for it, one of validation."""
     with tempfile.TemporaryDirectory() as folder, quiet(), locating_errors(cfg, model=model):
-        watch(model)
-        loaders = {}
+        loaders, batches = {}, {}
         for loop, dataset in datasets.items():
             with (
                 DefaultScope.overwrite_default_scope(cfg.get("default_scope")),
                 locating_errors(cfg, loop),
             ):
-                loaders[f"{loop}_dataloader"] = one_batch(cfg, loop, dataset)
+                loaders[f"{loop}_dataloader"], batches[loop] = one_batch(cfg, loop, dataset)
         keys = PASSED if "val" in datasets else PASSED[2:]
         runner = Rehearsal(
             model=model,
@@ -118,13 +144,14 @@ def rehearse(cfg: Config, model: nn.Module, datasets: dict[str, Built]) -> None:
             **loaders,
             **{key: cfg[key] for key in keys if cfg.get(key) is not None},
         )
+        runner.batches, runner.init_weights = batches["train"], init_weights
         runner.register_hook(NameBadImages())
         runner.register_hook(CheckNumbers())
         runner.train()
 
 
-def one_batch(cfg: Config, loop: str, dataset: Built) -> DataLoader:
-    """The first batch that the loader of ``loop`` gives, cut to two images, in this process."""
+def one_batch(cfg: Config, loop: str, dataset: Built) -> tuple[DataLoader, int]:
+    """The first batch of the loader of ``loop``, cut to two images, and how many it has."""
     loader = Runner.build_dataloader({**cfg[f"{loop}_dataloader"], "dataset": dataset}, seed=0)
     first = next(iter(loader.batch_sampler or ()), None)
     if not first:
@@ -134,7 +161,8 @@ def one_batch(cfg: Config, loop: str, dataset: Built) -> DataLoader:
     if not isinstance(loader.num_workers, int):
         workers = f"{loop}_dataloader.num_workers is {loader.num_workers}"
         raise UserError([f"{workers}, must be a whole number."])
-    return DataLoader(loader.dataset, 2, sampler=first[:2], collate_fn=loader.collate_fn)
+    one = DataLoader(loader.dataset, 2, sampler=first[:2], collate_fn=loader.collate_fn)
+    return one, len(loader)
 
 
 @contextmanager

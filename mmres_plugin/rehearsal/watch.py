@@ -12,9 +12,9 @@ from ..errors import UserError
 SIDE = 256  # pixels: with a stride of 128 a map still has 2×2 numbers, enough for a batch norm
 
 
-def watch(model: nn.Module) -> None:
-    """Attach the functions below to ``model`` as hooks."""
-    seen: dict[str, int] = {}  # the height of the images
+def watch(model: nn.Module) -> dict[str, int]:
+    """Attach the functions below to ``model`` as hooks; returns what they share."""
+    seen: dict[str, int] = {"limit": SIDE}  # and the height of the images
     preprocessor = getattr(model, "data_preprocessor", None)
     if preprocessor is not None:
         preprocessor.register_forward_hook(partial(make_small, seen))
@@ -23,6 +23,7 @@ def watch(model: nn.Module) -> None:
         strides = getattr(module, "featmap_strides", None) or getattr(priors, "strides", None)
         if strides:
             module.register_forward_pre_hook(partial(check_strides, seen, name, strides))
+    return seen
 
 
 def make_small(seen: dict, module: nn.Module, args: tuple, batch: Any) -> None:
@@ -42,21 +43,22 @@ def make_small(seen: dict, module: nn.Module, args: tuple, batch: Any) -> None:
         if module.training and (objects is None or "bboxes" not in objects):
             place = "train_dataloader.dataset.pipeline"
             raise UserError([f"{place} gives no boxes. Is LoadAnnotations missing?"])
-    if not samples or max(height, width) <= SIDE:
+    side = seen["limit"]
+    if not samples or max(height, width) <= side:
         return
-    batch["inputs"] = interpolate(images, (SIDE, SIDE))
-    seen["height"] = SIDE
+    batch["inputs"] = interpolate(images, (side, side))
+    seen["height"] = side
     for sample in samples:
         for objects in (sample.get("gt_instances"), sample.get("ignored_instances")):
             if objects is not None and "bboxes" in objects:
-                factors = (SIDE / width, SIDE / height) * 2
+                factors = (side / width, side / height) * 2
                 objects.bboxes = objects.bboxes * objects.bboxes.new_tensor(factors)
             if objects is not None and "masks" in objects:
-                objects.masks = objects.masks.resize((SIDE, SIDE))
+                objects.masks = objects.masks.resize((side, side))
         keys = ("img_shape", "pad_shape", "batch_input_shape")
-        sizes: dict[str, tuple] = dict.fromkeys(keys, (SIDE, SIDE))
+        sizes: dict[str, tuple] = dict.fromkeys(keys, (side, side))
         if "ori_shape" in sample:
-            sizes["scale_factor"] = tuple(SIDE / side for side in sample.ori_shape[1::-1])
+            sizes["scale_factor"] = tuple(side / own for own in sample.ori_shape[1::-1])
         sample.set_metainfo(sizes)
 
 
@@ -74,7 +76,7 @@ def check_strides(seen: dict, name: str, strides: Any, module: nn.Module, args: 
         for stride, other, one in zip(own, found, maps, strict=False)
         if one.shape[-2] > 1 and not 0.55 < stride / other < 1.8
     ]
-    if "height" in seen and (wrong or len(own) != len(found)):
+    if wrong and "height" in seen:
         raise UserError(
             [f"model.{name}: its strides are {own}, but the maps that it gets have {found}."]
         )

@@ -170,7 +170,10 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
             with temporary.open("wb") as file:
                 torch.save(dict(checkpoint), file)
         else:
-            tensors = {name: t.contiguous() for name, t in checkpoint["state_dict"].items()}
+            tensors = {
+                name: t.clone(memory_format=torch.contiguous_format)
+                for name, t in checkpoint["state_dict"].items()
+            }
             _safetensors().save_file(tensors, temporary, {"meta": json.dumps(checkpoint["meta"])})
 
 

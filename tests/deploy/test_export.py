@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -12,6 +13,7 @@ from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS, DefaultScope
+from mmpretrain.models.heads import MultiLabelLinearClsHead
 
 import mmres_plugin.models as families
 from mmres_plugin.deploy.export import Exported, Form, export_onnx, export_torchscript
@@ -135,6 +137,15 @@ def test_a_classifier_in_each_form(form, names, tmp_path):
     assert count == 3
 
 
+def test_scores_of_several_labels_are_refused():
+    """They are sigmoids, not shares of one."""
+    model = classifier()
+    model.head = MultiLabelLinearClsHead(10, 256)
+    assert Exported(model).output_names == ["logits"]
+    with pytest.raises(UserError, match="a head for several labels gives no such scores"):
+        Exported(model, Form(scores=True))
+
+
 def test_a_file_that_fails_its_check_is_not_left(tmp_path):
     model = classifier()
     exported = Exported(model)
@@ -227,6 +238,7 @@ def test_command_and_evaluation(tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "new/m.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["resize"] == "file"
+    assert len(onnx.load(tmp_path / "new/m.onnx").opset_import) == 1  # --int8 refuses two
     assert json.loads(metadata["test_pipeline"])[0]["scale"] == 40
     output = run(
         *(TEST, config, tmp_path / "new/m.onnx", "--checkpoint", tmp_path / "trained.pth"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT, complete, randomise
-from helpers.configs import detector_config
+from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco
 from mmcv.cnn import ConvModule
 from mmdet.apis import inference_detector
@@ -314,6 +314,29 @@ def test_folded_detector_finds_with_mmdet(tmp_path):
     ]
     assert len(found[0]) > 0
     torch.testing.assert_close(found[0].scores, found[1].scores, rtol=1e-3, atol=1e-5)
+
+
+def test_wrapped_data_and_types_as_classes(tmp_path):
+    """Inferencers look for the pipeline in the data set, not in what it wraps."""
+    config = classifier_config(tmp_path / "cls.py", tmp_path)
+    wrapped = tmp_path / "wrapped.py"
+    wrapped.write_text(
+        f"_base_ = {str(config)!r}\n"
+        "test_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[\n"
+        "    dict(type='RepeatDataset', times=2, dataset=_base_.val_dataloader.dataset)]))\n"
+    )
+    save_folded(fold_norms(load_model(wrapped)), wrapped, tmp_path / "folded.pth")
+    for model in (load_model(wrapped), load_folded(tmp_path / "folded.pth")):
+        assert model.cfg.test_dataloader.dataset.pipeline[0].type == "LoadImageFromFile"
+    classes = tmp_path / "classes.py"
+    classes.write_text(
+        "from mmengine.config import read_base\nfrom mmpretrain.models import ImageClassifier\n"
+        "model = dict(type=ImageClassifier, backbone=dict(type='ResNet', depth=18))\n"
+        "default_scope = 'mmpretrain'\n"
+    )
+    with pytest.raises(UserError, match=r"was refused: .*config.model.type"):
+        save_folded(fold_norms(load_model(classes)), classes, tmp_path / "no.pth")
+    assert not (tmp_path / "no.pth").exists()
 
 
 HOSTILE = {

@@ -189,7 +189,7 @@ def test_nothing_to_repeat_is_an_error():
         ({"recursions": -1}, "recursions must be a whole number from 0, got -1"),
         ({"recursions": 1.5}, "recursions must be a whole number from 0, got 1.5"),
         ({"style": "tensorflow"}, "style must be 'pytorch' or 'caffe', got 'tensorflow'"),
-        ({"frozen_stages": 5}, "frozen_stages must be a number from -1 to 4, got 5"),
+        ({"frozen_stages": 5}, "frozen_stages must be a whole number from -1 to 4, got 5"),
         ({"num_stages": 5}, "num_stages must be 1, 2, 3 or 4, got 5"),
         ({"strides": (1, 2, 2)}, "strides must be one value, or 4"),
         ({"dilations": (1, 1)}, "dilations"),
@@ -203,7 +203,7 @@ def test_nothing_to_repeat_is_an_error():
         ({"width_per_group": 0}, "width_per_group must be a whole number from 1, got 0"),
         ({"se_ratio": 1 / 16}, "se_ratio must be a whole number from 1, got 0.0625"),
         ({"se_ratio": (16,)}, r"se_ratio must be a whole number from 1, got \(16,\)"),
-        ({"drop_path_rate": 1.0}, "drop_path_rate must be from 0 to below 1, got 1.0"),
+        ({"drop_path_rate": 1.0}, "drop_path_rate must be a number from 0 to below 1, got 1.0"),
         ({"plugins": {"cfg": {"type": "ContextBlock"}}}, "plugins must be a list of dicts"),
         ({"plugins": [{"position": "after_conv3"}]}, "a plugin must be dict"),
         ({"depth": 18, "groups": 32}, "groups=32 needs a bottleneck"),
@@ -214,6 +214,8 @@ def test_nothing_to_repeat_is_an_error():
             {"plugins": [{"cfg": {"type": "ContextBlock", "ratio": 0.25}, "position": "end"}]},
             "position must be one of .*'after_conv3'.*got 'end'",
         ),
+        ({"drop_path_rate": None}, "drop_path_rate must be a number from 0 .*, got None"),
+        ({"frozen_stages": 1.0}, "frozen_stages must be a whole number .*, got 1.0"),
         ({"stage_with_dcn": (True,)}, "stage_with_dcn"),
         ({"dcn": {"type": "DCNv2"}}, "stage_with_dcn must be true for at least one stage"),
     ],
@@ -262,6 +264,20 @@ def test_networks_of_ones_own(arguments):
 
         class Wrong(Own, gaet=1):
             pass
+
+
+def test_groups_that_are_set():
+    assert IResGroup(50, groups=16, num_stages=1, out_indices=(0,)).layer1[1].conv2.groups == 16
+    for groups in (1, (1, 1, 1, 1)):
+        assert ResNeXt(50, groups=groups).layer1[1].conv2.out_channels == 64
+
+
+def test_initialisation_without_settings():
+    """As after ``init_cfg = None`` on a network that was built with weights to load."""
+    model = build("SReResNet")
+    model.init_cfg = None
+    model.init_weights()
+    assert model.is_init
 
 
 def test_signature_shows_the_defaults():

@@ -2,16 +2,18 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_image_folders, make_imagenet
+from mmdet.datasets import CocoPanopticDataset
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.config_files import load_config
 from mmres_plugin.errors import UserError
 from mmres_plugin.preflight import check
-from mmres_plugin.preflight.labels import head_outputs, wrong_labels
+from mmres_plugin.preflight.labels import class_number, head_outputs, wrong_labels
 from mmres_plugin.rehearsal import build_datasets
 
 PETS = ["cat", "dog", "hare"]
@@ -101,6 +103,12 @@ def test_annotations_in_another_format(home, tmp_path, text, answer):
     message = said(home / "det.py", **both("ann_file", str(tmp_path / "bad.json")))
     assert message.startswith("train_dataloader.dataset")
     assert answer in message
+
+
+def test_panoptic_data(home):
+    """Heads tell things apart; the classes of the data are things and stuff."""
+    dataset = SimpleNamespace(metainfo=CocoPanopticDataset.METAINFO)
+    assert class_number(dataset) == (80, True)
 
 
 def test_data_set_with_a_class_of_its_own(home):

@@ -6,6 +6,7 @@ import pickle
 import time
 from pathlib import Path
 
+import mmdet
 import numpy as np
 import pytest
 import torch
@@ -57,6 +58,48 @@ def log(monkeypatch) -> list[str]:
 def test_good_config_passes(home, name):
     assert problems(home / f"{name}.py") == ""
     assert problems(home / f"{name}.py", "test", load_from=str(home / f"{name}.pth")) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "param_scheduler = [dict(type='LinearLR', end=2, convert_to_iter_based=True),\n"
+        "    dict(type='CosineAnnealingLR', begin=2)]\n"
+        "train_cfg = dict(max_epochs=10)\n",
+        "param_scheduler = [dict(type='LinearLR', by_epoch=False, end=7),\n"
+        "    dict(type='PolyLR', by_epoch=False, begin=7)]\n",
+        "model = dict(backbone=dict(type='mmpretrain.ConvNeXt', arch='atto', _delete_=True),\n"
+        "    neck=None, head=dict(in_channels=320))\n",  # frozen_stages=0 freezes nothing
+        "model = dict(backbone=dict(norm_eval=True, norm_cfg=dict(type='GN', num_groups=32)))\n",
+        "model = dict(backbone=dict(norm_cfg=dict(type='MMSyncBN')))\n",
+    ],
+    ids=["epochs", "iterations", "frozen_stages=0", "no batch norms", "MMSyncBN"],
+)
+def test_no_false_alarm(home, tmp_path, text):
+    (tmp_path / "mine.py").write_text(f"_base_ = {str(home / 'cls.py')!r}\n{text}")
+    assert problems(tmp_path / "mine.py") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco",  # its neck takes the maps from the last on
+        "condinst/condinst_r50_fpn_ms-poly-90k_coco_instance",  # one stride for five maps
+        "ddod/ddod_r50_fpn_1x_coco",  # needs more than 256 pixels
+        "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco",  # and its own first weights
+    ],
+)
+def test_detectors_of_mmdetection_pass(home, tmp_path, name):
+    cfg = Config.fromfile(f"{mmdet.__path__[0]}/.mim/configs/{name}.py")
+    text = cfg.pretty_text.replace("data/coco/", f"{home}/coco/")
+    (tmp_path / "mine.py").write_text(text)
+    options = {
+        f"{loop}_dataloader__{key}": value
+        for loop in ("train", "val")
+        for key, value in (("num_workers", 0), ("batch_size", 2))
+    }
+    assert problems(tmp_path / "mine.py", **options) == ""
 
 
 def test_few_images_are_evaluated_in_the_rehearsal(tmp_path, monkeypatch):
@@ -182,6 +225,7 @@ def test_all_unknown_types_are_named(home):
         default_hooks__logger__type="LogerHook",
         val_evaluator__type="CocoMetrc",
         optim_wrapper__optimizer__type="SDG",
+        visualizer__type="DetLocalVisualiser",
     )
     for place, meant in (
         ("model.backbone.type", "mmres_plugin.SReResNet"),
@@ -190,6 +234,7 @@ def test_all_unknown_types_are_named(home):
         ("default_hooks.logger.type", "LoggerHook"),
         ("val_evaluator.type", "CocoMetric"),
         ("optim_wrapper.optimizer.type", "SGD"),
+        ("visualizer.type", "DetLocalVisualizer"),
     ):
         line = next(line for line in said.splitlines() if place in line)
         assert f"Did you mean '{meant}'?" in line
@@ -406,6 +451,16 @@ def test_no_checkpoint(home, tmp_path, kind, answer):
         with path.open("rb") as file:
             torch.load(file, weights_only=False) if kind != "hostile pickle" else pickle.load(file)
         assert (tmp_path / "ran").exists()
+
+
+def test_checkpoint_at_no_address(home):
+    assert "load_from is 5, must be the path" in problems(home / "cls.py", load_from=5)
+    for options in (
+        dict(load_from="modelzo://resnet18"),
+        dict(model__backbone__init_cfg=dict(type="Pretrained", checkpoint="modelzo://resnet18")),
+    ):
+        said = problems(home / "cls.py", **options)
+        assert "no address starts with modelzo://. Did you mean 'modelzoo'?" in said
 
 
 def test_missing_checkpoint_lists_its_neighbours(home):

@@ -395,6 +395,16 @@ def test_killed_while_writing(tmp_path):
     assert torch.equal(read_checkpoint(dst)["state_dict"]["a"], torch.ones(3))
 
 
+def test_tensors_that_share_memory(tmp_path):
+    """As in heads whose levels share a convolution; safetensors refuses them."""
+    shared = torch.arange(4.0)
+    checkpoint = {"meta": {}, "state_dict": {"a": shared, "b": shared, "c": shared[1:]}}
+    write_checkpoint(checkpoint, tmp_path / "a.safetensors")
+    written = read_checkpoint(tmp_path / "a.safetensors")["state_dict"]
+    for name, tensor in checkpoint["state_dict"].items():
+        assert torch.equal(written[name], tensor)
+
+
 def test_failed_writing_leaves_nothing(tmp_path):
     with pytest.raises(AttributeError):
         write_checkpoint({"meta": lambda: 0, "state_dict": {}}, tmp_path / "dst.pth")

@@ -134,7 +134,8 @@ def check_all(runs: list[Run]) -> None:
     for run in {run.name: run for run in reversed(todo)}.values():  # the first seed of each
         config = copy.deepcopy(run.config)
         for loop in ("train_dataloader", "val_dataloader"):  # as tools/train.py will do
-            config[loop] = prepared_loader(config[loop], config.get("default_scope"))
+            if config.get(loop) is not None:  # else the checks say that it is missing
+                config[loop] = prepared_loader(config[loop], config.get("default_scope"))
         with collecting(problems):
             check(config, "train")
     for run in todo:

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from timing.measure import CLOCKS, Run, samples
 
+from mmres_plugin.engine.command_line import user_errors
+
 RUNNER = Path(__file__).resolve().parents[2] / "examples" / "run_onnx.py"
 TORCH = ("mmdet", "folded", "frozen")
 BACKENDS = ("onnxruntime", "openvino")
@@ -191,4 +193,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with user_errors():
+        main()

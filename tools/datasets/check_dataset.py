@@ -60,7 +60,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=4, help="processes that read images (4)")
     parser.add_argument("--picture", type=Path, help="draw twelve images of each data set (.png)")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="as in tools/train.py")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.workers < 1:
+        parser.error(f"--workers is {args.workers}, must be 1 or more")
+    return args
 
 
 def read_coco(path: Path, folder: Path) -> Content:

@@ -31,7 +31,10 @@ def parse_args() -> argparse.Namespace:
         default=(224, 224),
         help="height and width of the image for the check",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if min(args.size) < 1:
+        parser.error(f"--size is {args.size}, must be 1 or more")
+    return args
 
 
 def outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
@@ -58,7 +61,8 @@ def main() -> None:
             f"nothing is written: the outputs of the folded model differ by {difference:.1e} of "
             f"their largest value, more than the allowed {TOLERANCE:.0e}"
         )
-    save_folded(folded, args.config, args.out)
+    with user_errors():
+        save_folded(folded, args.config, args.out)
     norms = sum(isinstance(module, _BatchNorm) for module in model.modules())
     print(f"folded {count_folded(folded)} of {norms} norms")
     print(f"largest relative difference of the outputs: {difference:.1e}")
