@@ -10,9 +10,6 @@ from torch import nn
 from ..config_parts import as_list
 from .model import build_model
 
-# Heads that get what neck or backbone return.
-FIRST_HEADS = ("head", "bbox_head", "rpn_head")
-
 
 def fill_channels(cfg: Config) -> dict[str, int | list[int]]:
     """Set ``in_channels`` of neck and head to what they get, as after a change of the backbone.
@@ -72,7 +69,7 @@ def channel_difference(
         with torch.no_grad():
             model.eval()
             features = backbone(image)
-            for name in ("neck", *FIRST_HEADS):
+            for name in ("neck", "head", "bbox_head", "rpn_head"):
                 expected, part = in_channels(cfg, name), getattr(model, name, None)
                 found = [feature.shape[1] for feature in as_list(features)]
                 wanted = found[-1] if isinstance(expected, int) else found
@@ -89,10 +86,8 @@ def refuses(part: Any, features: Any) -> bool:
     """Whether a neck or head cannot take these feature maps: some take them in another order."""
     try:
         part(features)
-    except NotImplementedError:  # it has no forward that takes them
-        return False
-    except (RuntimeError, AssertionError):
-        return True
+    except (RuntimeError, AssertionError) as error:
+        return not isinstance(error, NotImplementedError)  # a part without a forward
     return False
 
 
@@ -100,5 +95,4 @@ def in_channels(cfg: Config, part: str) -> int | list[int] | None:
     """``in_channels`` of a part of the model in ``cfg``, or None if it has none."""
     settings = cfg.model.get(part)
     value = settings.get("in_channels") if isinstance(settings, dict) else None
-    value = list(value) if isinstance(value, list | tuple) else value
-    return value if isinstance(value, int | list) else None
+    return list(value) if isinstance(value, list | tuple) else value

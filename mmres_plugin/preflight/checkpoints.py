@@ -80,10 +80,8 @@ def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iter
         source = str(latest) if latest else None
     if not source:
         return
-    if not isinstance(source, str):
-        yield f"{what} is {source!r}, must be the path or address of a checkpoint."
-        return
     with user_error(what):
+        source = str(source)
         if is_address(source):
             return  # the runner fetches it
     content = open_checkpoint(source, what)

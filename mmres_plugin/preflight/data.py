@@ -32,10 +32,6 @@ def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
     """One problem per folder or file of the data sets that is not there, then how to get them.
 
     Of a data set whose root is missing, only the root is named.
-
-    Args:
-        cfg: The config.
-        loops: The loops that will run, of ``'train'``, ``'val'`` and ``'test'``.
     """
     missing: dict[Path, tuple[str, list[str]]] = {}
     hints: dict[str, None] = {}

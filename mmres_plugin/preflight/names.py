@@ -1,8 +1,8 @@
 """Are the ``type`` names in a config registered, and do their classes take the arguments?"""
 
-import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from inspect import signature
 from typing import Any
 
 from mmengine import registry
@@ -24,13 +24,9 @@ def unknown_names(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
 
     Classes that take any keyword are not checked, except the hook of checkpoints: it hands the rest
     to the runner, which would notice a typo only at the end of the first epoch.
-
-    Args:
-        cfg: The config.
-        loops: The loops that will run, of ``'train'``, ``'val'`` and ``'test'``.
     """
     for loop in loops:
-        known = {*parameters(DataLoader), "num_batch_per_epoch"}
+        known = {*signature(DataLoader).parameters, "num_batch_per_epoch"}
         loader = cfg.get(f"{loop}_dataloader") or {}
         yield from not_in(known, loader, f"{loop}_dataloader", "DataLoader")
     for place, node, where in typed_places(cfg, loops):
@@ -43,9 +39,9 @@ def unknown_names(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
             meant = did_you_mean(kind, names_in(where, scope, kind))
             yield f"{place}.type: there is no {where.name} named '{kind}'.{meant}"
         elif isinstance(found, type):
-            known = parameters(found)
+            known = signature(found).parameters
             if issubclass(found, CheckpointHook):
-                known = {*known, *parameters(Runner.save_checkpoint)} - {"kwargs"}
+                known = {*known, *signature(Runner.save_checkpoint).parameters} - {"kwargs"}
             elif any(p.kind is p.VAR_KEYWORD for p in known.values()):
                 continue
             yield from not_in({*known, *TAKEN_BEFORE}, node, place, found.__name__)
@@ -67,8 +63,8 @@ def slips_in_model(model: Any, scope: str | None, error: str) -> Iterator[str]:
         name, own = node.get("type"), scope_of(node, scope)
         cls = look_up(name, registry.MODELS, own)
         if refused and isinstance(cls, type) and refused[1] in node:
-            arguments = {argument for base in cls.__mro__ for argument in parameters(base)}
-            yield from not_in(arguments, {refused[1]: None}, place, cls.__name__)
+            known = {a for base in cls.__mro__ for a in signature(base).parameters}
+            yield from not_in(known, {refused[1]: None}, place, cls.__name__)
         elif cls is None and isinstance(name, str) and not look_up(name, registry.TASK_UTILS, own):
             tables = (registry.MODELS, registry.TASK_UTILS)
             meant = did_you_mean(name, set().union(*(names_in(one, own, name) for one in tables)))
@@ -81,8 +77,3 @@ def not_in(known: Iterable[str], node: Mapping, place: str, owner: str) -> Itera
     for key in node:
         if key not in known:
             yield f"{place}.{key}: {owner} has no argument '{key}'.{did_you_mean(key, known)}"
-
-
-def parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a function or of a class's constructor."""
-    return inspect.signature(function).parameters

@@ -454,7 +454,7 @@ def test_no_checkpoint(home, tmp_path, kind, answer):
 
 
 def test_checkpoint_at_no_address(home):
-    assert "load_from is 5, must be the path" in problems(home / "cls.py", load_from=5)
+    assert "load_from: there is no checkpoint file" in problems(home / "cls.py", load_from=5)
     for options in (
         dict(load_from="modelzo://resnet18"),
         dict(model__backbone__init_cfg=dict(type="Pretrained", checkpoint="modelzo://resnet18")),
