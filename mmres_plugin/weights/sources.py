@@ -62,9 +62,10 @@ POOL_IN_LAYER1: Rows = (
 SOURCES: dict[str, Source] = {
     "iresnet-basic": Source(
         "iduta/iresnet, 18 and 34 layers",
-        # ResNet-D has such a shortcut as well, but not in the first stage of basic blocks.
-        marks=(r"^layer1\.0\.downsample\.2\.weight$|\.bn0\.",),
-        absent=(r"\.conv3\.", r"^conv1\.0\.", r"^stem\."),
+        marks=(r"^layer2\.0\.downsample\.2\.weight$|\.bn0\.",),
+        # Average pools in the shortcuts (ResNet-D) have these names too, but a deep stem beside
+        # them, and each block has a bn2.
+        absent=(r"\.conv3\.", r"^conv1\.0\.", r"^stem\.", r"^layer2\.2\.bn2\."),
         rows=(
             (r"\.bn0\.", ".before.0."),
             # Of the later blocks of a stage only the end block has a bn2: the norm of the sum.
