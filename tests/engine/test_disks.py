@@ -53,7 +53,7 @@ def test_full_disk(home):
     assert "Traceback" not in said and "Logging error" not in said
     assert ".tmp" not in said.partition("code 2")[2]
     assert "continuing from disk/run/epoch_3.pth" in said
-    assert "Saving checkpoint at 4 epochs" in said.partition("goes on")[2]
+    assert "Saving checkpoint at 4 epochs" in said.partition("continuing from")[2]
 
 
 @pytest.mark.slow
