@@ -71,8 +71,8 @@ def innermost(loader: Mapping | None) -> dict:
 
 
 def type_name(node: Mapping) -> str:
-    """The ``type`` of ``node`` without its scope; configs may have a class instead of its name."""
-    kind = node.get("type")
+    """The ``type`` of ``node`` without its scope, or ``''``; configs may have a class as type."""
+    kind = node.get("type", "")
     return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
 
 

@@ -37,7 +37,7 @@ def pretrained_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
                 problems: list[str] = []
                 with collecting(problems):
                     settings = check_start(module, setting, place)
-                    if "://" in setting["checkpoint"]:  # else the backbone says it when it loads
+                    if is_address(setting["checkpoint"]):  # else the backbone says it when it loads
                         warn(place, style_problem(settings, module))
                     warn(place, preprocessor_problem(settings, preprocessor))
                 yield from problems

@@ -13,6 +13,7 @@ from .files import (
     checked_suffix,
     find_meta,
     find_state_dict,
+    is_address,
     read_checkpoint,
     sha256,
     write_checkpoint,
@@ -143,7 +144,7 @@ def convert_checkpoint(
         "source": SOURCES[conversion.source].title,
         "source_file": Path(src).name,
         "images": images and images.origin,
-        "source_sha256": None if "://" in str(src) else sha256(src),
+        "source_sha256": None if is_address(src) else sha256(src),
         "model": model,
         "mmres_plugin_version": __version__,
     }

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..config_files import load_config
+from ..config_parts import type_name
 from ..errors import UserError
 from ..hub import MODEL_SUFFIX, ROOT, is_model
 from .fit import Shapes, compare, shapes
@@ -40,7 +41,8 @@ def check_fit(state_dict: Mapping[str, Tensor], model: str) -> None:
         return
     message = [f"the weights do not fit {model}."]
     fits = fitting_models(theirs)
-    same_family = [name for name, network in fits.items() if network == _network(cfg)]
+    own = type_name(cfg.model.get("backbone", {}))
+    same_family = [name for name, network in fits.items() if network == own]
     if same_family:
         message.append(f"They are of another depth or width and fit {', '.join(same_family)}.")
     elif fits:
@@ -132,13 +134,7 @@ def _differences(file: Shapes, model: Shapes) -> list[str]:
 def _shipped(name: str) -> tuple[str, Shapes]:
     """Class of the backbone, and names and shapes, of a shipped classifier."""
     cfg = model_config(name)
-    return _network(cfg), model_shapes(cfg)
-
-
-def _network(cfg: Config) -> str:
-    """Class of the backbone; empty for a model without one."""
-    kind = cfg.model.get("backbone", {}).get("type", "")
-    return getattr(kind, "__name__", kind).split(".")[-1]
+    return type_name(cfg.model.get("backbone", {})), model_shapes(cfg)
 
 
 class OnMeta(TorchFunctionMode):

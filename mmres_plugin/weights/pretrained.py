@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import shortened
 from ..hub import how_to_get, is_model
 from .convert import WRAPPERS, recognise
-from .files import find_meta, find_state_dict, read_checkpoint
+from .files import find_meta, find_state_dict, is_address, read_checkpoint
 from .fit import ENOUGH, Fit, compare, shapes
 from .image_settings import ImageSettings, expected_settings, style_problem
 
@@ -83,7 +83,7 @@ def fitting_tensors(
 
     Arguments and errors are those of :func:`load_pretrained`; nothing is loaded.
     """
-    if "://" not in checkpoint and not Path(checkpoint).expanduser().is_file():
+    if not is_address(checkpoint) and not Path(checkpoint).expanduser().is_file():
         raise FileNotFoundError(_missing(checkpoint))
     content = read_checkpoint(checkpoint)
     tensors = find_state_dict(content, checkpoint)
