@@ -1,119 +1,110 @@
-"""The command ``mmres``: the tools by short names, from any folder.
+"""The command ``mmres``: ``mmres X`` calls ``main`` of ``commands/X.py``.
 
-``mmres train …`` is ``python tools/train.py …``; the options are the tool's own. ``mmres run``
-starts MMPretrain's and MMDetection's tools with the plugin imported.
+Commands import torch and the OpenMMLab packages after their arguments are parsed, so help and the
+message for a misspelt option come at once.
 """
 
+import argparse
 import sys
-from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
 
-from .errors import did_you_mean
-from .hub import ROOT
+from .errors import UserError, did_you_mean
 from .version import __version__
 
-# Name, script below tools/ and what it does.
-TOOLS = (
-    ("train", "train.py", "train a classifier or a detector"),
-    ("test", "test.py", "evaluate a checkpoint"),
-    ("predict", "predict.py", "predict on images and videos, draw what was found"),
-    ("check", "datasets/check_dataset.py", "check a data set before training on it"),
-    ("info", "info.py", "versions for a bug report; models with their cost and weights"),
-    ("convert", "model_converters/convert_checkpoint.py", "convert other projects' weights"),
-    ("publish", "model_converters/publish_model.py", "make a checkpoint ready to publish"),
-    ("push", "model_converters/push_to_hub.py", "upload a model to the Hugging Face Hub"),
-    ("fold", "model_converters/fold_checkpoint.py", "fold batch norms into convolutions"),
-    ("export", "deployment/export_onnx.py", "export a model to ONNX or TorchScript"),
-    ("test-exported", "deployment/test_exported.py", "evaluate an exported file"),
-    ("compare", "analysis/compare_backbones.py", "train several backbones alike and compare them"),
-    ("maps", "visualization/feature_maps.py", "draw feature maps, and where a model looks"),
-    ("cost", "analysis/complexity.py", "count parameters and multiply-accumulates"),
-    ("speed", "benchmarks/speed.py", "measure the speed and memory of backbones"),
-    ("digits", "datasets/build_digits.py", "draw the data set of handwritten digits"),
-    ("shapes", "datasets/build_shapes.py", "draw the data set of shapes"),
-)
-PACKAGES = ("mmpretrain", "mmdet")  # whose tools ``mmres run`` knows
+COMMANDS = {
+    "train": "train a classifier or a detector",
+    "test": "evaluate a checkpoint or an exported file",
+    "predict": "predict on images and videos, draw what was found",
+    "check": "check a config and its data before training",
+    "info": "versions for a bug report; models with their cost and weights",
+    "convert": "convert other projects' weights",
+    "publish": "make a checkpoint ready to publish",
+    "push": "upload a model to the Hugging Face Hub",
+    "export": "export a model to ONNX",
+    "compare": "train several backbones alike and compare them",
+    "maps": "draw feature maps, and where a model looks",
+    "cost": "count parameters and multiply-accumulates",
+    "speed": "measure the speed and memory of backbones",
+    "digits": "draw a small data set of digits or shapes",
+}
+# Commands of 0.1, and what does their job now.
+GONE = {
+    "fold": "export folds batch norms, and mmres_plugin.deploy.fold_norms(load_model(…)) does in "
+    "Python",
+    "run": "mim train mmdet …, or the package's own tools with custom_imports in the config",
+    "shapes": "mmres digits --shapes",
+    "test-exported": "mmres test CONFIG FILE.onnx",
+}
 
 
-def main(args: list[str] | None = None) -> None:
-    """Run the tool that the command line names.
+class Parser(argparse.ArgumentParser):
+    """An argument parser that shows defaults, suggests names and registers the plugin.
 
     Args:
-        args: The words after ``mmres``; by default those of the process.
+        description: The first paragraphs of the help, the docstring of the command's module.
     """
-    name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
-    tools = installed_tools()
+
+    def __init__(self, description: str | None, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", _Help)
+        super().__init__(description=description, allow_abbrev=False, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Parse the command line; an error ends the program with exit code 2."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        if rest:
+            known = [option for action in self._actions for option in action.option_strings]
+            pair = " Settings follow --cfg-options directly." if "=" in rest[0] else ""
+            self.error(f"there is no option {rest[0]}.{did_you_mean(rest[0], known)}{pair}")
+        from . import register
+
+        register()
+        return parsed
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Descriptions as they are written; defaults behind the options that have one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, True) or isinstance(action.default, (list, tuple)):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that the command line names, and end the program.
+
+    Args:
+        argv: The words after ``mmres``; by default those of the process.
+    """
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         print(overview())
-    elif name == "--version":
+        sys.exit(0)
+    if name == "--version":
         print(f"mmres_plugin {__version__}")
-    elif name == "run":
-        run_foreign(rest)
-    elif name in tools:
-        run_script(tools[name], f"mmres {name}", rest)
-    else:
-        fail(f"there is no command '{name}'.{did_you_mean(name, [*tools, 'run'])}\n\n{overview()}")
-
-
-def installed_tools() -> dict[str, Path]:
-    """The scripts of the commands by name."""
-    paths = {name: ROOT / "tools" / script for name, script, _ in TOOLS}
-    return {name: path for name, path in paths.items() if path.is_file()}
+        sys.exit(0)
+    if name in GONE:
+        sys.exit(fail(f"'mmres {name}' is gone. Instead: {GONE[name]}"))
+    if name not in COMMANDS:
+        meant = did_you_mean(name, COMMANDS)
+        sys.exit(fail(f"there is no command '{name}'.{meant}\n\n{overview()}"))
+    try:
+        sys.exit(import_module(f".commands.{name}", __package__).main(rest))
+    except (UserError, ImportError) as error:
+        if isinstance(error, ImportError) and "mmres_plugin" not in str(error):
+            raise
+        sys.exit(fail(str(error)))
 
 
 def overview() -> str:
     """The list of commands, for the screen."""
-    known = installed_tools()
-    rows = [(name, what) for name, _, what in TOOLS if name in known]
-    rows.append(("run", f"run a tool of {' or '.join(PACKAGES)} on configs of the plugin"))
-    lines = [f"  {name:15}{what}" for name, what in rows]
+    lines = [f"  {name:10}{what}" for name, what in COMMANDS.items()]
     return "\n".join(["usage: mmres COMMAND …   (mmres COMMAND --help for its options)", *lines])
 
 
-def foreign_tools() -> dict[str, Path]:
-    """MMPretrain's and MMDetection's own tools: ``mmdet/train`` and so on."""
-    found = {}
-    for package in PACKAGES:
-        spec = find_spec(package)
-        for place in (spec and spec.submodule_search_locations) or ():
-            tools = Path(place) / ".mim" / "tools"
-            for path in sorted(tools.rglob("*.py")):
-                found[f"{package}/{path.relative_to(tools).with_suffix('')}"] = path
-    return found
-
-
-def run_foreign(args: list[str]) -> None:
-    """Run a tool of another package, or any script, with the plugin imported."""
-    tools = foreign_tools()
-    if not args or args[0] in ("-h", "--help"):
-        print("usage: mmres run TOOL …   TOOL is the path of a script, or one of\n  ", end="")
-        print("\n  ".join(tools))
-        return
-    script = tools.get(args[0].removesuffix(".py"), Path(args[0]))
-    if not script.is_file():
-        meant = did_you_mean(args[0], tools)
-        fail(f"there is no tool {args[0]}.{meant} `mmres run` lists them")
-    run_script(script, str(script), args[1:])
-
-
-def run_script(script: Path, name: str, args: list[str]) -> None:
-    """Run a script in this process as Python would; ``runpy`` would set its own name.
-
-    Args:
-        script: The file.
-        name: What it calls itself in its messages.
-        args: Its arguments.
-    """
-    sys.argv = [name, *args]
-    sys.path.insert(0, str(script.parent))
-    module = sys.modules["__main__"] = ModuleType("__main__")
-    module.__file__ = str(script)  # processes that it starts look there
-    exec(compile(script.read_bytes(), str(script), "exec"), vars(module))
-
-
-def fail(message: str) -> NoReturn:
-    """End the program as for any wrong command line."""
+def fail(message: str) -> int:
+    """Print the message of a mistake that the user can mend; returns the exit code."""
     print(f"mmres: {message}", file=sys.stderr)
-    sys.exit(2)
+    return 2

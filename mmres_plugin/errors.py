@@ -13,10 +13,10 @@ class UserError(ValueError):
 
     Args:
         problems: One text per problem; all of them are shown, not only the first.
-        headline: The line above them; none if empty.
+        headline: A line above them; the problems alone if there is none.
     """
 
-    def __init__(self, problems: Iterable[str], headline: str = "Nothing was started:") -> None:
+    def __init__(self, problems: Iterable[str], headline: str = "") -> None:
         self.problems = list(problems)
         if headline:
             bullets = ["  - " + problem.replace("\n", "\n    ") for problem in self.problems]
@@ -43,7 +43,7 @@ class UnreadableImage(RuntimeError):
 
 
 @contextmanager
-def user_error(what: str, hint: str = "", headline: str = "Nothing was started:") -> Iterator[None]:
+def user_error(what: str, hint: str = "", headline: str = "") -> Iterator[None]:
     """Turn the errors of files and values into a :class:`UserError`.
 
     Args:

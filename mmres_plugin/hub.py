@@ -7,54 +7,18 @@ from pathlib import Path
 
 from mmengine.runner import CheckpointLoader
 from mmpretrain.apis.model import ModelHub
-from modelindex.load_model_index import load
-from modelindex.models.Model import Model
 
 ROOT = Path(__file__).parent / ".mim"
+# The address of weights that are not published in MMPretrain's format, in our metafiles.
 SCHEME = "mmres_plugin://"
 # One config per network; those of other recipes (rsb) train the same networks.
 MODEL_SUFFIX = "_8xb32_in1k"
 
 
 def register_models() -> None:
-    """Add the models of our index to the hub when it is first asked for a model.
-
-    Reading the indexes takes more than a second, and most programs never ask.
-    """
-    if getattr(ModelHub._register_mmpretrain_models, "with_ours", False):
-        return
-    register_mmpretrain_models = ModelHub._register_mmpretrain_models
-    registered = False
-
-    def register(cls: type[ModelHub]) -> None:
-        nonlocal registered
-        register_mmpretrain_models()
-        if not registered:
-            _add_models()
-            registered = True
-
-    register.with_ours = True  # pyright: ignore[reportFunctionMemberAccess]
-    ModelHub._register_mmpretrain_models = classmethod(register)  # pyright: ignore
-
-
-def _add_models() -> None:
-    """Add our models; a name that the hub has already is skipped, as a clash breaks look-ups."""
-    index = load(str(ROOT / "model-index.yml"))
-    index.build_models_with_collections()  # pyright: ignore[reportAttributeAccessIssue]
-    for model in index.models:  # pyright: ignore[reportAttributeAccessIssue]
-        name = model.name.lower()
-        if ModelHub.has(name):
-            continue
-        model.config = ModelHub._expand_config_path(model, ROOT)
-        if model.weights is None:
-            model.weights = SCHEME + name
-        ModelHub._models_dict[name] = model
-
-
-def all_models() -> dict[str, Model]:
-    """The models in the hub, MMPretrain's and ours, by name."""
-    ModelHub._register_mmpretrain_models()
-    return ModelHub._models_dict
+    """Add the models of our index to the hub; a second call changes nothing."""
+    if not ModelHub.has(f"sreresnet50{MODEL_SUFFIX}"):
+        ModelHub.register_model_index(ROOT / "model-index.yml", config_prefix=ROOT)
 
 
 def is_model(name: str) -> bool:
@@ -67,9 +31,9 @@ def how_to_get(name: str, path: str) -> str:
     config = next((ROOT / "configs").glob(f"*/{name}.py"))
     return (
         "Convert the authors' file, where there is one (docs/weights.md lists them), with\n"
-        f"    python tools/model_converters/convert_checkpoint.py FILE {path} --model {name}\n"
+        f"    mmres convert FILE {path} --model {name}\n"
         "or train the model, with\n"
-        f"    python tools/train.py configs/{config.parent.name}/{config.name}"
+        f"    mmres train configs/{config.parent.name}/{config.name}"
     )
 
 

@@ -11,14 +11,14 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from ..config_files import load_config
+from ..checks.model import build_model
+from ..config import load_config
 from ..config_parts import innermost
 from ..errors import UserError, user_error
-from ..preflight.model import build_model
 from ..weights.files import FOLDED, atomic_write, find_meta, open_checkpoint, read_checkpoint
 from ..weights.fit import fit_problem
+from ..weights.stored_config import check_types
 from .fold import FoldedNorm, fold_norms
-from .stored_config import check_types
 
 # The parts of a config that build its model, and that tell inferencers how to read images.
 NEEDED = ("default_scope", "data_preprocessor", "model")

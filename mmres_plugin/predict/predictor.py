@@ -12,14 +12,14 @@ from mmpretrain import ImageClassificationInferencer
 from mmpretrain.apis.model import ModelHub
 from mmpretrain.visualization import UniversalVisualizer
 
-from ..config_files import known_configs, missing_config
+from ..checks.classes import head_outputs
+from ..config import known_configs, missing_config
 from ..config_parts import innermost, look_up, scope_of
 from ..deploy import load_model
-from ..deploy.repository import fetch_config
 from ..errors import UserError, close_name, shortened, user_error
 from ..hub import SCHEME, all_models, how_to_get, is_model
-from ..preflight.labels import head_outputs
 from ..weights.hugging_face import SCHEME as SCHEME_OF_HUB
+from ..weights.repository import fetch_config
 from .sources import read_image
 
 READABLE = 224  # labels on smaller images could not be read

@@ -11,7 +11,7 @@ from mmpretrain.apis.model import ModelHub, list_models
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..config_files import load_config
+from ..config import load_config
 from ..config_parts import type_name
 from ..errors import UserError
 from ..hub import MODEL_SUFFIX, ROOT, is_model

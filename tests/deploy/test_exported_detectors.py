@@ -9,12 +9,12 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mmres_plugin.checks import fill_channels
 from mmres_plugin.config_parts import dicts
 from mmres_plugin.deploy.export import Exported, Form, export_onnx
 from mmres_plugin.deploy.nms import Nms, suppress
 from mmres_plugin.deploy.verify import compare_detections, verify_whole
 from mmres_plugin.errors import UserError
-from mmres_plugin.preflight import fill_channels
 
 SMALL = {
     "fc_out_channels": 32,

@@ -22,16 +22,16 @@ from PIL import Image
 from torch import nn
 
 import mmres_plugin.models as families
-from mmres_plugin.config_files import load_config
+from mmres_plugin.checks import build_model
+from mmres_plugin.config import load_config
 from mmres_plugin.deploy import fold_norms, load_folded, load_model, save_folded
 from mmres_plugin.deploy.export import Exported
-from mmres_plugin.deploy.repository import kept_settings
-from mmres_plugin.deploy.stored_config import check_types
 from mmres_plugin.errors import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
-from mmres_plugin.preflight import build_model
 from mmres_plugin.registry import MODELS as BACKBONES
 from mmres_plugin.weights.files import find_state_dict, read_checkpoint
+from mmres_plugin.weights.repository import kept_settings
+from mmres_plugin.weights.stored_config import check_types
 
 DEPTH = (4, 2, 2, 3)  # every position of a block in its stage occurs
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)

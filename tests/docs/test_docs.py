@@ -23,8 +23,8 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 import mmres_plugin
-from mmres_plugin.config_files import known_configs, load_config
-from mmres_plugin.preflight import check
+from mmres_plugin.checks import check
+from mmres_plugin.config import known_configs, load_config
 
 PAGES = [
     *ROOT.glob("*.md"),

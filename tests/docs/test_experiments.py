@@ -12,9 +12,9 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, DefaultScope
 from mmpretrain.datasets import CIFAR100
 
 import mmres_plugin  # noqa: F401
-from mmres_plugin.config_files import known_configs, load_config
-from mmres_plugin.engine.command_line import user_errors
-from mmres_plugin.preflight.data import missing_data
+from mmres_plugin.checks.data import missing_data
+from mmres_plugin.config import known_configs, load_config
+from mmres_plugin.engine.runner import user_errors
 from mmres_plugin.weights.fitting_models import OnMeta
 
 EXPERIMENTS = (ROOT / "docs/experiments.md").read_text("utf-8")

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 
 from mmres_plugin.engine import FiniteHook
-from mmres_plugin.engine.command_line import register_guards
+from mmres_plugin.engine.runner import register_guards
 from mmres_plugin.errors import UserError
 from mmres_plugin.weights import read_checkpoint
 

@@ -6,8 +6,8 @@ from helpers.configs import classifier_config
 from helpers.data import make_imagenet
 from mmengine.hooks import Hook
 
-from mmres_plugin.config_files import load_config
-from mmres_plugin.engine.command_line import build_runner
+from mmres_plugin.config import load_config
+from mmres_plugin.engine.runner import build_runner
 from mmres_plugin.weights import read_checkpoint
 
 SMALL = {

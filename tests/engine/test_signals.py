@@ -8,7 +8,7 @@ from helpers.toy import toy_runner, validation
 from mmengine.hooks import Hook
 
 from mmres_plugin.engine import EndOnSignalHook
-from mmres_plugin.engine.command_line import user_errors
+from mmres_plugin.engine.runner import user_errors
 from mmres_plugin.errors import Interrupted
 from mmres_plugin.weights import read_checkpoint
 

@@ -3,9 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from mmres_plugin.engine.command_line import read_config
+from mmres_plugin.checks import check
+from mmres_plugin.engine.runner import read_config
 from mmres_plugin.errors import UserError
-from mmres_plugin.preflight import check
 
 
 def problems(config: Path, task: str = "train", **options) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 import torchvision
 
-from mmres_plugin.config_files import load_config
-from mmres_plugin.preflight import build_model
+from mmres_plugin.checks import build_model
+from mmres_plugin.config import load_config
 
 from . import randomise
 from .configs import classifier_config, detector_config

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope
 
+from mmres_plugin.checks import fill_channels
 from mmres_plugin.config_parts import dicts
-from mmres_plugin.preflight import fill_channels
 from mmres_plugin.registry import MODELS as OURS
 
 DETECTORS = [

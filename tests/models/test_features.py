@@ -10,9 +10,9 @@ from helpers import ROOT
 from mmengine.config import Config
 
 from mmres_plugin import models
+from mmres_plugin.checks import fill_channels
 from mmres_plugin.errors import UserError
 from mmres_plugin.models import Feature, feature_info
-from mmres_plugin.preflight import fill_channels
 from mmres_plugin.registry import MODELS
 
 ALL = (0, 1, 2, 3)

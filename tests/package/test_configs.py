@@ -26,8 +26,8 @@ from mmengine.runner.checkpoint import (
 from mmpretrain.datasets import CIFAR10, CIFAR100
 
 import mmres_plugin
+from mmres_plugin.checks.names import unknown_names
 from mmres_plugin.models.resnet import ResNet
-from mmres_plugin.preflight.names import unknown_names
 from mmres_plugin.weights.fitting_models import OnMeta
 
 CONFIG_FOLDER = ROOT / "configs"

@@ -17,10 +17,10 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from mmengine.registry import MODELS
 from mmpretrain import get_model
 
-from mmres_plugin.deploy.repository import read_config
 from mmres_plugin.predict import Predictor
 from mmres_plugin.weights import read_checkpoint
 from mmres_plugin.weights.hugging_face import WEIGHTS, download
+from mmres_plugin.weights.repository import read_config
 
 PUSH = ROOT / "tools/model_converters/push_to_hub.py"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

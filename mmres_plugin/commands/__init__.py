@@ -1,0 +1,1 @@
+"""The commands: ``mmres X`` calls ``main(argv)`` of the module ``X``."""

@@ -1,0 +1,115 @@
+"""Evaluate a checkpoint: ``python tools/test.py configs/… work_dirs/…/epoch_12.pth``."""
+
+from copy import deepcopy
+
+import mmengine
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import METRICS
+
+from ..checks import check
+from ..config_parts import innermost, type_name
+from ..engine.runner import (
+    Parser,
+    build_runner,
+    leave_process_group,
+    read_config,
+    user_errors,
+)
+from ..errors import UserError
+
+OUT_SUFFIXES = {"pred": (".pkl", ".pickle"), "metrics": (".json", ".yaml", ".yml", ".pkl")}
+
+
+def parse_args(argv: list[str] | None = None):
+    parser = Parser("Evaluate a classifier or a detector")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--out", help="write the predictions, or the metrics, to this file")
+    parser.add_argument(
+        "--out-item",
+        choices=["metrics", "pred"],
+        default="pred",
+        help="content of --out: predictions (.pkl) or metrics (.json, .yaml or .pkl)",
+    )
+    parser.add_argument("--amp", action="store_true", help="run the model in mixed precision")
+    parser.add_argument("--show", action="store_true", help="show the predictions in a window")
+    parser.add_argument("--show-dir", help="save pictures of the predictions in this folder")
+    parser.add_argument("--interval", type=int, default=1, help="show every n-th image")
+    parser.add_argument(
+        "--wait-time", type=float, default=2, help="seconds that each window stays open"
+    )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="average over augmented images, as in tta_model and tta_pipeline of the config; by "
+        "default over flips",
+    )
+    parser.add_common_options()
+    return parser.parse_args(argv)
+
+
+def show_predictions(cfg: Config, args) -> None:
+    """Switch on the visualization hook, which has other arguments in each package."""
+    hook = (cfg.get("default_hooks") or {}).get("visualization")
+    if hook is None:
+        raise UserError(
+            ["--show and --show-dir need a visualization hook in default_hooks of the config."]
+        )
+    if args.tta and cfg.get("default_scope") == "mmpretrain":
+        raise UserError(
+            ["--tta: classifiers draw no pictures with it. Drop it, or --show and --show-dir."]
+        )
+    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if type_name(hook).startswith("Det"):
+        hook.update(draw=True, test_out_dir=args.show_dir)
+    else:
+        hook.update(enable=True, out_dir=args.show_dir)
+
+
+def augment(cfg: Config) -> None:
+    """Wrap model and pipeline for test-time augmentation."""
+    dataset = innermost(cfg.test_dataloader)
+    detection = cfg.get("default_scope") == "mmdet"
+    if "tta_model" not in cfg:
+        cfg.tta_model = dict(type="mmpretrain.AverageClsScoreTTA")
+        if detection:
+            nms = dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
+            cfg.tta_model = dict(type="DetTTAModel", tta_cfg=nms)
+    if "tta_pipeline" not in cfg:
+        pack = deepcopy(dataset.pipeline[-1])
+        if detection:  # boxes are mirrored back from these keys
+            default = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+            keys = pack.get("meta_keys", default)
+            pack.meta_keys = (*keys, "flip", "flip_direction")
+        flips = [dict(type="RandomFlip", prob=prob) for prob in (1.0, 0.0)]
+        both = dict(type="TestTimeAug", transforms=[flips, [pack]])
+        cfg.tta_pipeline = [*dataset.pipeline[:-1], both]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    with user_errors():
+        cfg = read_config(args, loops=("test",))
+        cfg.load_from = args.checkpoint
+        if args.out and not args.out.endswith(OUT_SUFFIXES[args.out_item]):
+            allowed = ", ".join(OUT_SUFFIXES[args.out_item])
+            raise UserError([f"--out {args.out}: --out-item {args.out_item} writes {allowed}"])
+        if args.show or args.show_dir:
+            show_predictions(cfg, args)
+        datasets = {} if args.no_checks else check(cfg, "test")
+        if args.amp:
+            cfg.test_cfg.fp16 = True
+        if args.tta:
+            augment(cfg)
+            datasets = {}  # their pipeline is another now
+        # Without the file's name, so that the runner does not write over the training's config.
+        runner = build_runner(Config(cfg.to_dict()), datasets)
+        if args.out and args.out_item == "pred":
+            kind = "mmdet.DumpDetResults" if cfg.get("default_scope") == "mmdet" else "DumpResults"
+            dump = METRICS.build(dict(type=kind, out_file_path=args.out))
+            runner.test_evaluator.metrics.append(dump)
+        metrics = runner.test()
+        if args.out and args.out_item == "metrics":
+            mmengine.dump(metrics, args.out)
+        leave_process_group()

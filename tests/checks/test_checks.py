@@ -1,0 +1,726 @@
+"""Each thing a user can get wrong is named before the run, with what to do about it."""
+
+import gc
+import os
+import pickle
+import time
+from pathlib import Path
+
+import mmdet
+import numpy as np
+import pytest
+import torch
+from helpers import ENV, ROOT, complete
+from helpers.checks import problems
+from helpers.configs import classifier_config, detector_config
+from helpers.data import make_coco, make_imagenet
+from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.model.weight_init import PretrainedInit
+from mmengine.runner import Runner
+
+import mmres_plugin  # noqa: F401
+from mmres_plugin.checks import build_model, check, checkpoints
+from mmres_plugin.checks.data import missing_data
+from mmres_plugin.checks.names import unknown_names
+from mmres_plugin.config import load_config
+from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
+from mmres_plugin.engine.launchers import RANKS
+from mmres_plugin.engine.runner import build_runner, user_errors
+from mmres_plugin.errors import UnreadableImage, UserError, close_name
+from mmres_plugin.weights import read_checkpoint
+from mmres_plugin.weights.files import open_checkpoint
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with both data sets, a config for each, and a checkpoint that fits the detector."""
+    home = tmp_path_factory.mktemp("home")
+    detector_config(home / "det.py", make_coco(home / "coco"))
+    classifier_config(home / "cls.py", make_imagenet(home / "imagenet"))
+    state = build_model(load_config(str(home / "det.py"))).state_dict()
+    torch.save({"state_dict": state, "meta": {}}, home / "det.pth")
+    state = build_model(load_config(str(home / "cls.py"))).state_dict()
+    torch.save({"state_dict": state, "meta": {}}, home / "cls.pth")
+    return home
+
+
+@pytest.fixture
+def log(monkeypatch) -> list[str]:
+    """What the checks of checkpoints log."""
+    lines = []
+    monkeypatch.setattr(checkpoints, "print_log", lambda text, **kwargs: lines.append(text))
+    return lines
+
+
+@pytest.mark.parametrize("name", ["det", "cls"])
+def test_good_config_passes(home, name):
+    assert problems(home / f"{name}.py") == ""
+    assert problems(home / f"{name}.py", "test", load_from=str(home / f"{name}.pth")) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "param_scheduler = [dict(type='LinearLR', end=2, convert_to_iter_based=True),\n"
+        "    dict(type='CosineAnnealingLR', begin=2)]\n"
+        "train_cfg = dict(max_epochs=10)\n",
+        "param_scheduler = [dict(type='LinearLR', by_epoch=False, end=7),\n"
+        "    dict(type='PolyLR', by_epoch=False, begin=7)]\n",
+        "model = dict(backbone=dict(type='mmpretrain.ConvNeXt', arch='atto', _delete_=True),\n"
+        "    neck=None, head=dict(in_channels=320))\n",  # frozen_stages=0 freezes nothing
+        "model = dict(backbone=dict(norm_eval=True, norm_cfg=dict(type='GN', num_groups=32)))\n",
+        "model = dict(backbone=dict(norm_cfg=dict(type='MMSyncBN')))\n",
+    ],
+    ids=["epochs", "iterations", "frozen_stages=0", "no batch norms", "MMSyncBN"],
+)
+def test_no_false_alarm(home, tmp_path, text):
+    (tmp_path / "mine.py").write_text(f"_base_ = {str(home / 'cls.py')!r}\n{text}")
+    assert problems(tmp_path / "mine.py") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco",  # its neck takes the maps from the last on
+        "condinst/condinst_r50_fpn_ms-poly-90k_coco_instance",  # one stride for five maps
+        "ddod/ddod_r50_fpn_1x_coco",  # needs more than 256 pixels
+        "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco",  # and its own first weights
+    ],
+)
+def test_detectors_of_mmdetection_pass(home, tmp_path, name):
+    cfg = Config.fromfile(f"{mmdet.__path__[0]}/.mim/configs/{name}.py")
+    text = cfg.pretty_text.replace("data/coco/", f"{home}/coco/")
+    (tmp_path / "mine.py").write_text(text)
+    options = {
+        f"{loop}_dataloader__{key}": value
+        for loop in ("train", "val")
+        for key, value in (("num_workers", 0), ("batch_size", 2))
+    }
+    assert problems(tmp_path / "mine.py", **options) == ""
+
+
+def test_few_images_are_evaluated_in_the_rehearsal(tmp_path, monkeypatch):
+    """COCO's evaluation of all images takes half a minute, however few have detections."""
+    from pycocotools.cocoeval import COCOeval
+
+    root = make_coco(tmp_path / "coco", val=5)
+    seen, evaluate = [], COCOeval.evaluate
+
+    def counted(self):
+        seen.append(len(self.params.imgIds))
+        evaluate(self)
+
+    monkeypatch.setattr(COCOeval, "evaluate", counted)
+    assert problems(detector_config(tmp_path / "det.py", root)) == ""
+    assert seen == [2]
+
+
+def test_no_search_for_cycles_while_data_sets_are_read(home, monkeypatch):
+    """For a million annotations it takes a third of the time."""
+    searching, load = [], CocoDataset.load_data_list
+
+    def watched(self):
+        searching.append(gc.isenabled())
+        return load(self)
+
+    monkeypatch.setattr(CocoDataset, "load_data_list", watched)
+    assert problems(home / "det.py") == ""
+    assert searching == [False, False]
+    assert gc.isenabled()
+
+
+def test_unknown_task(home):
+    with pytest.raises(ValueError, match="task is 'fly', must be one of 'train', 'test'"):
+        check(Config(), "fly")
+
+
+# Config files and options
+
+
+def test_missing_config_suggests_a_name(home):
+    said = problems(home / "dett.py")
+    assert f"there is no config {home}/dett.py" in said
+    assert f"Did you mean {home}/det.py?" in said
+    said = problems(Path("fcos_sreresnet50_1.py"))
+    assert "configs/sreresnet/fcos_sreresnet50_1x.py?" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("model = dict(", "SyntaxError"),
+        ("_base_ = 'nothing_here.py'", "nothing_here.py"),
+        ("custom_imports = dict(imports=['no_such_module'])", "no_such_module"),
+        ("optim_wraper = dict()", "unknown key 'optim_wraper'. Did you mean 'optim_wrapper'?"),
+    ],
+)
+def test_faulty_config(tmp_path, text, answer):
+    (tmp_path / "bad.py").write_text(text)
+    said = problems(tmp_path / "bad.py")
+    assert answer in said
+    assert f"{tmp_path}/bad.py" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("modle.type", "the config has no 'modle'. Did you mean 'model'?"),
+        ("model.bakbone.depth", "'model' has no 'bakbone'. Did you mean 'backbone'?"),
+        ("model.backbone.dpeth", "'model.backbone' has no 'dpeth'. Did you mean 'depth'?"),
+        ("nonsense", "the config has no 'nonsense'. It has: "),
+        ("model.bakcbone.some.deep", "'model' has no 'bakcbone'. Did you mean 'backbone'?"),
+        ("param_scheduler.7.end", "'param_scheduler' has 2 items: '7' must be 0 to 1."),
+        ("model.backbone.depth.x", "'model.backbone.depth' is 18, which has no 'x'."),
+    ],
+)
+def test_option_that_names_nothing(home, key, answer):
+    assert f"--cfg-options {key}: {answer}" in problems(home / "det.py", **{key: 1})
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model.backbone.with_cp",
+        "optim_wrapper.clip_grad.max_norm",
+        "optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult",
+        "randomness.seed",
+        "compile",
+        "train_dataloader.dataset.pipeline.2.keep_ratio",
+        "param_scheduler.0.verbose",
+        "custom_hooks",
+    ],
+)
+def test_option_that_adds_a_setting(home, key):
+    cfg = load_config(str(home / "det.py"), {key: 1})
+    node = cfg
+    for word in key.split("."):
+        node = node[int(word)] if word.isdigit() else node[word]
+    assert node == 1
+
+
+def test_slips_are_told_from_other_words():
+    assert close_name("optim_wraper", ["optimizer", "optim_wrapper"]) == "optim_wrapper"
+    assert close_name("modle", ["model"]) == "model"
+    for name, other in (
+        ("conv_cfg", "env_cfg"),
+        ("val_interval", "interval"),
+        ("in_channels", "out_channels"),
+        ("rpn_head", "roi_head"),
+    ):
+        assert close_name(name, [other]) is None
+
+
+# Names and arguments
+
+
+def test_all_unknown_types_are_named(home):
+    said = problems(
+        home / "det.py",
+        model__backbone__type="mmres_plugin.SReResNt",
+        model__bbox_head__loss_cls={"type": "FocalLos", "_delete_": True},
+        train_dataloader__dataset__pipeline={"1": {"type": "LoadAnotations"}},
+        default_hooks__logger__type="LogerHook",
+        val_evaluator__type="CocoMetrc",
+        optim_wrapper__optimizer__type="SDG",
+        visualizer__type="DetLocalVisualiser",
+    )
+    for place, meant in (
+        ("model.backbone.type", "mmres_plugin.SReResNet"),
+        ("model.bbox_head.loss_cls.type", "FocalLoss"),
+        ("train_dataloader.dataset.pipeline.1.type", "LoadAnnotations"),
+        ("default_hooks.logger.type", "LoggerHook"),
+        ("val_evaluator.type", "CocoMetric"),
+        ("optim_wrapper.optimizer.type", "SGD"),
+        ("visualizer.type", "DetLocalVisualizer"),
+    ):
+        line = next(line for line in said.splitlines() if place in line)
+        assert f"Did you mean '{meant}'?" in line
+
+
+def test_arguments_that_no_class_has(home, tmp_path):
+    """CheckpointHook would take ``max_keep_ckpt`` and fail when the first epoch is over."""
+    (tmp_path / "slips.py").write_text(
+        f"_base_ = {str(home / 'det.py')!r}\n"
+        "default_hooks = dict(\n"
+        "    checkpoint=dict(max_keep_ckpt=3, priority='LOW'),  # one slip, one taken out before\n"
+        "    logger=dict(intervall=3),\n"
+        ")\n"
+        "optim_wrapper = dict(optimizer=dict(momentun=0.9), paramwise_cfg=dict())\n"
+        "train_dataloader = dict(batch_sise=3)\n"
+        "val_evaluator = dict(anfile='x')\n"
+    )
+    said = problems(tmp_path / "slips.py")
+    assert said.count("has no argument") == 5
+    for line in (
+        "default_hooks.checkpoint.max_keep_ckpt: CheckpointHook has no argument",
+        "default_hooks.logger.intervall: LoggerHook has no argument 'intervall'. "
+        "Did you mean 'interval'?",
+        "optim_wrapper.optimizer.momentun: SGD has no argument 'momentun'. "
+        "Did you mean 'momentum'?",
+        "train_dataloader.batch_sise: DataLoader has no argument 'batch_sise'. "
+        "Did you mean 'batch_size'?",
+        "val_evaluator.anfile: CocoMetric has no argument 'anfile'.",
+    ):
+        assert line in said
+
+
+def test_argument_that_the_model_has_not(home, tmp_path):
+    (tmp_path / "slip.py").write_text(
+        f"_base_ = {str(home / 'det.py')!r}\nmodel = dict(backbone=dict(dpeth=50))\n"
+    )
+    said = problems(tmp_path / "slip.py")
+    assert "model.backbone.dpeth: SReResNet has no argument 'dpeth'. Did you mean 'depth'?" in said
+
+
+@pytest.mark.slow
+def test_mmcv_without_operators(home, tmp_path):
+    """MMCV built without a look at torch can be imported, and fails only within MMDetection."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mmcv._ext'] = None\n")
+    env = {**ENV, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ENV['PYTHONPATH']}"}
+    done = complete(ROOT / "tools/train.py", home / "det.py", env=env, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "detectors need mmcv's compiled operators" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({"model__backbone__depth": 19}, "depth must be one of"),
+        ({"model__neck__in_channels": 9}, "AssertionError"),
+        ({"model__type": "NoSuchThing"}, "NoSuchThing is not in the"),
+    ],
+)
+def test_model_that_cannot_be_built(home, options, answer):
+    said = problems(home / "det.py", **options)
+    assert "model: cannot be built." in said
+    assert answer in said
+
+
+def test_incomplete_config(home):
+    said = problems(home / "det.py", val_evaluator=None, optim_wrapper=None)
+    assert "no 'val_evaluator', which is needed to train" in said
+    assert "no 'optim_wrapper'" in said
+    said = problems(home / "det.py", auto_scale_lr={"_delete_": True, "enable": True})
+    assert "auto_scale_lr: AssertionError: Lack of `base_batch_size`" in said
+
+
+# Data
+
+
+def test_missing_data_root_is_named_once(tmp_path):
+    detector_config(tmp_path / "det.py", tmp_path / "coco")
+    said = problems(tmp_path / "det.py")
+    assert said.count(f"there is no folder: {tmp_path}/coco\n") == 1
+    assert "train_dataloader.dataset.data_root, val_dataloader.dataset.data_root" in said
+    assert f"ln -s /path/to/coco {tmp_path}/coco" in said
+    assert "test_dataloader" not in said
+    assert "test_dataloader.dataset.data_root" in problems(tmp_path / "det.py", "test")
+
+
+def test_each_missing_part_is_named(tmp_path):
+    root = make_coco(tmp_path / "coco")
+    detector_config(tmp_path / "det.py", root)
+    (root / "annotations/instances_train2017.json").unlink()
+    (root / "annotations/instances_val2017.json").write_text("")
+    for image in (root / "train2017").iterdir():
+        image.unlink()
+    said = problems(tmp_path / "det.py")
+    assert f"there is no file: {root}/annotations/instances_train2017.json" in said
+    assert f"this file is empty: {root}/annotations/instances_val2017.json" in said
+    assert f"this folder is empty: {root}/train2017" in said
+    assert "(needed by train_dataloader.dataset.data_prefix.img)" in said
+    assert "val_evaluator.ann_file" in said
+
+
+def test_wrapped_data_sets_are_looked_into(tmp_path):
+    root = make_coco(tmp_path / "coco")
+    wrap = """
+train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(
+    type='ConcatDataset', datasets=[
+        _base_.train_dataloader.dataset, dict(type='CocoDataset', data_root='{}/b')])))
+"""
+    detector_config(tmp_path / "det.py", root)
+    (tmp_path / "wrapped.py").write_text("_base_ = 'det.py'\n" + wrap.format(root))
+    said = problems(tmp_path / "wrapped.py")
+    assert f"there is no folder: {root}/b" in said
+    assert "train_dataloader.dataset.dataset.datasets.1.data_root" in said
+
+
+def test_names_of_another_scope(home):
+    """As inherited ones are marked: a project on MMDetection has a default scope of its own."""
+    cfg = load_config(str(home / "det.py"))
+    for loop in ("train", "val"):
+        cfg[f"{loop}_dataloader"].dataset._scope_ = "mmdet"
+    assert list(unknown_names(cfg, ("train",))) == []
+    cfg.default_scope = "mmpretrain"
+    said = list(unknown_names(cfg, ("train", "val")))
+    assert not [text for text in said if "dataset.type" in text]
+    cfg.train_dataloader.dataset._scope_ = "mmpretrain"
+    assert "train_dataloader.dataset.type" in "".join(unknown_names(cfg, ("train",)))
+
+
+def test_data_behind_a_storage_backend(tmp_path):
+    """Its paths look local."""
+    dataset = dict(type="mmdet.CocoDataset", data_root=str(tmp_path / "gone"), ann_file="a.json")
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    assert list(missing_data(cfg, ("train",)))
+    dataset["backend_args"] = dict(backend="petrel")
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    assert list(missing_data(cfg, ("train",))) == []
+
+
+def test_imagenet_layout(tmp_path):
+    classifier_config(tmp_path / "cls.py", tmp_path / "imagenet")
+    assert f"{tmp_path}/imagenet/train/<class>/*.JPEG" in problems(tmp_path / "cls.py")
+    root = make_imagenet(tmp_path / "imagenet")
+    os.rename(root / "val", root / "validation")
+    said = problems(tmp_path / "cls.py")
+    assert f"there is no folder: {root}/val\n" in said
+    assert "(needed by val_dataloader.dataset.split)" in said
+
+
+def test_digits_name_their_builder(home):
+    said = problems(home / "cls.py", train_dataloader__dataset__data_root="data/digits/cls")
+    assert "python tools/datasets/build_digits.py" in said
+
+
+# Checkpoints
+
+
+class Hostile:
+    """A pickle that calls ``function(*args)``, to make a file, when it is loaded."""
+
+    def __init__(self, function, *args) -> None:
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def spoil(kind: str, good: Path, path: Path) -> Path:
+    """Write to ``path`` what is no checkpoint, in one of many ways."""
+    content = good.read_bytes()
+    mark = path.parent / "ran"
+    weights = {"state_dict": {"w": torch.zeros(1)}}
+    if kind == "hostile":
+        torch.save({**weights, "x": Hostile(Path.touch, mark)}, path)
+    elif kind == "hostile method":  # of an array: arrays are what checkpoints do hold
+        torch.save({**weights, "x": Hostile(np.zeros(1).tofile, str(mark))}, path)
+    elif kind == "hostile pickle":
+        path.write_bytes(pickle.dumps(Hostile(Path.touch, mark)))
+    elif kind == "no weights":
+        torch.save({"meta": {"epoch": 3}}, path)
+    elif kind == "not a dict":
+        torch.save([torch.zeros(1)], path)
+    else:
+        path.write_bytes(
+            {
+                "empty": b"",
+                "web page": b"<!DOCTYPE html><html>404</html>",
+                "cut short": content[: len(content) // 2],
+                "noise": b"\x93\x8a not a checkpoint at all",
+            }[kind]
+        )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("empty", "is empty"),
+        ("web page", "is a web page saved under the name of a checkpoint"),
+        ("cut short", "is not a checkpoint, or is damaged or not complete"),
+        ("noise", "is not a checkpoint, or is damaged"),
+        ("hostile", "was refused: reading it would run code (pathlib.Path)"),
+        ("hostile method", "was refused: reading it would run code"),
+        ("hostile pickle", "is not a checkpoint, or is damaged"),
+        ("no weights", "has no tensors where a checkpoint has them"),
+        ("not a dict", "has no tensors where a checkpoint has them"),
+    ],
+)
+def test_no_checkpoint(home, tmp_path, kind, answer):
+    path = spoil(kind, home / "cls.pth", tmp_path / "bad.pth")
+    assert f"load_from: {path} {answer}" in problems(home / "cls.py", load_from=str(path))
+    assert f"checkpoint: {path} {answer}" in problems(home / "cls.py", "test", load_from=str(path))
+    assert not (tmp_path / "ran").exists()
+    if "hostile" in kind:  # the same file does harm when opened carelessly
+        with path.open("rb") as file:
+            torch.load(file, weights_only=False) if kind != "hostile pickle" else pickle.load(file)
+        assert (tmp_path / "ran").exists()
+
+
+def test_checkpoint_at_no_address(home):
+    assert "load_from: there is no checkpoint file" in problems(home / "cls.py", load_from=5)
+    for options in (
+        dict(load_from="modelzo://resnet18"),
+        dict(model__backbone__init_cfg=dict(type="Pretrained", checkpoint="modelzo://resnet18")),
+    ):
+        said = problems(home / "cls.py", **options)
+        assert "no address starts with modelzo://. Did you mean 'modelzoo'?" in said
+
+
+def test_missing_checkpoint_lists_its_neighbours(home):
+    said = problems(home / "det.py", "test", load_from=str(home / "dte.pth"))
+    assert f"there is no checkpoint file {home}/dte.pth. {home} holds: det.pth, cls.pth." in said
+
+
+def test_checkpoint_of_another_depth(home, tmp_path):
+    said = problems(
+        home / "det.py", "test", load_from=str(home / "det.pth"), model__backbone__depth=34
+    )
+    assert "does not fit the config's model." in said
+    assert "only in the model: backbone.layer1.2.conv1.weight" in said
+    said = problems(home / "cls.py", load_from=str(home / "det.pth"), model__backbone__depth=101)
+    assert "load_from: " in said
+    assert "of another shape: backbone.layer1.0.conv1.weight" in said
+
+
+def test_fine_tuning_with_another_head_is_allowed(home):
+    options = dict(load_from=str(home / "cls.pth"), model__head__num_classes=7)
+    assert problems(home / "cls.py", "train", **options) == ""
+    said = problems(home / "cls.py", "test", **options)
+    assert "head.fc.weight (file (1000, 512), model (7, 512))" in said
+
+
+def test_weights_are_no_training_to_resume(home):
+    said = problems(home / "cls.py", load_from=str(home / "cls.pth"), resume=True)
+    assert "--resume: " in said
+    assert f"--cfg-options load_from={home}/cls.pth" in said
+
+
+def test_old_files_and_wrapped_names_fit(home, tmp_path):
+    """Before the zip format, from DataParallel, and without batch counters."""
+    state = torch.load(home / "cls.pth")["state_dict"]
+    state = {f"module.{k}": v for k, v in state.items() if "num_batches" not in k}
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert problems(home / "cls.py", "test", load_from=str(tmp_path / "old.pth")) == ""
+    assert len(open_checkpoint(tmp_path / "old.pth", "x")) == len(state)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "answer"),
+    [
+        ("backbone.", None),
+        ("backbone", None),
+        ("bakbone.", "are in {} with prefix='bakbone.'"),
+        (None, "are in {} with prefix=None"),
+    ],
+)
+def test_pretrained_backbone(home, prefix, answer):
+    """A wrong prefix is said; left alone it would only show as bad results after the training."""
+    start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix=prefix)
+    said = problems(home / "det.py", model__backbone__init_cfg=start)
+    assert answer.format(home / "cls.pth") in said if answer else said == ""
+    if answer:
+        assert "model.backbone.init_cfg.checkpoint: only 0 of 100 tensors" in said
+        assert "prefix='backbone.' would match 100%" in said
+    start["checkpoint"] = "torchvision://resnet18"  # fetched by name: not looked at
+    assert problems(home / "det.py", model__backbone__init_cfg=start) == ""
+
+
+def test_pretrained_without_a_file(home):
+    said = problems(home / "det.py", model__backbone__init_cfg=dict(type="Pretrained"))
+    assert "model.backbone.init_cfg: type='Pretrained' needs a checkpoint" in said
+    said = problems(home / "det.py", model__backbone__init_cfg="x.pth")
+    assert "init_cfg must be a dict, or a list of dicts, got 'x.pth'" in said
+
+
+def test_missing_pretrained_file_names_who_makes_it(home):
+    start = dict(type="Pretrained", checkpoint="work_dirs/sreresnet18_digits/epoch_4.pth")
+    said = problems(home / "det.py", model__backbone__init_cfg=start)
+    assert "there is no checkpoint work_dirs/sreresnet18_digits/epoch_4.pth" in said
+    assert "python tools/train.py " in said
+    assert "configs/digits/sreresnet18_digits.py" in said
+    assert "--cfg-options model.backbone.init_cfg=None" in said
+
+
+def test_pretrained_by_class(home):
+    """A class instead of its name, as Python configs have it."""
+    start = dict(type=PretrainedInit, checkpoint=str(home / "cls.pth"), prefix="bakbone.")
+    cfg = load_config(home / "det.py")
+    cfg.model.backbone.init_cfg = start
+    with pytest.raises(UserError, match=r"model\.backbone\.init_cfg\.checkpoint: only 0 of 100"):
+        check(cfg, "train")
+
+
+def test_weights_for_other_images_are_a_warning(home, tmp_path, log):
+    config = tmp_path / "caffe.py"
+    start = "dict(type='Pretrained', checkpoint='torchvision://resnet50')"
+    config.write_text(
+        f"_base_ = {str(home / 'det.py')!r}\n"
+        "model = dict(data_preprocessor=dict(std=[1.0, 1.0, 1.0], bgr_to_rgb=False),\n"
+        f"    backbone=dict(depth=50, style='caffe', init_cfg={start}),\n"
+        "    neck=dict(in_channels=[512, 1024, 2048]))\n"
+    )
+    assert problems(config) == ""
+    said = "".join(log)
+    assert "model.backbone.init_cfg: these are weights of torchvision or timm, whose" in said
+    assert "set mean=[123.675, 116.28, 103.53]" in said
+
+
+# What the model learns from
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({"frozen_stages": 1}, "--cfg-options model.backbone.frozen_stages=-1"),
+        ({"norm_eval": True}, "--cfg-options model.backbone.norm_eval=False"),
+        (
+            {"norm_cfg": {"type": "BN", "requires_grad": False}},
+            "--cfg-options model.backbone.norm_cfg.requires_grad=True",
+        ),
+        ({"frozen_stages": 0, "norm_eval": True}, "frozen_stages=-1 model.backbone.norm_eval"),
+    ],
+)
+def test_frozen_random_weights(home, options, answer):
+    options = {f"model__backbone__{key}": value for key, value in options.items()}
+    said = problems(home / "det.py", **options)
+    assert "model.backbone: starts from random weights and keeps some of them as they are" in said
+    assert answer in said
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frozen_stages": 0, "norm_eval": True},
+        pytest.param({"frozen_stages": 1}, marks=pytest.mark.slow),
+        pytest.param({"norm_eval": True}, marks=pytest.mark.slow),
+        pytest.param({"norm_cfg": {"type": "BN", "requires_grad": False}}, marks=pytest.mark.slow),
+    ],
+)
+def test_frozen_weights_that_are_loaded(home, options):
+    options = {f"model__backbone__{key}": value for key, value in options.items()}
+    assert problems(home / "det.py", load_from=str(home / "det.pth"), **options) == ""
+    start = dict(type="Pretrained", checkpoint=str(home / "cls.pth"), prefix="backbone.")
+    assert problems(home / "det.py", model__backbone__init_cfg=start, **options) == ""
+
+
+def test_flagship_without_weights():
+    """The digits' data stands for COCO's: what is missing is said as well."""
+    said = problems(
+        ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py", model__backbone__init_cfg=None
+    )
+    assert "model.backbone.frozen_stages=-1 model.backbone.norm_eval=False" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "answer"),
+    [
+        ("det", {"backbone__depth": 50}, "neck.in_channels=[512,1024,2048]"),
+        ("det", {"backbone__out_indices": (0, 1, 2)}, "neck.in_channels=[64,128,256]"),
+        ("det", {"backbone__out_indices": (2, 3)}, "neck.in_channels=[256,512]"),
+        ("det", {"neck__out_channels": 16}, "bbox_head.in_channels=16"),
+        ("cls", {"backbone__depth": 50}, "head.in_channels=2048"),
+    ],
+)
+def test_channels_between_the_parts(home, config, options, answer):
+    options = {f"model__{key}": value for key, value in options.items()}
+    said = problems(home / f"{config}.py", **options)
+    assert f"--cfg-options model.{answer}" in said
+
+
+def test_training_that_is_complete(home, tmp_path, log):
+    content = torch.load(home / "cls.pth")
+    content |= {"meta": {"epoch": 2, "iter": 8}, "message_hub": {}, "optimizer": {}}
+    torch.save(content, tmp_path / "epoch_2.pth")
+    options = dict(resume=True, load_from=str(tmp_path / "epoch_2.pth"))
+    assert problems(home / "cls.py", **options) == ""
+    assert "nothing is left to train" in log[0]
+    assert problems(home / "cls.py", train_cfg__max_epochs=3, **options) == ""
+    assert len(log) == 1
+
+
+def test_misspelt_annotations_suggest_the_file(home):
+    said = problems(home / "det.py", train_dataloader__dataset__ann_file="annotations/train.json")
+    assert f"there is no file: {home}/coco/annotations/train.json" in said
+    assert "ln -s" not in said
+    name = "annotations/instances_trian2017.json"
+    said = problems(home / "det.py", train_dataloader__dataset__ann_file=name)
+    assert "trian2017.json. Did you mean 'instances_train2017.json'?" in said
+
+
+# Images
+
+
+@pytest.mark.parametrize("keep", [0, 1, 0.5], ids=["empty", "one byte", "half"])
+def test_unreadable_image_is_named(home, tmp_path, keep):
+    content = next((home / "coco/train2017").iterdir()).read_bytes()
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(UnreadableImage, match=f"the image {broken} cannot be read"):
+        NamedLoader(LoadImageFromFile())({"img_path": str(broken)})
+    with pytest.raises(UnreadableImage, match=f"the image {tmp_path}/gone.jpg cannot be read"):
+        NamedLoader(LoadImageFromFile())({"img_path": f"{tmp_path}/gone.jpg"})
+
+
+def test_unreadable_image_ends_a_real_run(tmp_path, capsys):
+    """From within a worker process: a message with the file, exit code 2."""
+    root = make_imagenet(tmp_path / "imagenet")
+    config = classifier_config(tmp_path / "broken_image.py", root)
+    broken = root / "train/n00000001/train_0005.JPEG"
+    broken.write_bytes(b"")
+    cfg = load_config(str(config), {"train_dataloader.num_workers": 1})
+    cfg.work_dir = str(tmp_path / "work")
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(NameBadImages())
+    with pytest.raises(SystemExit) as end, user_errors():
+        runner.train()
+    assert end.value.code == 2
+    assert f"Stopped: the image {broken} cannot be read" in capsys.readouterr().err
+
+
+def test_config_in_a_resumed_checkpoint_is_not_run(tmp_path, monkeypatch):
+    """MMEngine runs the text under ``meta['config']`` when it resumes."""
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")  # set by the tools; here taken back
+    config = classifier_config(tmp_path / "cls.py", make_imagenet(tmp_path / "imagenet"))
+    cfg = load_config(config)
+    cfg.update(work_dir=str(tmp_path / "work"), launcher="none", visualizer=None)
+    cfg.train_cfg.max_epochs = 1
+    build_runner(cfg).train()
+    path = tmp_path / "work/epoch_1.pth"
+    content = read_checkpoint(path)
+    content["meta"]["config"] = f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n"
+    torch.save(content, path)
+    cfg.train_cfg.max_epochs = 2
+    cfg.update(load_from=str(path), resume=True, experiment_name="again")
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.epoch == 2
+    assert not (tmp_path / "ran").exists()
+
+
+# Several processes
+
+
+@pytest.mark.parametrize(
+    ("numbers", "patient"),
+    [
+        ({}, False),
+        ({"RANK": "8", "LOCAL_RANK": "0"}, False),  # the first of the second machine
+        ({"RANK": "1", "LOCAL_RANK": "1"}, True),
+        ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "LOCAL_RANK": "0"}, True),
+        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_LOCAL_RANK": "3"}, True),
+    ],
+)
+def test_no_error_is_lost_among_processes(numbers, patient, monkeypatch, capsys):
+    """The first process of a machine speaks; another waits for it, and speaks if still alive."""
+    for names in RANKS:
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    for name, value in numbers.items():
+        monkeypatch.setenv(name, value)
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    for error, waits in ((UserError(["slip"]), patient), (UnreadableImage("a.jpg"), False)):
+        waited.clear()
+        with pytest.raises(SystemExit) as end, user_errors():
+            raise error
+        assert end.value.code == 2
+        assert str(error) in capsys.readouterr().err
+        assert bool(waited) == waits

@@ -1,1 +1,0 @@
-"""What speed.py and construction.py measure with."""
