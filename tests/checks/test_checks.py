@@ -280,7 +280,7 @@ def test_mmcv_without_operators(home, tmp_path):
     """MMCV built without a look at torch can be imported, and fails only within MMDetection."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mmcv._ext'] = None\n")
     env = {**ENV, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ENV['PYTHONPATH']}"}
-    done = complete(ROOT / "tools/train.py", home / "det.py", env=env, cwd=tmp_path)
+    done = complete("mmres", "train", home / "det.py", env=env, cwd=tmp_path)
     assert done.returncode == 2
     assert "detectors need mmcv's compiled operators" in done.stderr
     assert "Traceback" not in done.stderr

@@ -230,4 +230,4 @@ def test_wrong_arguments_are_explained(arguments, message, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_nothing_in_the_repository_is_stale():
-    run(ROOT / "tools/analysis/complexity.py", "--check")
+    run("mmres", "cost", "--check")

@@ -49,7 +49,7 @@ def folder(tmp_path_factory) -> Path:
     detector_config(folder / "det.py", make_coco(folder / "coco"), TENSORBOARD)
     classifier_config(folder / "cls.py", make_imagenet(folder / "in1k"), TWO_CLASSES + MLFLOW)
     for name in ("det", "cls"):
-        run(ROOT / "tools/train.py", f"{name}.py", cwd=folder, env=env(folder))
+        run("mmres", "train", f"{name}.py", cwd=folder, env=env(folder))
     image = next((folder / "in1k").rglob("*.JPEG"))
     (folder / "cat.jpg").write_bytes(image.read_bytes())
     (folder / "tools").symlink_to(ROOT / "tools")

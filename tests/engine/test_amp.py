@@ -1,7 +1,7 @@
 """Mixed precision on a CPU that would only emulate it is a warning at the start."""
 
 import pytest
-from helpers import ROOT, call
+from helpers import call
 from helpers.configs import classifier_config
 
 from mmres_plugin.engine import amp
@@ -23,5 +23,5 @@ def test_warning(tmp_path, monkeypatch, capsys, slow):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(amp, "computes_bfloat16", lambda: not slow)
     config = classifier_config(tmp_path / "cls.py", tmp_path / "missing")
-    assert call(ROOT / "tools/train.py", config, "--amp", "--work-dir", tmp_path / "work") == 2
+    assert call("train", config, "--amp", "--work-dir", tmp_path / "work") == 2
     assert ("no instructions for bfloat16" in capsys.readouterr().out) == slow

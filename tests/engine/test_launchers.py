@@ -62,7 +62,7 @@ def test_two_machines(config, tmp_path):
     for rank, machine in enumerate(machines):
         assert machine.wait(300) == 0, (tmp_path / f"{rank}.log").read_text()[-4000:]
     options = ["--work-dir", tmp_path / "one", "--cfg-options", "train_dataloader.batch_size=4"]
-    run(ROOT / "tools/train.py", config, *options)
+    run("mmres", "train", config, *options)
     one, two = (
         read_checkpoint(tmp_path / name / "epoch_2.pth")["state_dict"] for name in ("one", "two")
     )

@@ -5,13 +5,12 @@ files of every kind.
 """
 
 import os
-import runpy
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from unittest import mock
 
 import torch
 from torch import nn
@@ -27,33 +26,31 @@ ENV = {
 
 
 def complete(*command: object, **kwargs) -> subprocess.CompletedProcess:
-    """Run a command to its end, whatever its exit code; Python runs what is no program.
+    """Run a command to its end, whatever its exit code.
 
     Args:
-        *command: The program and its arguments. A path that ends with ``.py`` is run by this
+        *command: The program and its arguments. ``"mmres"`` starts at once, in a process forked
+            from one that has everything imported; a path that ends with ``.py`` is run by this
             Python, one that ends with ``.sh`` by bash.
-        **kwargs: As in :func:`subprocess.run`. A tool that needs none but ``cwd`` is
-            :class:`~helpers.forked.Forked`.
+        **kwargs: As in :func:`subprocess.run`; ``mmres`` takes ``cwd`` alone.
     """
-    program = Path(str(command[0]))
-    tool = program.suffix == ".py" and ROOT / "tools" in program.parents
-    if tool and not kwargs.keys() - {"cwd"}:
-        return _forked(program, command, kwargs.get("cwd"))
+    if command[0] == "mmres":
+        return _forked(command[1:], **kwargs)
     interpreters = {".py": [sys.executable], ".sh": ["bash"]}
-    start = interpreters.get(program.suffix, [])
+    start = interpreters.get(Path(str(command[0])).suffix, [])
     settings = {"env": ENV, "capture_output": True, "text": True, "timeout": 900, **kwargs}
     return subprocess.run([*start, *map(str, command)], check=False, **settings)
 
 
-def _forked(tool: Path, command: tuple, cwd: Path | None) -> subprocess.CompletedProcess:
+def _forked(words: tuple, cwd: Path | None = None) -> subprocess.CompletedProcess:
     with TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        process = Forked(tool, command[1:], out, err, cwd)
+        process = Forked(words, out, err, cwd)
         code = process.end(900)
         if code is None:
             process.kill()
-            raise subprocess.TimeoutExpired(command, 900, out.read_text(), err.read_text())
-        return subprocess.CompletedProcess(command, code, out.read_text(), err.read_text())
+            raise subprocess.TimeoutExpired(words, 900, out.read_text(), err.read_text())
+        return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
 
 
 def run(*command: object, code: int = 0, **kwargs) -> str:
@@ -64,15 +61,15 @@ def run(*command: object, code: int = 0, **kwargs) -> str:
     return output
 
 
-def call(script: Path, *args: object) -> int:
-    """Run a Python script within this process, which saves the imports; return its exit code."""
-    words, path = [str(script), *map(str, args)], [str(script.parent), *sys.path]
-    with mock.patch.object(sys, "argv", words), mock.patch.object(sys, "path", path):
-        try:
-            runpy.run_path(str(script), run_name="__main__")
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+def call(command: str, *args: object) -> int:
+    """Run ``mmres COMMAND`` within this process; return its exit code.
+
+    A mistake of the user is raised, as a UserError.
+    """
+    try:
+        return import_module(f"mmres_plugin.commands.{command}").main([*map(str, args)]) or 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""Python scripts in processes of their own that start at once.
+"""The command ``mmres`` in processes of their own that start at once.
 
 A server imports the packages once and forks every process, which saves the 6 seconds that a fresh
 interpreter needs for the imports.
@@ -6,13 +6,12 @@ interpreter needs for the imports.
 
 import multiprocessing
 import os
-import runpy
 import sys
 from collections.abc import Callable
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
-PACKAGES = ["mmres_plugin.preflight", "mmres_plugin.deploy", "mmdet.apis", "mmpretrain.apis"]
+PACKAGES = ["mmres_plugin.checks", "mmres_plugin.deploy", "mmdet.apis", "mmpretrain.apis"]
 
 
 def forkserver() -> BaseContext:
@@ -23,27 +22,25 @@ def forkserver() -> BaseContext:
 
 
 class Forked:
-    """A process that runs a script as ``python SCRIPT ARGS`` would.
+    """A process that runs ``mmres`` with these arguments.
 
     Args:
-        script: The script.
-        args: Its arguments.
+        args: The words after ``mmres``.
         out: The file for what it prints.
         err: The file for its errors; without one, they go to ``out`` too.
         cwd: The folder in which it runs.
-        prepare: Called in the process before the script.
+        prepare: Called in the process before the command.
     """
 
     def __init__(
         self,
-        script: Path,
         args: tuple,
         out: Path,
         err: Path | None = None,
         cwd: Path | None = None,
         prepare: Callable[[], None] | None = None,
     ) -> None:
-        words, folder = [str(script), *map(str, args)], str(cwd or Path.cwd())
+        words, folder = [*map(str, args)], str(cwd or Path.cwd())
         files = (str(out), str(err) if err else None)
         self.process = forkserver().Process(target=_run, args=(words, *files, folder, prepare))
         self.process.start()
@@ -72,8 +69,7 @@ def _run(
     os.chdir(folder)
     if prepare:
         prepare()
-    # The folders that pytest adds would hide that a script cannot find a module.
-    root = str(Path(__file__).parents[2])
-    own = [path for path in sys.path if path.startswith(sys.prefix) or not path.startswith(root)]
-    sys.argv, sys.path[:] = words, [str(Path(words[0]).parent), root, *own]
-    runpy.run_path(words[0], run_name="__main__")
+    from mmres_plugin.cli import main
+
+    sys.argv = ["mmres", *words]
+    main(words)

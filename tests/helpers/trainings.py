@@ -1,14 +1,12 @@
-"""Real processes that run tools/train.py, and die where a test wants."""
+"""Real processes that run ``mmres train``, and die where a test wants."""
 
 import os
 import signal
 from functools import partial
 from pathlib import Path
 
-from . import ROOT
 from .forked import Forked
 
-TRAIN = ROOT / "tools/train.py"
 # A moment at which a process dies: the function that it calls (of an object in a module), and how
 # the last argument of that call ends.
 MOMENTS = {
@@ -25,14 +23,14 @@ class Training(Forked):
     """A process that trains.
 
     Args:
-        *args: The command line, as of tools/train.py.
+        *args: The command line, as of ``mmres train``.
         log: The file for all it prints.
         die: One of :data:`MOMENTS`, and the count of the call in which it kills itself.
     """
 
     def __init__(self, *args: object, log: Path, die: tuple[str, int] | None = None) -> None:
         self.log = log
-        super().__init__(TRAIN, args, log, prepare=partial(_die_at, *die) if die else None)
+        super().__init__(("train", *args), log, prepare=partial(_die_at, *die) if die else None)
 
     def end(self, seconds: float = 600) -> int:
         """Its exit code, negative for a signal, once it has ended."""

@@ -44,7 +44,7 @@ def training(tmp_path_factory) -> tuple[Runner, Path]:
     """A few steps on the digits, with averaged weights, and the checkpoint."""
     folder = tmp_path_factory.mktemp("training")
     counts = ["--train-images=1", "--val-images=1", "--train-crops=40", "--val-crops=10"]
-    run(ROOT / "tools/datasets/build_digits.py", *counts, f"--out={folder}/digits")
+    run("mmres", "digits", *counts, f"--out={folder}/digits")
     cfg = Config.fromfile(ROOT / "configs/digits/sreresnet18_digits.py")
     cfg.work_dir = str(folder / "run")
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
