@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 RUN = $(VENV)/bin/python
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help setup demo test test-slow lint docs docs-packages clean
+.PHONY: help setup demo test test-slow lint docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,7 +21,7 @@ help:
 	@echo "make clean      remove the environment and what builds left; data and results stay"
 
 setup:
-	@$(PYTHON) tools/setup --venv $(VENV)
+	@$(PYTHON) tools/setup.py $(VENV)
 
 demo: setup
 	$(RUN) demo/digits_demo.py $(DEMO_ARGS)
@@ -29,7 +29,7 @@ demo: setup
 test: lint
 	$(PYTEST) $(PYTEST_ARGS)
 
-test-slow: docs-packages
+test-slow: setup
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: setup
@@ -37,12 +37,9 @@ lint: setup
 	$(RUN) -m ruff format --check .
 	$(RUN) -m basedpyright --pythonpath $(RUN)
 
-docs: docs-packages
+docs: setup
 	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/docs
 	@echo "The documentation is in build/docs/index.html."
-
-docs-packages: setup
-	@$(PYTHON) tools/setup --venv $(VENV) --also docs/requirements.txt
 
 clean:
 	rm -rf $(VENV) $(VENV).lock build dist *.egg-info .pytest_cache .ruff_cache
