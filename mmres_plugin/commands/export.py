@@ -1,149 +1,170 @@
 """Export a classifier or a detector to ONNX, from images to classes or boxes.
 
-``python tools/deployment/export_onnx.py CONFIG CHECKPOINT model.onnx``
-
 The command folds the norms and leaves batch, height and width free. Then it runs the file with ONNX
 Runtime at three image sizes, compares the results with the model's, and keeps the file only if they
-agree. A name that ends with .pt gives a TorchScript file.
+agree.
 """
 
+from __future__ import annotations
+
 import argparse
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import DictAction
-
-from ..config import load_config
-from ..deploy import load_model
-from ..deploy.export import (
-    OLDEST_OPSET,
-    Exported,
-    Form,
-    export_onnx,
-    export_torchscript,
-)
-from ..deploy.images import calibration_images, example_batches
-from ..deploy.output import prepare_output
-from ..deploy.quantize import quantize_onnx
-from ..deploy.verify import verify, verify_whole
+from ..cli import Parser
 from ..errors import UserError
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export a model to ONNX or TorchScript")
+    from ..deploy.export import Exported
+
+
+def parser() -> Parser:
+    parser = Parser(__doc__, prog="mmres export")
     parser.add_argument("config", help="config file of a classifier or detector")
     parser.add_argument("checkpoint", help="its checkpoint file, or 'none' for random weights")
-    parser.add_argument("out", type=Path, help="file to write: .onnx, or .pt for TorchScript")
+    parser.add_argument("out", type=Path, help="file to write, NAME.onnx")
     parser.add_argument(
         "--features",
         action="store_true",
         help="export the feature maps of the backbone, from normalised images",
     )
     parser.add_argument(
-        "--resize",
-        action="store_true",
-        help="also resize the images in the file, as the test pipeline does",
+        "--input",
+        choices=["images", "nchw-float"],
+        default="images",
+        help="what the file takes: images of any number and size, N×H×W×3, uint8, RGB; or one "
+        "normalised image of --size, 1×3×H×W, float32, for compilers of plain networks",
     )
-    outputs = parser.add_mutually_exclusive_group()
-    outputs.add_argument(
-        "--softmax", action="store_true", help="export a classifier's scores instead of its logits"
+    parser.add_argument(
+        "--softmax", action="store_true", help="export scores of a classifier, not logits"
     )
-    outputs.add_argument(
-        "--topk", type=int, default=0, metavar="K", help="export the K best scores and their labels"
+    parser.add_argument(
+        "--topk",
+        type=int,
+        default=0,
+        metavar="K",
+        help="export the K best scores of a classifier and their classes; 0 for all scores",
     )
     parser.add_argument(
         "--size",
         type=int,
         nargs=2,
-        default=(224, 224),
-        help="height and width of the example image",
+        default=[224, 224],
+        metavar=("H", "W"),
+        help="image size of the example that the export follows; that of the file with nchw-float",
     )
-    parser.add_argument("--opset", type=int, default=OLDEST_OPSET, help="ONNX opset version")
+    parser.add_argument("--opset", type=int, default=18, help="ONNX opset version, 18 or more")
     parser.add_argument(
         "--images",
         nargs="+",
         default=[],
         metavar="FILE",
-        help="images for the check (default: three of the test set)",
+        help="images for the check; by default three of the test set",
     )
     parser.add_argument(
-        "--int8",
-        action="store_true",
-        help="write an 8-bit file; layers that lose too much stay in float",
+        "--int8", action="store_true", help="write an 8-bit file; the last layers stay in float"
     )
     parser.add_argument(
         "--calibrate",
         type=int,
+        default=64,
         metavar="N",
-        help="with --int8: how many training images to calibrate with (default: 64)",
+        help="with --int8: how many training images to calibrate with",
     )
-    parser.add_argument("--no-verify", action="store_true", help="do not run the written file")
+    parser.add_argument(
+        "--fp16",
+        action="store_true",
+        help="write weights and features in half precision; for classifiers and --features",
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not compare the file")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
-        help="change settings of the config: key=value, for example model.test_cfg.score_thr=0.3",
+        metavar="KEY=VALUE",
+        help="change settings of the config, for example model.test_cfg.score_thr=0.3",
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    if args.out.suffix not in (".onnx", ".pt"):
-        raise UserError([f"out: {args.out} must end in .onnx or .pt"])
-    if args.opset < OLDEST_OPSET:
-        raise UserError([f"--opset: {args.opset} is not supported by the exporter; use 18 or more"])
-    if min(args.size) < 1:
-        raise UserError([f"--size: {args.size} must be two numbers above 0"])
-    if args.int8 and (args.features or args.out.suffix != ".onnx"):
-        raise UserError(["--int8: only whole models in .onnx files can be in 8 bits"])
-    if args.calibrate is not None and not (args.int8 and args.calibrate > 0):
-        raise UserError([f"--calibrate: {args.calibrate} must be above 0, and goes with --int8"])
+    args = parser().parse_args(argv)
+    check_arguments(args)
+    from ..config import load_config
+    from ..deploy import load_model
+    from ..deploy.export import Exported, export_onnx
+    from ..deploy.images import read_images
+    from ..deploy.output import prepare_output
+
     prepare_output(args.out)
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     model = load_model(load_config(args.config, args.cfg_options), checkpoint)
-    form = Form(args.features, args.resize, args.softmax, args.topk)
-    exported = Exported(model, form)
-    if args.no_verify:
-        check = None
-    elif exported.task == "features":
-        check = partial(verify_features, exported, tuple(args.size))
-    else:
-        batches = example_batches(model.cfg, args.images, exported.steps)
-        check = partial(verify_images, exported, model, batches)
+    floats = args.input == "nchw-float"
+    exported = Exported(model, args.features, floats, args.softmax, args.topk)
+    if args.fp16 and exported.task == "detection":
+        raise UserError(["--fp16: a detector's boxes need float32; use --int8, or --features"])
+    images = []
     if args.int8:
-        count = 64 if args.calibrate is None else args.calibrate
-        check = partial(
-            verify_and_quantize, check, calibration_images(model.cfg, count, exported.steps)
-        )
-    if args.out.suffix == ".onnx":
-        export_onnx(exported, args.out, tuple(args.size), args.opset, check)
-    else:
-        export_torchscript(exported, args.out, tuple(args.size), check)
+        images = read_images(model.cfg, "train", args.calibrate, exported.steps)
+
+    def finish(path: Path) -> None:
+        if args.fp16:
+            from ..deploy.quantize import to_half
+
+            to_half(path)
+        if not args.no_verify:
+            print(compare(args, exported, model, path))
+        if args.int8:
+            from ..deploy.quantize import quantize_onnx
+
+            print(f"calibrating with {len(images)} images of the training set", flush=True)
+            print(quantize_onnx(path, path, images))
+
+    export_onnx(exported, args.out, tuple(args.size), args.opset, finish)
     megabytes = args.out.stat().st_size / 1e6
     print(f"written: {args.out} ({megabytes:.1f} MB), outputs {', '.join(exported.output_names)}")
 
 
-def verify_features(exported: Exported, size: tuple[int, int], path: Path) -> None:
-    sizes = [size, (size[0] + 37, size[1] + 11), (size[0] + 64, size[1] + 5)]
-    difference = verify(exported, path, sizes)
-    print(f"verified at {_listed(sizes)}: largest relative difference {difference:.1e}")
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise UserError for values that cannot be, and options that exclude each other."""
+    wrong = {
+        f"out: {args.out} must end in .onnx": args.out.suffix != ".onnx",
+        f"--opset {args.opset}: the exporter writes 18 or more": args.opset < 18,
+        f"--size {args.size}: must be two numbers above 0": min(args.size) < 1,
+        f"--calibrate {args.calibrate}: must be above 0": args.calibrate < 1,
+        "--int8 is for whole models that take images": args.int8
+        and (args.features or args.input != "images"),
+        "--int8 and --fp16 exclude each other": args.int8 and args.fp16,
+        "--features takes normalised images already: leave out --input": args.features
+        and args.input != "images",
+    }
+    problems = [problem for problem, is_wrong in wrong.items() if is_wrong]
+    if problems:
+        raise UserError(problems)
 
 
-def verify_images(exported: Exported, model, batches, path: Path) -> None:
-    difference, count = verify_whole(exported, model, path, batches)
+def compare(args: argparse.Namespace, exported: Exported, model: nn.Module, path: Path) -> str:
+    """Compare the file with the model; returns what was compared."""
+    from ..deploy.exported_model import Session
+    from ..deploy.images import example_batches, read_images
+    from ..deploy.verify import HALF_TOLERANCE, TOLERANCE, verify
+
+    if exported.task == "features":
+        height, width = args.size
+        sizes = [(height, width), (height + 37, width + 11), (height + 64, width + 5)]
+        batches = [exported.example(size, number) for number, size in enumerate(sizes, 1)]
+    else:
+        images = read_images(model.cfg, "test", 3, exported.steps, args.images)
+        batches = example_batches(images, tuple(args.size) if exported.floats else None)
+        sizes = list(dict.fromkeys(tuple(batch.shape[1:3]) for batch in batches))
+    tolerance = HALF_TOLERANCE if args.fp16 else TOLERANCE
+    difference, count = verify(exported, model, Session(path), batches, tolerance)
     what = "detections" if exported.task == "detection" else "images"
-    sizes = [tuple(images.shape[1:3]) for images in batches]
-    print(f"verified at {_listed(sizes)}: {count} {what} agree, scores within {difference:.1e}")
+    return f"verified at {listed(sizes)}: {count} {what} agree within {difference:.1e}"
 
 
-def verify_and_quantize(check, images, path: Path) -> None:
-    if check is not None:
-        check(path)
-    print(f"calibrating with {len(images)} images of the training set", flush=True)
-    print(quantize_onnx(path, path, images).summary())
-
-
-def _listed(sizes: list[tuple[int, int]]) -> str:
-    texts = [f"{height}×{width}" for height, width in sizes]
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+def listed(sizes: list[tuple[int, int]]) -> str:
+    """Sizes in words: ``75×100, 60×90 and 86×105``."""
+    *others, last = [f"{height}×{width}" for height, width in sizes]
+    return f"{', '.join(others)} and {last}" if others else last

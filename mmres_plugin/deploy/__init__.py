@@ -1,7 +1,6 @@
-"""Deployment: fold a trained model's norms, store it, export it, and keep memory."""
+"""Deployment: load a trained model, fold its norms, export it."""
 
-from ..memory import keep_memory
-from .checkpoint import load_folded, load_model, save_folded
 from .fold import fold_norms
+from .load import load_model
 
-__all__ = ["fold_norms", "keep_memory", "load_folded", "load_model", "save_folded"]
+__all__ = ["fold_norms", "load_model"]

@@ -19,14 +19,15 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .nms import Nms, suppress, take
+from .nms import nms_settings, suppress, take
 
 CODERS = (
     coders.DeltaXYWHBBoxCoder,
     coders.DistancePointBBoxCoder,
     coders.TBLRBBoxCoder,
 )
-# The methods of a head that turn its outputs into boxes.
+# The methods of a head that turn its outputs into boxes. Some have private names, and only their
+# identity shows that a head selects its boxes as MMDetection's base class does.
 SELECTION = ("predict", "predict_by_feat", "_predict_by_feat_single", "_bbox_post_process")
 
 
@@ -50,11 +51,12 @@ class DenseDetector(nn.Module):
         same_methods(head, BaseDenseHead, SELECTION)
         check_head(head)
         self.model = model
-        self.nms = Nms.from_config(cfg.get("nms"), "test_cfg.nms")
-        self.per_level = per_level(cfg, "test_cfg")
+        self.nms = nms_settings(cfg.get("nms"), "test_cfg.nms")
+        self.per_level = positive(cfg, "nms_pre", "test_cfg")
+        candidates_in_all = self.per_level * head.prior_generator.num_levels
+        self.most = min(positive(cfg, "max_per_img", "test_cfg"), candidates_in_all)
         self.threshold = cfg.get("score_thr", 0)
         self.smallest = cfg.get("min_bbox_size", -1)
-        self.most = min(cfg.max_per_img, self.per_level * head.prior_generator.num_levels)
 
     def forward(self, x: Tensor, shape: tuple[int, int]) -> tuple[Tensor, ...]:
         """N×3×H×W, and height and width without padding, to what :func:`suppress` returns."""
@@ -78,8 +80,7 @@ def refuse(part: object, why: str) -> None:
         [
             f"a detector with {type(part).__name__} cannot be exported: {why}. The features of "
             "any backbone can (features=True, --features)"
-        ],
-        "",
+        ]
     )
 
 
@@ -92,13 +93,16 @@ def check_head(head: nn.Module) -> None:
         refuse(head.loss_cls, "it turns logits into scores in a way of its own")
 
 
-def per_level(cfg: ConfigDict, place: str) -> int:
-    """How many candidates each level gives: ``nms_pre``, which must bound them."""
-    if cfg.get("nms_pre", -1) <= 0:
-        raise UserError(
-            [f"{place}.nms_pre={cfg.get('nms_pre')}: must be above 0 for an export"], ""
-        )
-    return int(cfg.nms_pre)
+def positive(cfg: ConfigDict, key: str, place: str) -> int:
+    """A number of boxes from the config at ``place``; a graph needs a bound for each.
+
+    Raises:
+        UserError: If it is missing or not above 0.
+    """
+    value = cfg.get(key)
+    if value is None or value <= 0:
+        raise UserError([f"{place}.{key}={value}: must be above 0 for an export"])
+    return int(value)
 
 
 def candidates(

@@ -1,29 +1,28 @@
-"""Export to ONNX and TorchScript, for images of any number and size.
+"""Export to ONNX, for images of any number and size.
 
 A model is exported whole, from uint8 images to boxes or classes, or by the features of its
 backbone, which take images as the network sees them. docs/deployment.md describes the files.
 """
 
 # PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalCall=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
+from mmpretrain.models.heads import MultiLabelClsHead
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..version import __version__
 from ..weights.files import atomic_write
-from .classifier import Classifier
 from .detector import DenseDetector
 from .fold import fold_norms
 from .nms import onnx_nms
-from .preprocess import Preprocess, Sizing, sizing_steps, takes_rgb
+from .preprocess import Preprocess, sizing_steps, takes_rgb
 from .two_stage import TwoStageDetector
 
 OLDEST_OPSET = 18  # of the exporter
@@ -32,95 +31,124 @@ MINIMUM = (500, 700)
 LARGEST = 2**31 - 2**20  # bytes that fit into one file of protobuf, with room for the graph
 
 
-@dataclass(frozen=True)
-class Form:
-    """Which part of a model to export, and in which form.
-
-    Args:
-        features: Export only the features of the backbone, from normalised images.
-        resize: Also resize the images as the test pipeline of the model's config does.
-        scores: Export a classifier's scores, not its logits.
-        topk: Export this many of a classifier's best scores, with their classes; 0 for all.
-    """
-
-    features: bool = False
-    resize: bool = False
-    scores: bool = False
-    topk: int = 0
-
-
-WHOLE = Form()
-
-
 class Exported(nn.Module):
     """What is exported of a model, with one tensor or a tuple of them as output.
 
     Args:
         model: A classifier of MMPretrain, a detector of MMDetection, or a backbone.
-        form: What of it.
+        features: Export only the features of the backbone, from normalised images.
+        floats: Also export a whole model from normalised images: 1×3×H×W, of one size.
+        scores: Export a classifier's scores, not its logits.
+        topk: Export this many of a classifier's best scores, with their classes; 0 for all.
 
     Attributes:
         output_names: The names of the outputs, in their order.
+        task: ``'detection'``, ``'classification'`` or ``'features'``.
         steps: Steps of the test pipeline that whoever runs the file has to do before it.
-        sizing: Does the others, in the file and before the model; None if there are none.
+        preprocess: From images to the input of the network; None for features.
         metadata: What a program that runs the file has to know, as texts.
 
     Raises:
         UserError: If this model cannot be exported in this form.
     """
 
-    def __init__(self, model: nn.Module, form: Form = WHOLE) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        features: bool = False,
+        floats: bool = False,
+        scores: bool = False,
+        topk: int = 0,
+    ) -> None:
         super().__init__()
+        refuse_deformable(model)
         backbone = getattr(model, "backbone", model)
-        steps = sizing_steps(model.cfg) if hasattr(model, "cfg") else []
-        self.steps = [] if form.resize else steps
-        self.sizing = self.preprocess = None
-        if form.features or backbone is model:
-            self.model = fold_norms(backbone)
+        self.floats, self.steps, self.preprocess = floats, [], None
+        if features or backbone is model:
+            self.task, self.model = "features", fold_norms(backbone)
             stages = sorted(set(getattr(backbone, "out_indices", (3,))))  # returned in their order
             self.output_names = [f"stage{i + 1}" for i in stages]
         else:
-            self.model = _whole(fold_norms(model), form)
-            self.output_names = self.model.output_names
+            self.steps = sizing_steps(model.cfg) if hasattr(model, "cfg") else []
+            self.model = _whole(fold_norms(model), scores, topk)
+            self.task, self.output_names = self.model.task, self.model.output_names
             self.preprocess = Preprocess(model.data_preprocessor)
-            self.sizing = Sizing(steps) if form.resize else None
-        self.metadata = describe(model, self, steps)
+        self.takes_pixels = self.preprocess is not None and not floats
+        self.metadata = describe(model, self)
         self.eval()
 
-    @property
-    def task(self) -> str:
-        """``'detection'``, ``'classification'`` or ``'features'``."""
-        return getattr(self.model, "task", "features")
-
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Images to the outputs that ``output_names`` names; ``sizing`` is not part of it.
+        """Images to the outputs that ``output_names`` names.
 
         Args:
-            images: N×H×W×3, uint8, RGB; for features N×3×H×W, float32, normalised.
+            images: N×H×W×3, uint8, RGB; for features and ``floats`` N×3×H×W, float32, normalised.
         """
-        if self.preprocess is None:
-            return self.model(images)
-        x = self.preprocess(images)
-        return self.model(x) if self.task == "classification" else self.model(x, images.shape[1:3])
+        x, shape = images, images.shape[2:]
+        if self.takes_pixels:
+            x, shape = self.preprocess(images), images.shape[1:3]
+        return self.model(x, shape) if self.task == "detection" else self.model(x)
 
     def example(self, size: tuple[int, int], number: int = 2) -> Tensor:
         """Random images of this height and width."""
-        if self.preprocess is None:
-            return torch.randn(number, 3, *size)
-        return torch.randint(256, (number, *size, 3), dtype=torch.uint8)
+        if self.takes_pixels:
+            return torch.randint(256, (number, *size, 3), dtype=torch.uint8)
+        return torch.randn(number, 3, *size)
 
 
-def _whole(model: nn.Module, form: Form) -> nn.Module:
+class Classifier(nn.Module):
+    """From the network's input to logits, N×classes, to scores, or to the best and their labels.
+
+    Args:
+        model: A classifier of MMPretrain.
+        scores: Whether to return scores instead of logits.
+        topk: How many of the best scores to return, with their labels; 0 for all.
+
+    Raises:
+        UserError: If there are fewer classes, or if the head is for several labels per image.
+    """
+
+    task = "classification"
+
+    def __init__(self, model: nn.Module, scores: bool, topk: int) -> None:
+        super().__init__()
+        classes = getattr(model.head, "num_classes", topk)
+        scores = scores or topk > 0
+        if scores and isinstance(model.head, MultiLabelClsHead):
+            raise UserError(["a head for several labels gives no such scores: export logits"])
+        if not 0 <= topk <= classes:
+            raise UserError([f"--topk {topk}: must be from 0 to {classes}, the number of classes"])
+        self.model, self.topk = model, topk
+        self.output_names = ["scores", "labels"] if topk else ["scores" if scores else "logits"]
+        self.activation = nn.Softmax(-1) if scores else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """N×3×H×W to N×classes, or to scores and labels, N×topk each."""
+        outputs = self.activation(self.model(x))
+        return tuple(outputs.topk(self.topk)) if self.topk else outputs
+
+
+def refuse_deformable(model: nn.Module) -> None:
+    """Raise UserError for a deformable convolution, which ONNX has no operator for before 19."""
+    for name, module in model.named_modules():
+        if isinstance(module, DeformConv2d | ModulatedDeformConv2d):
+            raise UserError(
+                [
+                    f"the layer {name} is a deformable convolution, which cannot be exported: "
+                    "train without dcn (dcn=None, stage_with_dcn) in the config"
+                ]
+            )
+
+
+def _whole(model: nn.Module, scores: bool, topk: int) -> nn.Module:
     """What is exported of a folded model between its input and its outputs."""
-    classifier = hasattr(model, "head")
-    if not classifier and (form.scores or form.topk):
-        raise UserError(["scores and topk (--softmax, --topk) are outputs of classifiers"], "")
-    if classifier:
-        return Classifier(model, form.scores, form.topk)
+    if hasattr(model, "head"):
+        return Classifier(model, scores, topk)
+    if scores or topk:
+        raise UserError(["--softmax and --topk are for classifiers, and this is a detector"])
     return TwoStageDetector(model) if hasattr(model, "roi_head") else DenseDetector(model)
 
 
-def describe(model: nn.Module, exported: Exported, steps: list[dict[str, Any]]) -> dict[str, str]:
+def describe(model: nn.Module, exported: Exported) -> dict[str, str]:
     """The metadata of the file: see docs/deployment.md."""
     texts = {"task": exported.task, "mmres_plugin": __version__}
     preprocessor = getattr(model, "data_preprocessor", None)
@@ -132,8 +160,8 @@ def describe(model: nn.Module, exported: Exported, steps: list[dict[str, Any]]) 
             texts[name] = " ".join(map(str, numbers.flatten().tolist()))
     if exported.preprocess is None:
         return texts
-    texts["test_pipeline"] = json.dumps(steps)
-    texts["resize"] = "file" if exported.sizing else "caller"
+    texts["test_pipeline"] = json.dumps(exported.steps)
+    texts["resize"] = "caller"
     classes = (getattr(model, "dataset_meta", None) or {}).get("classes")
     if classes:
         texts["classes"] = json.dumps(list(classes))
@@ -147,102 +175,61 @@ def export_onnx(
     path: str | Path,
     size: tuple[int, int] = (224, 224),
     opset: int = OLDEST_OPSET,
-    check: Callable[[Path], object] | None = None,
+    finish: Callable[[Path], object] | None = None,
 ) -> None:
-    """Write an ONNX file with dynamic batch, height and width, and the weights in it.
+    """Write an ONNX file with the weights in it; batch, height and width are free.
+
+    With ``floats``, the file takes one image of ``size``.
 
     Args:
         exported: What to export.
         path: The file to write.
-        size: Height and width of the example that the export follows; others work as well.
+        size: Height and width of the example that the export follows.
         opset: Version of the ONNX operators, from 18, the exporter's minimum.
-        check: Called with the written file before it gets its name; if it raises, no file is left.
+        finish: Called with the written file before it gets its name; if it raises, no file is left.
 
     Raises:
         UserError: If the exporter fails, or the weights do not fit into one file.
     """
     if sum(tensor.nbytes for tensor in exported.state_dict().values()) > LARGEST:
-        raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"], "")
+        raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"])
     try:
-        model = _model(exported, size, opset)
+        model = _graph(exported, size, opset)
     except Exception as error:  # of any kind: the exporter runs the code of the model
         reason = str(error).strip().partition("\n")[0]
         if "Constraints violated" in reason:
             reason = f"batch, height and width must stay variable, and it fixes one ({reason})"
-        raise UserError(
-            [f"this {type(exported.model).__name__} cannot be exported: {reason}"], ""
-        ) from error
+        kind = type(exported.model).__name__
+        raise UserError([f"this {kind} cannot be exported: {reason}"]) from error
     for key, value in (exported.metadata | {"opset": str(opset)}).items():
         model.metadata_props.add(key=key, value=value)
     with atomic_write(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
-        if check is not None:
-            check(temporary)
+        if finish is not None:
+            finish(temporary)
 
 
-def _model(exported: Exported, size: tuple[int, int], opset: int):
-    """The ONNX model of what is exported, with the resizing of its images."""
-    # Nothing is computed on it, so it may be large. If a map has a single row, the exporter takes
-    # that 1 for a constant.
-    images = exported.example((max(size[0], MINIMUM[0]), max(size[1], MINIMUM[1])))
-    if exported.sizing is None:
-        return _graph(exported, images, "images", exported.output_names, opset)
-    from .onnx_graph import put_in_front  # which needs the onnx package
-
-    # Each is exported by itself: with the resizing before them, the maps would be as small as the
-    # test pipeline makes them, and their shapes long formulas, which slow the exporter down.
-    front = _graph(exported.sizing, images, "images", ("sized", "factors"), opset)
-    return put_in_front(front, _graph(exported, images, "sized", exported.output_names, opset))
-
-
-def _graph(module: nn.Module, images: Tensor, name: str, outputs: Sequence[str], opset: int):
-    """The ONNX model of ``module``, whose input gets ``name``, with free batch and sides."""
-    sides = (2, 3) if images.dtype.is_floating_point else (1, 2)
-    dynamic = dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC)
+def _graph(exported: Exported, size: tuple[int, int], opset: int):
+    """The ONNX model of what is exported."""
+    if exported.floats:
+        images, dynamic = exported.example(size, 1), None
+    else:
+        # Nothing is computed on it, so it may be large. If a map has a single row, the exporter
+        # takes that 1 for a constant.
+        images = exported.example((max(size[0], MINIMUM[0]), max(size[1], MINIMUM[1])))
+        sides = (1, 2) if exported.takes_pixels else (2, 3)
+        dynamic = (dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC),)
     with torch.no_grad():  # so that blocks with activation checkpointing run plainly
         # For torch first: within torch.onnx.export, MMDetection takes outdated paths of its own.
-        graph = torch.export.export(module, (images,), dynamic_shapes=(dynamic,))
+        graph = torch.export.export(exported, (images,), dynamic_shapes=dynamic)
         program = torch.onnx.export(
             graph,
             dynamo=True,
             opset_version=opset,
-            input_names=[name],
-            output_names=list(outputs),
+            input_names=["images"],
+            output_names=list(exported.output_names),
             custom_translation_table={torch.ops.mmres_plugin.nms.default: onnx_nms},
             verbose=False,
         )
     assert program is not None  # as with every `dynamo=True`
     return program.model_proto
-
-
-def export_torchscript(
-    exported: Exported,
-    path: str | Path,
-    size: tuple[int, int] = (224, 224),
-    check: Callable[[Path], object] | None = None,
-) -> None:
-    """Write a TorchScript trace; arguments as in :func:`export_onnx`.
-
-    Raises:
-        UserError: For a detector, whose suppression TorchScript has no operator for.
-    """
-    if exported.task == "detection":
-        raise UserError(["a whole detector cannot be exported to TorchScript: use .onnx"], "")
-    with torch.no_grad(), atomic_write(path) as temporary:
-        module = exported if exported.sizing is None else _SizedFirst(exported)
-        trace = torch.jit.trace(module, exported.example(size))
-        trace.save(str(temporary))  # pyright: ignore[reportAttributeAccessIssue]
-        if check is not None:
-            check(temporary)
-
-
-class _SizedFirst(nn.Module):
-    """A classifier after the resizing of its images."""
-
-    def __init__(self, exported: Exported) -> None:
-        super().__init__()
-        self.exported = exported
-
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        sized, _ = self.exported.sizing(images)
-        return self.exported(sized)

@@ -1,4 +1,4 @@
-"""An exported file in the place of a model, so that MMEngine's runner can evaluate it."""
+"""Exported files: run on tensors, and in the place of a model, for MMEngine's runner."""
 
 # PyTorch gives attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -8,15 +8,51 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .preprocess import sizing_steps, test_dataset
-from .session import Session
+
+
+class Session:
+    """An ONNX file in ONNX Runtime, on the CPU.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        output_names: The names of its outputs, in their order.
+        takes_pixels: Whether it takes images, uint8, and not normalised numbers.
+
+    Raises:
+        UserError: If ONNX Runtime is not installed, or cannot open the file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError([f"{path}: it needs ONNX Runtime: pip install onnxruntime"]) from error
+        if not Path(path).is_file():
+            raise UserError([f"there is no file {path}"])
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has a class for each reason, without a base
+            reason = str(error).partition("\n")[0]
+            raise UserError([f"{path} cannot be opened by ONNX Runtime: {reason}"]) from error
+        self.output_names = [output.name for output in self._session.get_outputs()]
+        first = self._session.get_inputs()[0]
+        self.takes_pixels = (first.name, first.type) == ("images", "tensor(uint8)")
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Run the file on ``images`` and return its outputs by name."""
+        outputs = self._session.run(None, {"images": images.contiguous().numpy()})
+        tensors = map(torch.from_numpy, outputs)
+        return dict(zip(self.output_names, tensors, strict=True))
 
 
 class ExportedModel(BaseModel):
@@ -24,14 +60,12 @@ class ExportedModel(BaseModel):
 
     Args:
         path: An ONNX file of a detector or a classifier.
-        cfg: The config to test with. If the file resizes the images itself, the steps that do so
-            are taken out of its test pipeline, so build the runner after this.
 
     Raises:
         UserError: If the file cannot be run or has no results to evaluate.
     """
 
-    def __init__(self, path: str | Path, cfg: Config) -> None:
+    def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.session = Session(path)
         # Hooks ask the first parameter of a model for its device.
@@ -45,10 +79,10 @@ class ExportedModel(BaseModel):
                     "evaluate detectors, and classifiers exported without --topk"
                 ]
             )
-        if self.session.metadata.get("resize") == "file":
-            steps = sizing_steps(cfg)
-            dataset = test_dataset(cfg)
-            dataset["pipeline"] = [step for step in dataset["pipeline"] if step not in steps]
+        if not self.session.takes_pixels:
+            raise UserError(
+                [f"{path} takes normalised images of one size: export it without --input"]
+            )
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = "predict") -> list:
         """Images as the data loader gives them (uint8, BGR, 3×H×W each) to filled samples."""

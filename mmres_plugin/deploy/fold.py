@@ -21,14 +21,14 @@ import torch
 from mmcv.cnn import ConvModule
 from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 # The forward method decides what can be folded, not the type alone: subclasses that only construct
 # differently fold as well; those that compute something else (ConvWS2d, norms with an activation
 # inside) do not.
 CONV_FORWARDS = (nn.Conv2d.forward, wrappers.Conv2d.forward)
 TRANSPOSED_FORWARDS = (nn.ConvTranspose2d.forward, wrappers.ConvTranspose2d.forward)
-NORM_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+NORM_FORWARDS = tuple(norm.forward for norm in NORMS)
 # Compute with the weights of a ConvModule instead of calling it: MMDetection's TOOD.
 USES_WEIGHTS = ("TaskDecomposition",)
 
@@ -78,18 +78,18 @@ def fold_norms(model: nn.Module) -> nn.Module:
     """
     model = copy.deepcopy(model)
     model.eval()  # returns nothing in MMDetection and MMPretrain
-    norms = sum(isinstance(module, _BatchNorm) for module in model.modules())
-    places = _places(model)
+    norms = sum(isinstance(module, NORMS) for module in model.modules())
+    uses = _uses(model)
     for conv, holder, name in list(_pairs(model)):
         norm = holder.get_submodule(name)
         # Heads may share one convolution among levels that have a norm each, or call it bare.
-        alone = all(places[id(part)] == 1 for part in (conv, norm, getattr(conv, "weight", conv)))
+        alone = all(uses[id(part)] == 1 for part in (conv, norm, getattr(conv, "weight", conv)))
         if alone and _foldable(conv, norm):
             parent, _, leaf = name.rpartition(".")
             setattr(holder.get_submodule(parent), leaf, FoldedNorm(_fold(conv, norm)).eval())
             if isinstance(holder, ConvModule):  # its own way to skip the norm has nothing to skip
                 holder.turn_on_efficient_conv_bn_eval(False)
-    left = sum(isinstance(module, _BatchNorm) for module in model.modules())
+    left = sum(isinstance(module, NORMS) for module in model.modules())
     if norms and left == norms:
         warnings.warn(
             f"none of the {norms} norms of this {type(model).__name__} is folded: its modules do "
@@ -99,10 +99,10 @@ def fold_norms(model: nn.Module) -> nn.Module:
     return model
 
 
-def _places(model: nn.Module) -> Counter[int]:
-    """In how many places each module and each parameter stands, by identity."""
-    modules = [child for module in model.modules() for child in module._modules.values()]
-    parameters = [p for module in model.modules() for p in module._parameters.values()]
+def _uses(model: nn.Module) -> Counter[int]:
+    """How often each module and each parameter is registered, by identity."""
+    modules = [module for _, module in model.named_modules(remove_duplicate=False)]
+    parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
     return Counter(map(id, [*modules, *parameters]))
 
 
@@ -129,7 +129,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
 def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
     return (
         type(conv).forward in CONV_FORWARDS + TRANSPOSED_FORWARDS
-        and "weight" in conv._parameters  # and not computed anew by a weight norm or the like
+        and isinstance(conv.weight, nn.Parameter)  # not computed anew by a weight norm or the like
         and type(norm).forward in NORM_FORWARDS
         and norm.running_mean is not None
     )

@@ -8,54 +8,40 @@ which stops as soon as it has found the requested number of boxes.
 # ONNX Script types its operators' results as optional.
 # pyright: reportArgumentType=false
 
-from dataclasses import dataclass
-
 import torch
 import torchvision
 from torch import Tensor
 
 from ..errors import UserError
 
-# What MMCV's batched_nms reads that does not change the result: how it splits the work.
-IRRELEVANT = {"type", "split_thr"}
+# What MMCV's batched_nms reads. The last only says how it splits the work.
+SETTINGS = {"type", "iou_threshold", "class_agnostic", "split_thr"}
 
 
-@dataclass(frozen=True)
-class Nms:
-    """The settings of a suppression, as ``test_cfg.nms`` of MMDetection has them.
+def nms_settings(cfg: dict | None, place: str) -> tuple[float, bool]:
+    """The overlap above which a worse box goes, and whether boxes of other classes count.
 
     Args:
-        iou_threshold: A box goes if a better one overlaps it by more than this.
-        class_agnostic: Whether boxes of different classes suppress each other.
+        cfg: ``test_cfg.nms`` of MMDetection.
+        place: Where the config has it.
+
+    Raises:
+        UserError: If it asks for another method than plain suppression.
     """
-
-    iou_threshold: float
-    class_agnostic: bool = False
-
-    @classmethod
-    def from_config(cls, cfg: dict | None, place: str) -> "Nms":
-        """The settings in ``cfg``, which the config has at ``place``.
-
-        Raises:
-            UserError: If they ask for another method than plain suppression.
-        """
-        settings = dict(cfg or {})
-        kind = settings.get("type", "nms" if cfg else None)
-        known = {key: settings.pop(key) for key in cls.__annotations__ if key in settings}
-        extra = sorted(settings.keys() - IRRELEVANT)
-        if kind != "nms" or "iou_threshold" not in known or extra:
-            raise UserError(
-                [
-                    f"{place}={dict(cfg or {})} cannot be exported; supported: type='nms' with "
-                    "iou_threshold and class_agnostic"
-                ],
-                "",
-            )
-        return cls(**known)
+    settings = dict(cfg or {})
+    plain = settings.get("type", "nms") == "nms" and "iou_threshold" in settings
+    if not plain or settings.keys() - SETTINGS:
+        raise UserError(
+            [
+                f"{place}={settings} cannot be exported; supported: type='nms' with "
+                "iou_threshold and class_agnostic"
+            ]
+        )
+    return settings["iou_threshold"], settings.get("class_agnostic", False)
 
 
 def suppress(
-    boxes: Tensor, scores: Tensor, labels: Tensor, nms: Nms, most: int
+    boxes: Tensor, scores: Tensor, labels: Tensor, nms: tuple[float, bool], most: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The boxes that remain, best first.
 
@@ -63,17 +49,18 @@ def suppress(
         boxes: N×M×4, as x1, y1, x2, y2.
         scores: N×M; what is not above zero is no candidate.
         labels: N×M, integers from zero; boxes of different labels do not suppress each other.
-        nms: The settings.
+        nms: What :func:`nms_settings` returns.
         most: How many boxes to return per image, K; at most M.
 
     Returns:
         Boxes N×K×4, scores N×K and labels N×K, filled up with 0, 0 and -1, and their numbers N.
     """
+    overlap, class_agnostic = nms
     shifted = boxes
-    if not nms.class_agnostic:  # as MMCV does it, so that rounding is the same
+    if not class_agnostic:  # as MMCV does it, so that rounding is the same
         largest = torch.where((scores > 0).unsqueeze(-1), boxes, 0).amax((1, 2))
         shifted = boxes + (labels.to(boxes) * (largest + 1).unsqueeze(-1)).unsqueeze(-1)
-    keep = torch.ops.mmres_plugin.nms(shifted, scores, nms.iou_threshold, most)
+    keep = torch.ops.mmres_plugin.nms(shifted, scores, overlap, most)
     kept, order = torch.where(keep, scores, -1).topk(most)
     found = kept > 0
     boxes = take(boxes, order) * found.unsqueeze(-1)

@@ -20,11 +20,11 @@ from .detector import (
     candidates,
     check_head,
     drop_small,
-    per_level,
+    positive,
     refuse,
     same_methods,
 )
-from .nms import Nms, suppress
+from .nms import nms_settings, suppress
 
 
 class TwoStageDetector(nn.Module):
@@ -45,13 +45,13 @@ class TwoStageDetector(nn.Module):
         _check(model)
         self.model = model
         self.first, self.second = model.rpn_head.test_cfg, model.roi_head.test_cfg
-        self.first_nms = Nms.from_config(self.first.get("nms"), "test_cfg.rpn.nms")
-        self.second_nms = Nms.from_config(self.second.get("nms"), "test_cfg.rcnn.nms")
-        self.per_level = per_level(self.first, "test_cfg.rpn")
-        levels = model.rpn_head.prior_generator.num_levels
-        self.proposals = min(self.first.max_per_img, self.per_level * levels)
-        classes = model.roi_head.bbox_head.num_classes
-        self.most = min(self.second.max_per_img, self.proposals * classes)
+        self.first_nms = nms_settings(self.first.get("nms"), "test_cfg.rpn.nms")
+        self.second_nms = nms_settings(self.second.get("nms"), "test_cfg.rcnn.nms")
+        self.per_level = positive(self.first, "nms_pre", "test_cfg.rpn")
+        candidates_in_all = self.per_level * model.rpn_head.prior_generator.num_levels
+        self.proposals = min(positive(self.first, "max_per_img", "test_cfg.rpn"), candidates_in_all)
+        boxes_in_all = self.proposals * model.roi_head.bbox_head.num_classes
+        self.most = min(positive(self.second, "max_per_img", "test_cfg.rcnn"), boxes_in_all)
         self.threshold = self.second.get("score_thr", 0)
 
     def forward(self, x: Tensor, shape: tuple[int, int]) -> tuple[Tensor, ...]:

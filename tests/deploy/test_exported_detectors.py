@@ -1,6 +1,5 @@
 """Whole detectors: the same boxes as MMDetection's own test_step, in torch and in ONNX Runtime."""
 
-import onnx
 import pytest
 import torch
 from helpers import randomise
@@ -11,9 +10,10 @@ from torch import nn
 
 from mmres_plugin.checks import fill_channels
 from mmres_plugin.config_parts import dicts
-from mmres_plugin.deploy.export import Exported, Form, export_onnx
-from mmres_plugin.deploy.nms import Nms, suppress
-from mmres_plugin.deploy.verify import compare_detections, verify_whole
+from mmres_plugin.deploy.export import Exported, export_onnx
+from mmres_plugin.deploy.exported_model import Session
+from mmres_plugin.deploy.nms import suppress
+from mmres_plugin.deploy.verify import compare_detections, verify
 from mmres_plugin.errors import UserError
 
 SMALL = {
@@ -67,22 +67,18 @@ def pictures(*shape: int) -> torch.Tensor:
     return fine.byte().permute(0, 2, 3, 1).contiguous()
 
 
-def in_torch(exported: Exported, path: object):
-    """What runs the exported module itself, in the place of a file."""
+@pytest.mark.parametrize("name", DETECTORS)
+def test_same_detections_as_mmdetection(name):
+    """In torch: what is exported, before it is a file."""
+    model = detector(name, DETECTORS[name])
+    exported = Exported(model)
 
     def run(images):
         with torch.no_grad():
             return dict(zip(exported.output_names, exported(images), strict=True))
 
-    return run
-
-
-@pytest.mark.parametrize("name", DETECTORS)
-def test_same_detections_as_mmdetection(name, monkeypatch):
-    monkeypatch.setattr("mmres_plugin.deploy.verify._open", in_torch)
-    model = detector(name, DETECTORS[name])
     batches = [pictures(2, 72, 88), pictures(1, 96, 64)]
-    difference, count = verify_whole(Exported(model), model, "", batches)
+    difference, count = verify(exported, model, run, batches)
     assert difference < 1e-5
     assert count > 60  # of 120 at most
 
@@ -96,27 +92,9 @@ def test_onnx(name, tmp_path):
     exported = Exported(model)
     export_onnx(exported, tmp_path / "model.onnx", (64, 96))
     batches = [pictures(3, 72, 88), pictures(1, 136, 64), pictures(1, 64, 64)[:, :61, :35]]
-    difference, count = verify_whole(exported, model, tmp_path / "model.onnx", batches)
+    difference, count = verify(exported, model, Session(tmp_path / "model.onnx"), batches)
     assert difference < 1e-5
     assert count > 100
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name in DETECTORS if name.startswith(("fcos", "faster"))]
-)
-def test_onnx_that_resizes(name, tmp_path):
-    """Also to so few pixels that the last maps of the pyramid have a single row."""
-    model = detector(name)
-    model.cfg.test_dataloader.dataset.pipeline[1].scale = (130, 80)
-    exported = Exported(model, Form(resize=True))
-    assert exported.metadata["resize"] == "file"
-    path = tmp_path / "model.onnx"
-    export_onnx(exported, path, (64, 96))
-    onnx.checker.check_model(onnx.load(path), full_check=True)
-    batches = [pictures(2, 72, 88), pictures(1, 40, 136), pictures(1, 200, 96)]
-    _, count = verify_whole(exported, model, path, batches)
-    assert count > 80
 
 
 @pytest.mark.parametrize(
@@ -158,15 +136,15 @@ def test_suppression():
     boxes = torch.tensor([[box, beside, beside, far, far], [box, beside, far, far, far]])
     scores = torch.tensor([[0.5, 0.9, 0.8, 0.1, -1.0], [-1.0, -1.0, -1.0, -1.0, -1.0]])
     labels = torch.tensor([[0, 0, 1, 0, 0]]).expand(2, -1)
-    kept, values, classes, counts = suppress(boxes, scores, labels, Nms(0.5), 4)
+    kept, values, classes, counts = suppress(boxes, scores, labels, (0.5, False), 4)
     assert counts.tolist() == [3, 0]
     assert values[0].tolist() == pytest.approx([0.9, 0.8, 0.1, 0.0])
     assert classes.tolist() == [[0, 1, 0, -1], [-1] * 4]
     assert kept[0].tolist() == [beside, beside, far, [0.0] * 4]
     assert not kept[1].any()
-    agnostic = suppress(boxes, scores, labels, Nms(0.5, class_agnostic=True), 4)
+    agnostic = suppress(boxes, scores, labels, (0.5, True), 4)
     assert agnostic[1][0].tolist() == pytest.approx([0.9, 0.1, 0.0, 0.0])
-    assert suppress(boxes, scores, labels, Nms(0.5), 2)[3].tolist() == [2, 0]
+    assert suppress(boxes, scores, labels, (0.5, False), 2)[3].tolist() == [2, 0]
 
 
 class Limits:

@@ -8,14 +8,14 @@ import sys
 import pytest
 from helpers import ROOT, run
 
-from mmres_plugin.deploy import keep_memory
+from mmres_plugin.memory import keep_memory
 
 PAGE = (ROOT / "docs/deployment.md").read_text("utf-8")
 ENVIRONMENT = dict(re.findall(r"(MALLOC_\w+)=(\d+)", PAGE))
 PROGRAM = """
 import resource, sys, threading
 import torch
-from mmres_plugin.deploy import keep_memory
+from mmres_plugin.memory import keep_memory
 
 def allocate():
     for _ in range(8):
