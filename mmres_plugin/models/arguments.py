@@ -1,10 +1,31 @@
 """Checks of arguments: a mistake in a config is an error that names it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from inspect import signature
 from typing import Any
 
+from ..errors import did_you_mean
 
-def check(name: str, value: object, fits: bool, allowed: str) -> None:
+Depth = int | Sequence[int] | None
+PerStage = int | Sequence[int]
+
+
+def refuse_unknown(network: type, unknown: Iterable[str]) -> None:
+    """Raise TypeError if there are keywords that no constructor of ``network`` took.
+
+    Args:
+        network: The class that is built.
+        unknown: The keywords that were left over.
+    """
+    for name in unknown:
+        known = {name for base in network.__mro__ for name in signature(base.__init__).parameters}
+        raise TypeError(
+            f"{network.__name__}: got an unexpected keyword argument {name!r}."
+            f"{did_you_mean(name, known)}"
+        )
+
+
+def require(name: str, value: object, fits: bool, allowed: str) -> None:
     """Raise ValueError unless ``value`` fits.
 
     Args:
@@ -17,7 +38,9 @@ def check(name: str, value: object, fits: bool, allowed: str) -> None:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
-def per_stage(name: str, value: Any, num_stages: int, minimum: int | None = None) -> tuple:
+def per_stage(
+    name: str, value: Any, num_stages: int, minimum: int | None = None, optional: bool = False
+) -> tuple:
     """One value per stage: ``value`` for each of them if it is a single one.
 
     Args:
@@ -25,15 +48,17 @@ def per_stage(name: str, value: Any, num_stages: int, minimum: int | None = None
         value: What was given.
         num_stages: Length of what is returned.
         minimum: The values must be whole numbers from here; None allows any values.
+        optional: Values may be None as well.
 
     Raises:
         ValueError: If it is a sequence of another length, or has other values.
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * num_stages
-    check(name, value, len(values) == num_stages, f"one value, or {num_stages} (num_stages)")
+    require(name, value, len(values) == num_stages, f"one value, or {num_stages} (num_stages)")
     if minimum is not None:
-        fits = all(isinstance(number, int) and number >= minimum for number in values)
-        check(name, value, fits, f"a whole number from {minimum}")
+        numbers = [number for number in values if not (optional and number is None)]
+        fits = all(isinstance(number, int) and number >= minimum for number in numbers)
+        require(name, value, fits, f"a whole number from {minimum}" + ", or None" * optional)
     return values
 
 
@@ -46,7 +71,7 @@ def blocks_per_stage(depth: Any, num_stages: int) -> int | tuple[int, ...]:
     if isinstance(depth, int):
         return depth
     fits = isinstance(depth, Sequence) and len(depth) == num_stages and not isinstance(depth, str)
-    check("depth", depth, fits, f"a number, or {num_stages} numbers of blocks (num_stages)")
+    require("depth", depth, fits, f"a number, or {num_stages} numbers of blocks (num_stages)")
     return per_stage("depth", list(depth), num_stages, minimum=1)
 
 
@@ -60,7 +85,7 @@ def check_arguments(num_stages: int, **arguments: Any) -> None:
     Raises:
         ValueError: For the first one that is not allowed.
     """
-    check("num_stages", num_stages, num_stages in (1, 2, 3, 4), "1, 2, 3 or 4")
+    require("num_stages", num_stages, num_stages in (1, 2, 3, 4), "1, 2, 3 or 4")
     stages = range(num_stages)
     frozen = range(-1, num_stages + 1)
     rules: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -77,10 +102,6 @@ def check_arguments(num_stages: int, **arguments: Any) -> None:
             lambda v: isinstance(v, (int, float)) and 0 <= v < 1,
             "a number from 0 to below 1",
         ),
-        "se_ratio": (
-            lambda v: v is None or (isinstance(v, int) and v >= 1),
-            "a whole number from 1",
-        ),
         "encoder_decoder": (lambda v: v is None or isinstance(v, dict), "a dict, or None"),
         "plugins": (lambda v: v is None or isinstance(v, (tuple, list)), "a list of dicts"),
         "init_cfg": (
@@ -90,4 +111,4 @@ def check_arguments(num_stages: int, **arguments: Any) -> None:
     }
     for name, value in arguments.items():
         fits, allowed = rules[name]
-        check(name, value, fits(value), allowed)
+        require(name, value, fits(value), allowed)

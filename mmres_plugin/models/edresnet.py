@@ -18,26 +18,75 @@ is no identity.
 """
 
 from ..registry import register_backbone
+from .arguments import Depth
 from .resnet import ResNet
 from .resnext import ResNeXt
 from .seresnet import SEResNet, SEResNeXt
 
 
 @register_backbone
-class EDResNet(ResNet, encoder_decoder={}, zero_init_residual=False):
+class EDResNet(ResNet):
     """ED-ResNet."""
 
+    def __init__(
+        self,
+        depth: Depth = None,
+        *,
+        encoder_decoder: dict | None = {},
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
+        )
+
 
 @register_backbone
-class EDResNeXt(ResNeXt, encoder_decoder={}, zero_init_residual=False):
+class EDResNeXt(ResNeXt):
     """ED-ResNeXt, 32×4d by default."""
 
+    def __init__(
+        self,
+        depth: Depth = None,
+        *,
+        encoder_decoder: dict | None = {},
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
+        )
+
 
 @register_backbone
-class EDSEResNet(SEResNet, encoder_decoder={}, zero_init_residual=False):
+class EDSEResNet(SEResNet):
     """ED-SE-ResNet."""
 
+    def __init__(
+        self,
+        depth: Depth = None,
+        *,
+        encoder_decoder: dict | None = {},
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
+        )
+
 
 @register_backbone
-class EDSEResNeXt(SEResNeXt, encoder_decoder={}, zero_init_residual=False):
+class EDSEResNeXt(SEResNeXt):
     """ED-SE-ResNeXt, 32×4d by default."""
+
+    def __init__(
+        self,
+        depth: Depth = None,
+        *,
+        encoder_decoder: dict | None = {},
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
+        )

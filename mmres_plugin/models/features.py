@@ -12,7 +12,6 @@ from torch import nn
 
 from ..errors import did_you_mean
 from ..registry import MODELS
-from ..weights.fitting_models import OnMeta
 
 
 class Feature(NamedTuple):
@@ -78,6 +77,8 @@ def feature_info(type: str | type, **arguments: Any) -> tuple[Feature, ...]:
         TypeError, ValueError: For arguments that the class does not take.
         ValueError: If the plugin has no such backbone.
     """
+    from ..weights.fit import OnMeta  # not at the top: see ResNet.init_weights
+
     name = type.removeprefix("mmres_plugin.") if isinstance(type, str) else type.__name__
     if name not in MODELS.module_dict:
         known = sorted(MODELS.module_dict)

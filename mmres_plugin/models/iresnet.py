@@ -13,19 +13,35 @@ Three changes to ResNet:
 start blocks, because the branches of the others do not end with a norm.
 """
 
-from collections.abc import Sequence
-
 from ..registry import register_backbone
+from .arguments import Depth
 from .resnet import ResNet
 
 
 @register_backbone
-class IResNet(ResNet, staged_blocks=True, max_pool_shortcut=True, zero_init_residual=False):
+class IResNet(ResNet):
     """Improved ResNet."""
+
+    def __init__(
+        self,
+        depth: Depth = None,
+        *,
+        staged_blocks: bool = True,
+        max_pool_shortcut: bool = True,
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            depth,
+            staged_blocks=staged_blocks,
+            max_pool_shortcut=max_pool_shortcut,
+            zero_init_residual=zero_init_residual,
+            **kwargs,
+        )
 
 
 @register_backbone
-class IResGroup(IResNet, expansion=2):
+class IResGroup(IResNet):
     """IResNet with the grouped ResGroup block.
 
     The branch goes to 4 times ResNet's inner width and back to half of that, so the stages put
@@ -39,10 +55,12 @@ class IResGroup(IResNet, expansion=2):
             ResGroup.
     """
 
-    def __init__(self, depth: int | Sequence[int], *, fixed_groups: bool = False, **kwargs) -> None:
+    def __init__(
+        self, depth: Depth = None, *, expansion: int = 2, fixed_groups: bool = False, **kwargs
+    ) -> None:
         if fixed_groups:
             groups = {"groups": 64, "width_per_group": 4}
         else:
             num_stages = kwargs.get("num_stages", 4)
             groups = {"groups": (8, 16, 32, 64)[:num_stages], "width_per_group": (32,) * num_stages}
-        super().__init__(depth, **{**groups, **kwargs})
+        super().__init__(depth, expansion=expansion, **{**groups, **kwargs})

@@ -7,17 +7,24 @@ of its own. Every idea of the plugin is an argument here, so any of them combine
 classes only name the combinations that were published.
 """
 
+import warnings
 from collections.abc import Sequence
 
 from mmpretrain.models.backbones import ResNet as _ResNet
 from mmpretrain.models.backbones import ResNet_CIFAR
 from torch import nn
 
-from ..weights.pretrained import is_pretrained, load_pretrained
-from .arguments import blocks_per_stage, check, check_arguments, per_stage
+from .arguments import (
+    Depth,
+    PerStage,
+    blocks_per_stage,
+    check_arguments,
+    per_stage,
+    refuse_unknown,
+    require,
+)
 from .block import BasicBlock, Bottleneck, ResidualBlock
 from .block_order import iresnet_order
-from .class_defaults import ClassDefaults
 from .features import FeatureInfo
 from .layer_decay import layer_depth
 from .plugins import plugins_of_stage
@@ -42,25 +49,25 @@ INIT_CFG = [
 ]
 
 
-class ResNet(FeatureInfo, ClassDefaults, _ResNet):
+class ResNet(FeatureInfo, _ResNet):
     """ResNet whose stages, branches and shortcuts can be varied independently.
 
     It maps images, N×in_channels×H×W, to a tuple of the features of the stages in ``out_indices``,
     each N×C×⌈H/s⌉×⌈W/s⌉, s the stride up to that stage.
 
-    Networks that differ by defaults alone are declared so: ``class SEResNet(ResNet, se_ratio=16)``.
-
     Arguments not described here are those of :class:`mmpretrain.models.ResNet`, and so are the
     state-dict keys.
 
     Args:
-        depth: A key of :data:`DEPTHS`, or the number of bottleneck blocks of each stage.
+        depth: A key of :data:`DEPTHS`, or the number of bottleneck blocks of each stage. It must
+            be given.
         groups: Groups of the 3×3 convolutions (arXiv 1611.05431): one number, or one per stage.
         width_per_group: Channels of each group in stage 1, doubled from stage to stage; or one
             number per stage. None is the plain ResNet width, ``base_channels``.
             ``groups=32, width_per_group=4`` is ResNeXt 32×4d; ``width_per_group=62`` is a ResNet
             with 62/64 of its inner width.
-        se_ratio: Squeeze ratio of SE layers (arXiv 1709.01507); None for none.
+        se_ratio: Squeeze ratio of SE layers (arXiv 1709.01507); None for none. One value, or one
+            per stage.
         encoder_decoder: Arguments ``ratio`` and ``groups``, or one of them, of
             :class:`~mmres_plugin.models.shortcut.EncoderDecoder` on every shortcut; None for none.
             By default the code has as many channels as the inner width of the published network:
@@ -101,25 +108,25 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
 
     def __init__(
         self,
-        depth: int | Sequence[int],
+        depth: Depth = None,
         *,
         in_channels: int = 3,
         stem_channels: int = 64,
         base_channels: int = 64,
         expansion: int | None = None,
-        groups: int | Sequence[int] = 1,
-        width_per_group: int | Sequence[int] | None = None,
-        se_ratio: int | None = None,
+        groups: PerStage = 1,
+        width_per_group: PerStage | None = None,
+        se_ratio: int | Sequence[int | None] | None = None,
         encoder_decoder: dict | None = None,
-        recursions: int | Sequence[int] = 0,
+        recursions: PerStage = 0,
         staged_blocks: bool = False,
         max_pool_shortcut: bool = False,
         cifar_stem: bool = False,
         deep_stem: bool = False,
         avg_down: bool = False,
         num_stages: int = 4,
-        strides: int | Sequence[int] | None = None,
-        dilations: int | Sequence[int] = 1,
+        strides: PerStage | None = None,
+        dilations: PerStage = 1,
         out_indices: Sequence[int] = (3,),
         style: str = "pytorch",
         frozen_stages: int = -1,
@@ -133,14 +140,17 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         drop_path_rate: float = 0.0,
         zero_init_residual: bool = True,
         init_cfg: dict | list[dict] | None = None,
+        **unknown: object,
     ) -> None:
+        refuse_unknown(type(self), unknown)
+        if depth is None:
+            raise TypeError(f"{type(self).__name__}: missing the argument 'depth'")
         check_arguments(
             num_stages=num_stages,
             out_indices=out_indices,
             style=style,
             frozen_stages=frozen_stages,
             drop_path_rate=drop_path_rate,
-            se_ratio=se_ratio,
             encoder_decoder=encoder_decoder,
             plugins=plugins,
             init_cfg=init_cfg,
@@ -150,11 +160,21 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         depth = blocks_per_stage(depth, num_stages)
         if isinstance(depth, tuple):
             self.arch_settings = {depth: (Bottleneck, depth)}
-        check("depth", depth, depth in self.arch_settings, f"one of {list(DEPTHS)}, or a tuple")
+        require("depth", depth, depth in self.arch_settings, f"one of {list(DEPTHS)}, or a tuple")
         if strides is None:
             strides = 2 if max_pool_shortcut and not cifar_stem else (1, 2, 2, 2)[:num_stages]
+        strides = per_stage("strides", strides, num_stages, minimum=1)
+        if max_pool_shortcut and not cifar_stem and strides[0] == 1:
+            warnings.warn(
+                f"{type(self).__name__}: strides={strides} makes each map twice as large as in "
+                "ResNet, whose stem has a pool. For maps of the same size, write "
+                f"strides={(2, *strides[1:])}",
+                stacklevel=2,
+            )
         if isinstance(width_per_group, int):
-            check("width_per_group", width_per_group, width_per_group > 0, "a whole number from 1")
+            require(
+                "width_per_group", width_per_group, width_per_group > 0, "a whole number from 1"
+            )
             width_per_group = [width_per_group << stage for stage in range(num_stages)]
 
         # The parent's constructor builds the stages, by calls of `make_res_layer` that need these.
@@ -162,7 +182,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         self.width_per_group = width_per_group and per_stage(
             "width_per_group", width_per_group, num_stages, minimum=1
         )
-        self.se_ratio = se_ratio
+        self.se_ratio = per_stage("se_ratio", se_ratio, num_stages, minimum=1, optional=True)
         self.encoder_decoder = encoder_decoder
         self.recursions = per_stage("recursions", recursions, num_stages, minimum=0)
         self.staged_blocks = staged_blocks
@@ -172,7 +192,9 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         self.dcn = dcn
         self.stage_with_dcn = per_stage("stage_with_dcn", stage_with_dcn, num_stages)
         fits = dcn is None or any(self.stage_with_dcn)
-        check("stage_with_dcn", stage_with_dcn, fits, "true for at least one stage, as dcn is set")
+        require(
+            "stage_with_dcn", stage_with_dcn, fits, "true for at least one stage, as dcn is set"
+        )
         self.plugins = plugins
         super().__init__(
             depth,  # pyright: ignore[reportCallIssue]
@@ -183,7 +205,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
             deep_stem=deep_stem,
             avg_down=avg_down,
             num_stages=num_stages,
-            strides=per_stage("strides", strides, num_stages, minimum=1),
+            strides=strides,
             dilations=per_stage("dilations", dilations, num_stages, minimum=1),
             out_indices=out_indices,
             style=style,
@@ -239,7 +261,7 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
                     groups=groups,
                     order=iresnet_order(index, num_blocks) if self.staged_blocks else "resnet",
                     downsample=self.make_shortcut(*shape, block_stride, groups),
-                    se_ratio=self.se_ratio,
+                    se_ratio=self.se_ratio[stage],
                     drop_path_rate=drop_path_rate[index],
                     with_cp=self.stage_with_cp[stage],
                     dcn=self.dcn if self.stage_with_dcn[stage] else None,
@@ -270,6 +292,9 @@ class ResNet(FeatureInfo, ClassDefaults, _ResNet):
         little or nothing is loaded (:func:`~mmres_plugin.weights.pretrained.load_pretrained`);
         ``allow_partial=True`` in it permits that.
         """
+        # Not at the top: a network without weights needs neither the converters nor the hub.
+        from ..weights.pretrained import is_pretrained, load_pretrained
+
         if self.is_init:
             return
         init_cfg, zero = self.init_cfg, self.zero_init_residual

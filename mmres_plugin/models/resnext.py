@@ -5,9 +5,8 @@ those of MMPretrain's class; this one also takes SE, recursion, DCN and plugins,
 convolution once.
 """
 
-from collections.abc import Sequence
-
 from ..registry import register_backbone
+from .arguments import Depth, PerStage
 from .resnet import ResNet
 
 
@@ -25,10 +24,10 @@ class ResNeXt(ResNet):
 
     def __init__(
         self,
-        depth: int | Sequence[int],
+        depth: Depth = None,
         *,
-        groups: int | Sequence[int] = 32,
-        width_per_group: int | Sequence[int] | None = 4,
+        groups: PerStage = 32,
+        width_per_group: PerStage | None = 4,
         **kwargs,
     ) -> None:
         if groups == 1 or (isinstance(groups, (tuple, list)) and set(groups) == {1}):

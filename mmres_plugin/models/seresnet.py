@@ -5,16 +5,27 @@ their means. Arguments and state-dict keys are those of MMPretrain's classes; he
 ``se_ratio`` and ``drop_path_rate`` as well, and both take DCN, plugins and recursion.
 """
 
+from collections.abc import Sequence
+
 from ..registry import register_backbone
+from .arguments import Depth
 from .resnet import ResNet
 from .resnext import ResNeXt
 
+SERatio = int | Sequence[int | None] | None
+
 
 @register_backbone
-class SEResNet(ResNet, se_ratio=16):
+class SEResNet(ResNet):
     """SE-ResNet. ``se_ratio`` is the channels of the branch per channel of the gate."""
 
+    def __init__(self, depth: Depth = None, *, se_ratio: SERatio = 16, **kwargs) -> None:
+        super().__init__(depth, se_ratio=se_ratio, **kwargs)
+
 
 @register_backbone
-class SEResNeXt(ResNeXt, se_ratio=16):
+class SEResNeXt(ResNeXt):
     """SE-ResNeXt, 32×4d by default."""
+
+    def __init__(self, depth: Depth = None, *, se_ratio: SERatio = 16, **kwargs) -> None:
+        super().__init__(depth, se_ratio=se_ratio, **kwargs)

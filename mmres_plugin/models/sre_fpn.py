@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from mmdet.models.necks import FPN
 from torch import Tensor
 
-from .arguments import check
+from .arguments import require
 
 
 class SReFPN(FPN):
@@ -37,7 +37,7 @@ class SReFPN(FPN):
 
     def __init__(self, *args, recursions: int = 1, **kwargs) -> None:
         fits = isinstance(recursions, int) and recursions >= 0
-        check("recursions", recursions, fits, "a whole number from 0")
+        require("recursions", recursions, fits, "a whole number from 0")
         super().__init__(*args, **kwargs)
         self.recursions = recursions
 

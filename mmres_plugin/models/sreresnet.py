@@ -11,31 +11,49 @@ move twice. That is the published behaviour.
 """
 
 from ..registry import register_backbone
+from .arguments import Depth, PerStage
 from .resnet import ResNet
 from .resnext import ResNeXt
 from .seresnet import SEResNet, SEResNeXt
 
 
 @register_backbone
-class SReResNet(ResNet, recursions=1):
+class SReResNet(ResNet):
     """Stage recursive ResNet."""
 
+    def __init__(self, depth: Depth = None, *, recursions: PerStage = 1, **kwargs) -> None:
+        super().__init__(depth, recursions=recursions, **kwargs)
+
 
 @register_backbone
-class SReResNetV1d(SReResNet, deep_stem=True, avg_down=True):
+class SReResNetV1d(SReResNet):
     """SReResNet with the stem and the down-sampling of ResNet-D (arXiv 1812.01187)."""
 
+    def __init__(
+        self, depth: Depth = None, *, deep_stem: bool = True, avg_down: bool = True, **kwargs
+    ) -> None:
+        super().__init__(depth, deep_stem=deep_stem, avg_down=avg_down, **kwargs)
+
 
 @register_backbone
-class SReResNeXt(ResNeXt, recursions=1):
+class SReResNeXt(ResNeXt):
     """Stage recursive ResNeXt, 32×4d by default."""
 
+    def __init__(self, depth: Depth = None, *, recursions: PerStage = 1, **kwargs) -> None:
+        super().__init__(depth, recursions=recursions, **kwargs)
+
 
 @register_backbone
-class SReSEResNet(SEResNet, recursions=1):
+class SReSEResNet(SEResNet):
     """Stage recursive SE-ResNet."""
 
+    def __init__(self, depth: Depth = None, *, recursions: PerStage = 1, **kwargs) -> None:
+        super().__init__(depth, recursions=recursions, **kwargs)
+
 
 @register_backbone
-class SReSEResNeXt(SEResNeXt, recursions=1):
+class SReSEResNeXt(SEResNeXt):
     """Stage recursive SE-ResNeXt, 32×4d by default."""
+
+    def __init__(self, depth: Depth = None, *, recursions: PerStage = 1, **kwargs) -> None:
+        super().__init__(depth, recursions=recursions, **kwargs)

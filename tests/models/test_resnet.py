@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import re
 
 import mmpretrain.models.backbones as upstream
 import pytest
@@ -33,7 +34,7 @@ from mmres_plugin.models.resnet import DEPTHS
 from mmres_plugin.models.squeeze_excitation import SELayer
 from mmres_plugin.models.stage import Stage
 from mmres_plugin.weights import convert_state_dict
-from mmres_plugin.weights.fitting_models import OnMeta
+from mmres_plugin.weights.fit import OnMeta
 
 ALL = {"out_indices": (0, 1, 2, 3)}
 
@@ -179,7 +180,6 @@ def test_nothing_to_repeat_is_an_error():
         ({"depth": 51}, r"depth must be one of \[18, 34, .*got 51"),
         ({"depth": (3, 4)}, "depth must be a number, or 4 numbers of blocks"),
         ({"depth": "50"}, "depth must be .*got '50'"),
-        ({"depth": None}, "depth must be .*got None"),
         ({"depth": (3, 4, 0, 3)}, "depth must be a whole number from 1"),
         ({"out_indices": (0, 4)}, r"out_indices must be .*\[0, 1, 2, 3\], got \(0, 4\)"),
         ({"out_indices": 3}, "out_indices must be a tuple of stages"),
@@ -201,8 +201,9 @@ def test_nothing_to_repeat_is_an_error():
         ({"encoder_decoder": True}, "encoder_decoder must be a dict, or None, got True"),
         ({"groups": 3}, "groups must divide the 64 channels .*got 3"),
         ({"width_per_group": 0}, "width_per_group must be a whole number from 1, got 0"),
-        ({"se_ratio": 1 / 16}, "se_ratio must be a whole number from 1, got 0.0625"),
-        ({"se_ratio": (16,)}, r"se_ratio must be a whole number from 1, got \(16,\)"),
+        ({"se_ratio": 1 / 16}, "se_ratio must be a whole number from 1, or None, got 0.0625"),
+        ({"se_ratio": (16,)}, r"se_ratio must be one value, or 4 \(num_stages\), got \(16,\)"),
+        ({"se_ratio": (16, 16, 0, None)}, "se_ratio must be a whole number from 1, or None"),
         ({"drop_path_rate": 1.0}, "drop_path_rate must be a number from 0 to below 1, got 1.0"),
         ({"plugins": {"cfg": {"type": "ContextBlock"}}}, "plugins must be a list of dicts"),
         ({"plugins": [{"position": "after_conv3"}]}, "a plugin must be dict"),
@@ -225,45 +226,34 @@ def test_wrong_argument(arguments, message):
         SReResNet(**{"depth": 50, **arguments})
 
 
-@pytest.mark.parametrize("network", [SReResNet, IResNet, ResNeXt, EDSEResNeXt])
+@pytest.mark.parametrize("network", [SReResNet, IResNet, IResGroup, ResNeXt, EDSEResNeXt])
 def test_errors_name_the_class(network):
     with pytest.raises(TypeError, match=rf"^{network.__name__}: missing .*'depth'"):
         network()
-    with pytest.raises(TypeError, match=rf"^{network.__name__}: .*'recursion'"):
+    with pytest.raises(TypeError, match=rf"^{network.__name__}: .*'depht'. Did you mean 'depth'"):
+        network(depht=18)
+    with pytest.raises(TypeError, match=rf"^{network.__name__}: .*'recursion'.*'recursions'"):
         network(50, recursion=1)
-    with pytest.raises(TypeError, match=rf"^{network.__name__}: too many positional"):
+    with pytest.raises(TypeError, match=rf"^{network.__name__}.* takes from 1 to 2 positional"):
         network(50, 3)  # three recursions? three stages?
 
 
-@pytest.mark.parametrize("arguments", [(), (34,)])
-def test_networks_of_ones_own(arguments):
-    """A subclass may have a constructor with arguments of its own, as any class of Python."""
+def test_networks_of_ones_own():
+    """A subclass may have a constructor with arguments of its own, or none."""
 
-    class Own(SEResNet, se_ratio=8):
-        def __init__(self, depth=18, gate=3, **kwargs):
-            super().__init__(depth, **kwargs)
-            self.gate = gate
+    class Own(SEResNet):
+        def __init__(self, depth=18, gates=3, **kwargs):
+            super().__init__(depth, se_ratio=8, **kwargs)
+            self.gates = gates
 
-    class Small(Own):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, base_channels=32, **kwargs)
+    class Heir(Own):
+        pass
 
-    class Fixed(Own, gate=5):
-        def __init__(self, **kwargs):
-            super().__init__(34, **kwargs)
-
-    depth = arguments[0] if arguments else 18
-    own, small, fixed = Own(*arguments), Small(*arguments), Fixed(out_indices=(1,))
-    assert [model.depth for model in (own, small, fixed)] == [depth, depth, 34]
-    assert [model.gate for model in (own, small, fixed)] == [3, 3, 5]
-    assert own.layer1[0].se_layer.conv1.conv.out_channels == 8
-    assert small.layer1[0].conv1.out_channels == 32
-    with pytest.raises(TypeError, match=r"^Fixed: .*'depht'"):
-        Fixed(depht=18)
-    with pytest.raises(TypeError, match="class Wrong: its parent has no argument 'gaet'"):
-
-        class Wrong(Own, gaet=1):
-            pass
+    model = Heir(gates=5, base_channels=32)
+    assert (model.depth, model.gates) == (18, 5)
+    assert model.layer1[0].conv1.out_channels == 32
+    with pytest.raises(TypeError, match=r"^Heir: .*'gate'\. Did you mean 'gates'"):
+        Heir(gate=5)
 
 
 def test_groups_that_are_set():
@@ -280,11 +270,38 @@ def test_initialisation_without_settings():
     assert model.is_init
 
 
-def test_signature_shows_the_defaults():
-    parameters = inspect.signature(EDSEResNeXt).parameters
-    assert next(iter(parameters)) == "depth"
-    assert parameters["se_ratio"].default == 16
-    assert inspect.signature(SReResNet).parameters["recursions"].default == 1
+@pytest.mark.parametrize("network", [SEResNet, SEResNeXt])
+def test_a_stage_without_se(network):
+    """The authors of SENet found that the last stage does without."""
+    model = network(50, se_ratio=(16, 8, 16, None))
+    hidden = [
+        stage[0].se_layer and stage[0].se_layer.conv1.conv.out_channels for stage in stages(model)
+    ]
+    assert hidden == [16, 64, 64, None]
+
+
+def test_warning_where_strides_give_other_maps_than_in_resnet():
+    """IResNet's stem has no pool: configs that were written for ResNet stride half as much."""
+    for strides, ours in [
+        ((1, 2, 1, 1), (2, 2, 1, 1)),  # output stride 8
+        ((1, 2, 2, 1), (2, 2, 2, 1)),  # DC5 of Faster R-CNN and DETR
+        ((1, 2, 2), (2, 2, 2)),  # C4
+    ]:
+        arguments = dict(num_stages=len(strides), out_indices=(len(strides) - 1,))
+        for network in (IResNet, IResGroup):
+            message = f"{network.__name__}: strides={strides} .* write strides={ours}"
+            with pytest.warns(UserWarning, match=re.escape(message).replace(r"\ \.\*\ ", " .* ")):
+                half = network(50, strides=strides, **arguments)
+            same, resnet = (
+                model(50, strides=s, **arguments)
+                for model, s in ((network, ours), (SReResNet, strides))
+            )
+            x = torch.rand(1, 3, 64, 96)
+            with torch.no_grad():
+                maps = [tuple(model.eval()(x)[0].shape[2:]) for model in (half, same, resnet)]
+            assert maps[1] == maps[2] == tuple(size // 2 for size in maps[0])
+    IResNet(18, strides=(1, 2, 2, 2), cifar_stem=True)  # whose stem has no stride: no warning
+    IResNet(18, strides=(1, 2, 2, 2), max_pool_shortcut=False)
 
 
 def test_one_pool_per_shortcut():
