@@ -1,1 +1,1 @@
-"""Training backbones under one recipe; tools/analysis/compare_backbones.py is the command."""
+"""Cost, speed and feature maps of networks, and comparisons of backbones."""

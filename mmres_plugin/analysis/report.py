@@ -1,161 +1,144 @@
-"""Table, CSV file and plot of a comparison."""
+"""CSV file, table and plot of a comparison.
+
+A row is a training: ``backbone``, ``seed``, ``metric`` and its ``value`` at the last validation;
+``params`` and ``macs`` of the backbone; ``step_ms``, the median time of a step; ``peak_mib``, the
+peak memory; and ``commit``, version of ``torch`` and CPU ``threads`` of the training.
+"""
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import NamedTuple
 
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from ..weights.files import atomic_write
+from .trainings import Training
 
-COLUMNS = 3  # panels of the plot in one line
+METRICS = ("accuracy/top1", "coco/bbox_mAP")  # the first one found is compared
+LABELS = {"accuracy/top1": "top-1 accuracy (%)", "coco/bbox_mAP": "box AP"}
+
+Rows = list[dict]
 
 
-class Row(NamedTuple):
-    """One finished training.
+def write(trainings: list[Training], metric: str | None, out: Path) -> str:
+    """Write results.csv, .md and .png of the finished trainings; returns the table.
 
-    Attributes:
-        backbone: Name of the backbone.
-        seed: Seed of the training.
-        metric: Name of the figure.
-        value: The figure at the end of the training.
-        params: Parameters of the backbone.
-        macs: Multiply-accumulates of the backbone for one image.
-        step_ms: Median time of a training step in milliseconds.
-        peak_mib: Peak memory of the training in MiB.
+    Args:
+        trainings: All of a comparison, at least one of them finished.
+        metric: What is compared; by default the first of :data:`METRICS` that there is.
+        out: The folder for the files.
+
+    Raises:
+        UserError: If the metric was not measured.
     """
+    rows = []
+    for training in trainings:
+        if result := training.result:
+            figures = result.pop("metrics")
+            name = metric or next((name for name in METRICS if name in figures), min(figures))
+            if name not in figures:
+                known = f"{', '.join(figures)}.{did_you_mean(name, figures)}"
+                raise UserError([f"--metric: there is no {name}, only {known}"])
+            row = {"backbone": training.name, "seed": training.seed, "metric": name}
+            params, macs = training.cost
+            rows.append({**row, "value": figures[name], "params": params, "macs": macs, **result})
+    with atomic_write(out / "results.csv") as half, half.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "results.md").write_text(table(rows) + "\n")
+    plot({out.name: rows}, out / "results.png")
+    return table(rows)
 
-    backbone: str
-    seed: int
-    metric: str
-    value: float
-    params: int
-    macs: int
-    step_ms: float
-    peak_mib: float
+
+def read_csv(path: Path) -> Rows:
+    """The rows of a CSV file; unknown columns do no harm.
+
+    Raises:
+        UserError: If it cannot be read, or lacks a column that a plot needs.
+    """
+    try:
+        with path.open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        if not lines:
+            raise ValueError("it has no line")
+        return [
+            {name: line[name] for name in ("backbone", "metric")}
+            | {name: float(line[name]) for name in ("value", "macs")}
+            for line in lines
+        ]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError([f"--plot: {path} is no CSV file of a comparison: {error!r}"]) from error
 
 
-def by_backbone(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_backbone(rows: Rows) -> dict[str, Rows]:
     """The rows of each backbone, in the order of the rows."""
-    return {
-        name: [row for row in rows if row.backbone == name]
-        for name in dict.fromkeys(row.backbone for row in rows)
-    }
+    names = dict.fromkeys(row["backbone"] for row in rows)
+    return {name: [row for row in rows if row["backbone"] == name] for name in names}
 
 
-def spread(values: Sequence[float]) -> float | None:
-    """The standard deviation, or None of fewer than two values."""
-    return stdev(values) if len(values) > 1 else None
-
-
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Rows) -> str:
     """A Markdown table with a line per backbone.
 
     The difference to the first backbone is taken seed by seed, over the seeds that both have; its
     standard error is the standard deviation of these differences by the root of their number.
     """
-    groups = by_backbone(rows)
-    first = {row.seed: row.value for row in next(iter(groups.values()))}
-    metric = rows[0].metric
+    baseline = rows[0]["backbone"]
+    first = {row["seed"]: row["value"] for row in rows if row["backbone"] == baseline}
+    digits = 2 if max(abs(row["value"]) for row in rows) > 1 else 4  # percent, or a share
     lines = [
-        f"| backbone | {metric} | std | seeds | difference to {rows[0].backbone} | params M "
-        "| MACs G | ms per step | peak MiB |",
+        f"| backbone | {rows[0]['metric']} | std | seeds | difference to {baseline} "
+        "| params M | MACs G | ms per step | peak MiB |",
         "| --- |" + " --: |" * 8,
     ]
-    for name, own in groups.items():
-        values = [row.value for row in own]
-        changes = [row.value - first[row.seed] for row in own if row.seed in first]
-        error = spread(changes)
-        digits = 2 if max(map(abs, values)) > 1 else 4  # percent, or a share
-        change = f"{mean(changes):+.{digits}f}" if changes else ""
-        cells = [
-            name,
-            f"{mean(values):.{digits}f}",
-            "" if spread(values) is None else f"{spread(values):.{digits}f}",
-            f"{len(values)}",
-            change + ("" if error is None else f" ± {error / len(changes) ** 0.5:.{digits}f}"),
-            f"{own[0].params / 1e6:.3f}",
-            f"{own[0].macs / 1e9:.3f}",
-            f"{mean(row.step_ms for row in own):.1f}",
-            f"{mean(row.peak_mib for row in own):.0f}",
-        ]
-        if name == rows[0].backbone:
-            cells[4] = ""
-        lines.append("| " + " | ".join(cells) + " |")
+    for name, own in by_backbone(rows).items():
+        values = [row["value"] for row in own]
+        changes = [row["value"] - first[row["seed"]] for row in own if row["seed"] in first]
+        change = f"{mean(changes):+.{digits}f}" if changes and name != baseline else ""
+        if change and len(changes) > 1:
+            change += f" ± {stdev(changes) / len(changes) ** 0.5:.{digits}f}"
+        spread = f"{stdev(values):.{digits}f}" if len(values) > 1 else ""
+        params, macs, step, peak = (
+            mean(row[key] for row in own) for key in ("params", "macs", "step_ms", "peak_mib")
+        )
+        lines.append(
+            f"| {name} | {mean(values):.{digits}f} | {spread} | {len(values)} | {change} "
+            f"| {params / 1e6:.3f} | {macs / 1e9:.3f} | {step:.1f} | {peak:.0f} |"
+        )
     return "\n".join(lines)
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write a line per training, which :func:`read_csv` reads."""
-    with atomic_write(path) as half, half.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([Row._fields, *rows])
-
-
-def read_csv(path: Path) -> list[Row]:
-    """The rows of a CSV file of :func:`write_csv`.
-
-    Raises:
-        UserError: If there is no such file, or it has other columns or no line.
-    """
-    if not path.is_file():
-        raise UserError([f"--plot: there is no file {path}"])
-    with path.open(newline="") as file:
-        header, *lines = list(csv.reader(file)) or [[]]
-    if header != list(Row._fields) or not lines:
-        raise UserError([f"--plot: {path} must have the columns {','.join(Row._fields)}"])
-    kinds = Row.__annotations__.values()
-    return [Row(*(kind(cell) for kind, cell in zip(kinds, line, strict=True))) for line in lines]
-
-
-def plot(sets: dict[str, Sequence[Row]], path: Path) -> None:
+def plot(sets: dict[str, Rows], path: Path) -> None:
     """Draw figures against MACs: a panel per set, a small dot per seed, the mean and its spread.
 
     Args:
         sets: The rows of each panel, by its title.
         path: The PNG file to write.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    columns = min(len(sets), COLUMNS)
+    columns = 2 if len(sets) == 4 else min(len(sets), 3)
     lines = -(-len(sets) // columns)
-    figure, axes = plt.subplots(
-        lines,
-        columns,
-        figsize=(1 + 3.3 * columns, 0.7 + 3.1 * lines),
-        squeeze=False,
-        layout="constrained",
-    )
-    names = list(dict.fromkeys(row.backbone for rows in sets.values() for row in rows))
+    figure = Figure((1 + 3.6 * columns, 1 + 3 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
     handles = {}
     for panel in axes.flat[len(sets) :]:
         panel.set_axis_off()
     for (title, rows), panel in zip(sets.items(), axes.flat, strict=False):
+        unit, prefix = (1e9, "G") if max(row["macs"] for row in rows) > 1e8 else (1e6, "M")
         for name, own in by_backbone(rows).items():
-            colour, macs = f"C{names.index(name)}", own[0].macs / 1e9
-            values = [row.value for row in own]
+            colour = handles[name][0].get_color() if name in handles else f"C{len(handles)}"
+            values, macs = [row["value"] for row in own], own[0]["macs"] / unit
+            spread = stdev(values) if len(values) > 1 else None
             panel.plot([macs] * len(own), values, "o", ms=3, color=colour, alpha=0.5)
             handles[name] = panel.errorbar(
-                macs, mean(values), spread(values), fmt="D", ms=6, capsize=4, color=colour
+                macs, mean(values), spread, fmt="D", ms=6, capsize=4, color=colour
             )
-        panel.set_title(title, fontsize=10)
-        panel.set_xlabel("MACs of the backbone, G", fontsize=9)
-        panel.set_ylabel(rows[0].metric, fontsize=9)
-        panel.tick_params(labelsize=8)
+        panel.set_title(title.replace("_", " "), fontsize=11)
+        panel.set_xlabel(f"MACs of the backbone for one image ({prefix})")
+        panel.set_ylabel(LABELS.get(rows[0]["metric"], rows[0]["metric"]))
         panel.margins(0.15)
         panel.grid(alpha=0.3)
-    figure.legend(
-        handles.values(),
-        handles,
-        loc="outside lower center",
-        ncols=min(len(names), 2 * columns),
-        fontsize=9,
-        frameon=False,
-    )
+    place = dict(loc="outside lower center", ncols=3 * columns, frameon=False)
+    figure.legend(handles.values(), handles, **place)
     with atomic_write(path) as half:
         figure.savefig(half, dpi=100, format="png")
-    plt.close(figure)
