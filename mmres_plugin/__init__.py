@@ -20,7 +20,7 @@ def register() -> None:
         ImportError: If a package that the plugin needs is missing or does not fit. The message says
             how to install it.
     """
-    from .dependencies import check_dependencies
+    from .environment import check_dependencies
 
     check_dependencies()
 

@@ -1,62 +1,142 @@
-"""What is installed here, as a bug report needs it."""
+"""The packages that the plugin needs: are they here and do they fit, and what a bug report lists.
+
+They cannot be requirements of our distribution: the maintained forks (onedl-*) and the originals
+have the same import packages under different names, and pip would install one family over the
+other. So the packages that Python really imports are checked.
+"""
 
 import os
 import platform
+import re
+import warnings
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
-
-from .dependencies import OPTIONAL, REQUIRED, check_compiled_ops
 from .errors import shortened
 from .version import __version__
 
-FORKS = "onedl-"  # what the names of the maintained forks start with
+
+class Dependency(NamedTuple):
+    """A package, by its name in import statements, and its versions that fit."""
+
+    package: str
+    oldest: str  # the first that fits
+    limit: str  # the first that no longer fits
+    tested: str  # what pip installs for the tested version
+    original: str  # the command that installs the original package
+
+
+REQUIRED = (
+    Dependency("torch", "2.6", "3", "torch==2.11.0", "https://pytorch.org"),
+    Dependency("mmengine", "0.10", "1", "onedl-mmengine==0.10.12", "mim install mmengine"),
+    # If pip isolates the build from torch, mmcv silently lacks its operators.
+    Dependency(
+        *("mmcv", "2.0", "3"),
+        *("--no-build-isolation onedl-mmcv==2.3.6", "mim install 'mmcv>=2.0.1,<2.2'"),
+    ),
+    Dependency("mmpretrain", "1.0", "2", "onedl-mmpretrain==1.3.6", "mim install mmpretrain"),
+)
+# Only detectors need it, so a problem is a warning, not an error.
+MMDET = Dependency("mmdet", "3.0", "4", "onedl-mmdetection==3.5.1", "mim install mmdet")
+# Other packages that a bug report lists if they are installed.
 OTHERS = (
     *("torchvision", "numpy", "opencv-python", "opencv-python-headless", "pycocotools", "timm"),
     *("safetensors", "huggingface_hub", "onnx", "onnxruntime", "tensorboard"),
 )
 
 
+def check_dependencies() -> None:
+    """Check the packages that the plugin needs; warn if MMDetection is installed but does not fit.
+
+    Raises:
+        ImportError: If a package is missing, cannot be imported, or is too old or too new. The
+            message names it, the version found, the versions that fit and how to install one.
+    """
+    missing = [need for need in REQUIRED if find_spec(need.package) is None]
+    if missing:
+        names = ", ".join(need.package for need in missing)
+        raise ImportError(f"mmres_plugin needs {names}: not installed. {_how_to_get(*missing)}")
+    for need in REQUIRED:
+        _check_version(need)
+    if find_spec(MMDET.package):
+        try:
+            _check_version(MMDET)
+        except ImportError as error:
+            warnings.warn(f"Detectors will not work. {error}", stacklevel=2)
+
+
+def check_compiled_ops(cuda: bool) -> None:
+    """Check that mmcv has its compiled operators, which MMDetection's detectors need.
+
+    Args:
+        cuda: Whether the detectors will run on a GPU.
+
+    Raises:
+        ImportError: If this mmcv has no operators (mmcv-lite, or built without seeing torch), or
+            has them for another torch, or has none for CUDA although ``cuda`` is true.
+    """
+    how_to_get = _how_to_get(next(need for need in REQUIRED if need.package == "mmcv"))
+    try:
+        ops = import_module("mmcv.ops")
+    except ImportError as error:
+        raise ImportError(
+            f"detectors need mmcv's compiled operators, which cannot be imported ({error}). "
+            "Classification works without them. Uninstall this mmcv (mmcv-lite, or built without "
+            f"torch or for another one) and install one with operators. {how_to_get}"
+        ) from error
+    if cuda and ops.get_compiling_cuda_version() == "not available":
+        raise ImportError(
+            "detectors on a GPU need mmcv's operators compiled for CUDA, but this mmcv has them "
+            "for the CPU only. It was probably built without nvcc: install CUDA's compiler and "
+            "build mmcv again, or use the CPU by putting CUDA_VISIBLE_DEVICES= before the command. "
+            f"{how_to_get}"
+        )
+
+
 def describe() -> dict[str, str]:
     """Names and versions of all that matters, in the order of interest."""
+    import torch
+
+    cpus = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.*)$", cpus.read_text() if cpus.exists() else "", re.M)
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    try:
+        cuda = import_module("mmcv.ops").get_compiling_cuda_version()
+        operators = "CPU" if cuda == "not available" else f"CPU and CUDA {cuda}"
+    except ImportError as error:
+        operators = f"none ({error}): detectors will not work"
     rows = {
         "mmres_plugin": f"{__version__} ({Path(__file__).parent})",
         "Python": f"{platform.python_version()} ({platform.platform()})",
-        "CPU": f"{processor()}, {torch.get_num_threads()} threads",
-        "GPU": gpus(),
+        "CPU": f"{os.cpu_count()} × {named[1] if named else platform.machine()}, "
+        f"{torch.get_num_threads()} threads",
+        "GPU": ", ".join(gpus) or "none",
+        "torch": f"{torch.__version__}, built for CUDA {torch.version.cuda}",
     }
-    owners = distributions()
-    for need in (*REQUIRED, *OPTIONAL):
-        found = owners.get(need.package, [])
-        if need.package == "torch":
-            built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
-            rows["torch"] = f"{torch.__version__}, built for {built}"
-        else:
-            names = [f"{name} {metadata.version(name)}" for name in found]
-            rows[need.package] = ", ".join(names) or "not installed"
-        if need.package == "mmcv":
-            rows["mmcv operators"] = operators()
-    rows.update({name: version(name) for name in OTHERS if version(name)})
-    return rows
+    for package, names in distributions().items():
+        versions = [f"{name} {metadata.version(name)}" for name in names]
+        rows[package] = ", ".join(versions) or "not installed"
+    rows["mmcv operators"] = operators
+    installed = {found.name: found.version for found in metadata.distributions()}
+    return rows | {name: installed[name] for name in OTHERS if name in installed}
 
 
 def problems() -> list[str]:
     """What does not fit together: a sentence each; none if all is well."""
-    owners = distributions()
-    found = {
-        need.package: owners.get(need.package, [])
-        for need in (*REQUIRED, *OPTIONAL)
-        if need.package != "torch"
-    }
+    import torch
+
+    found = distributions()
     said = [
         f"{package} is installed twice, by {' and '.join(names)}, which overwrite each other's "
         f"files: pip uninstall -y {' '.join(names)}, then install one of them"
         for package, names in found.items()
         if len(names) > 1
     ]
-    forks = [name for names in found.values() for name in names if name.startswith(FORKS)]
-    originals = [name for names in found.values() for name in names if name not in forks]
+    everything = [name for names in found.values() for name in names]
+    forks = [name for name in everything if name.startswith("onedl-")]
+    originals = [name for name in everything if name not in forks]
     if forks and originals:
         said.append(
             f"two families of packages are mixed: {shortened(forks)} beside {shortened(originals)}"
@@ -69,37 +149,41 @@ def problems() -> list[str]:
 
 
 def distributions() -> dict[str, list[str]]:
-    """Which distributions each importable package is from."""
-    return {name: sorted(set(found)) for name, found in metadata.packages_distributions().items()}
+    """The distributions that each mm package is from."""
+    owners = metadata.packages_distributions()
+    packages = [need.package for need in (*REQUIRED[1:], MMDET)]
+    return {package: sorted(set(owners.get(package, []))) for package in packages}
 
 
-def version(name: str) -> str:
-    """The version of a distribution, or an empty string."""
+def _check_version(need: Dependency) -> None:
     try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
+        module = import_module(need.package)
+    except (ImportError, AssertionError) as error:
+        # The mm packages assert each other's versions.
+        raise ImportError(
+            f"mmres_plugin needs {need.package}, which is installed but cannot be imported: "
+            f"{error}\n{_how_to_get(need)}"
+        ) from error
+    # The numbers at the start of a version: '2.11.0+cu130' is [2, 11, 0].
+    found, oldest, limit = (
+        [*map(int, (re.match(r"[\d.]*\d", version) or ["0"])[0].split("."))]
+        for version in (module.__version__, need.oldest, need.limit)
+    )
+    if not oldest <= found < limit:
+        raise ImportError(
+            f"mmres_plugin needs {need.package} >={need.oldest}, <{need.limit}, but version "
+            f"{module.__version__} is installed ({module.__file__}). {_how_to_get(need)}"
+        )
 
 
-def operators() -> str:
-    """What MMCV's compiled operators run on."""
-    try:
-        import_module("mmcv._ext")
-    except ImportError as error:
-        return f"none ({error}): detectors will not work"
-    cuda = import_module("mmcv.ops").get_compiling_cuda_version()
-    return "CPU" if cuda == "not available" else f"CPU and CUDA {cuda}"
-
-
-def processor() -> str:
-    """The CPU by the name that its maker gave it."""
-    table = Path("/proc/cpuinfo")
-    lines = table.read_text(errors="replace").splitlines() if table.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} × {(names or [platform.machine()])[0]}"
-
-
-def gpus() -> str:
-    """The GPUs that PyTorch sees."""
-    found = range(torch.cuda.device_count())
-    return ", ".join(torch.cuda.get_device_name(index) for index in found) or "none"
+def _how_to_get(*needs: Dependency) -> str:
+    return "\n".join(
+        [
+            "Install the tested version:",
+            *(f"    pip install {need.tested}" for need in needs),
+            "or, if your environment has the original packages instead of the onedl-* forks:",
+            *(f"    {need.original}" for need in needs),
+            "Do not mix the two families: they overwrite each other's files. `make setup` in the",
+            "repository of mmres_plugin installs a complete environment.",
+        ]
+    )

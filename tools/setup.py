@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = (ROOT / "requirements.txt").read_text()
-UV, MMCV = (re.search(rf"^{name}==[^\s;]+", PINS, re.M)[0] for name in ("uv", "onedl-mmcv"))
+UV, MMCV = (re.findall(rf"^{name}==[^\s;]+", PINS, re.M)[0] for name in ("uv", "onedl-mmcv"))
 PYTHON, PLATFORM = "{}.{}".format(*sys.version_info), sysconfig.get_platform()
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmres_plugin"
 WHEELS = f"wheels/{MMCV.replace('==', '-')}-torch-{{}}-cp{PYTHON.replace('.', '')}-{PLATFORM}-{{}}"
