@@ -1,13 +1,22 @@
-"""Read a config, and find keys in it that nothing reads."""
+"""Read a config, find keys in it that nothing reads, and build its model."""
 
 import inspect
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from torch import nn
 
-from .errors import UserError, close_name, did_you_mean
+from .config_parts import dicts, type_name
+from .environment import check_compiled_ops
+from .errors import UserError, close_name, did_you_mean, place_of_code, reason_of
 
 RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {"cfg"}
 # Top-level keys that something other than the constructor of the runner reads.
@@ -26,31 +35,41 @@ CONVENTIONS = {
 }
 
 
-def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | Path, options: Mapping[str, Any] | Sequence[str] | None = None
+) -> Config:
     """Read the config file ``path`` and put ``options`` into it.
 
     Args:
         path: The file.
-        options: What ``--cfg-options`` gave, ``{'model.backbone.depth': 18}``.
+        options: What ``--cfg-options`` gave, as ``['model.backbone.depth=18']`` or
+            ``{'model.backbone.depth': 18}``.
 
     Raises:
         UserError: No such file, a file that cannot be read, or an option that names nothing.
     """
-    options = options or {}
+    options = parsed(options or {})
     if not Path(path).is_file():
         raise UserError([missing_config(Path(path))])
     try:
         cfg = Config.fromfile(path)
+        items = list(cfg.items())  # configs with `read_base` import what they name only now
     except Exception as error:  # a config is a program: it can fail in any way
         reason = f"{type(error).__name__}: {error}"
         raise UserError([f"the config {path} cannot be read: {reason}"]) from error
     problems = [
+        f"the config {path} keeps the module '{key}', which MMEngine cannot store. End it with: "
+        f"del {key}"
+        for key, value in items
+        if isinstance(value, ModuleType)
+    ]
+    problems += [
         f"the config {path} has the unknown key '{key}'.{did_you_mean(key, RUNNER_KEYS)}"
-        for key in cfg
+        for key, _ in items
         if key not in RUNNER_KEYS | CONVENTIONS and close_name(key, RUNNER_KEYS)
     ]
     for key in options:
-        problem = option_problem(cfg._cfg_dict, key)
+        problem = option_problem(dict(items), key)
         if problem:
             problems.append(f"--cfg-options {key}: {problem}")
     if problems:
@@ -60,6 +79,27 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     except (TypeError, KeyError, ValueError) as error:
         raise UserError([f"--cfg-options does not fit the config: {error}"]) from error
     return cfg
+
+
+def parsed(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    """The settings in ``key=value`` pairs, by key; a mapping is taken as it is.
+
+    Raises:
+        UserError: A pair without ``=``, or a bracket that is not closed.
+    """
+    if isinstance(options, Mapping):
+        return dict(options)
+    from mmengine.config import DictAction
+
+    found = Namespace(options={})
+    try:
+        DictAction(["--cfg-options"], "options")(ArgumentParser(), found, options)
+    except ValueError as error:
+        example = "for example model.backbone.depth=18"
+        raise UserError([f"--cfg-options takes key=value pairs, {example}"]) from error
+    except AssertionError as error:
+        raise UserError([f"--cfg-options: {error}"]) from error
+    return found.options
 
 
 def missing_config(path: Path) -> str:
@@ -75,9 +115,9 @@ def known_configs(folder: Path) -> dict[str, Path]:
     package = Path(__file__).resolve().parent
     found = [
         path
-        for place in (package / ".mim" / "configs", package.parent / "configs")
-        if place.is_dir()
-        for path in sorted(place.rglob("*.py"))
+        for root in (package / ".mim" / "configs", package.parent / "configs")
+        if root.is_dir()
+        for path in sorted(root.rglob("*.py"))
     ]
     found += sorted(folder.glob("*.py")) if folder.is_dir() else []
     here = Path.cwd()
@@ -117,3 +157,35 @@ def new_word_problem(siblings: set[str], here: str, word: str) -> str | None:
     if close_name(word, siblings):
         return f"{place} has no '{word}'.{did_you_mean(word, siblings)}"
     return None if here else f"{place} has no '{word}'. It has: {', '.join(sorted(siblings))}."
+
+
+def check_operators(cfg: Config) -> None:
+    """Raise UserError if ``cfg`` is MMDetection's and MMCV lacks the operators that it needs."""
+    if cfg.get("default_scope") == "mmdet":
+        try:
+            check_compiled_ops(cuda=torch.cuda.is_available())
+        except ImportError as error:
+            raise UserError([str(error)]) from error
+
+
+def build_model(cfg: Config) -> nn.Module | None:
+    """The model of ``cfg``, without weights; None if the config has none.
+
+    Raises:
+        UserError: If it cannot be built: an unknown type, a wrong argument.
+    """
+    if cfg.get("model") is None:
+        return None
+    check_operators(cfg)
+    settings = deepcopy(cfg.model)
+    if cfg.get("data_preprocessor") is not None:  # as the runner does
+        settings.setdefault("data_preprocessor", deepcopy(cfg.data_preprocessor))
+    for _, node in dicts(settings, "model"):
+        if type_name(node) == "MMSyncBN":  # its constructor needs the processes of the run
+            node["type"] = "BN"
+    try:
+        with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+            return MODELS.build(settings)
+    except Exception as error:  # constructors raise whatever they like
+        said = f"model: cannot be built. {reason_of(error)}\n{place_of_code(error)}"
+        raise UserError([said]) from error

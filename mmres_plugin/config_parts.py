@@ -1,4 +1,4 @@
-"""The parts of a config: where they stand, and what is registered under their ``type``."""
+"""The parts of a config: their keys, and what is registered under their ``type``."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,12 +20,16 @@ def look_up(kind: Any, where: Registry, scope: str | None) -> Any:
 
 
 def names_in(where: Registry, scope: str | None, name: str) -> set[str]:
-    """All names that the registry knows in ``scope``, or in the scope that ``name`` starts with."""
+    """All names that the registry knows in ``scope``, or in the scope that ``name`` starts with.
+
+    If there is no such scope, those of all scopes, which may explain a slip in it.
+    """
     with DefaultScope.overwrite_default_scope(scope), where.switch_scope_and_registry(None) as own:
         prefix, _, _ = name.rpartition(".")
-        child = own.root._search_child(prefix) if prefix else None
-        if child is not None:
-            return {f"{prefix}.{known}" for known in child.module_dict}
+        if prefix:
+            scopes = own.root.children
+            some = {prefix: scopes[prefix]} if prefix in scopes else scopes
+            return {f"{one}.{known}" for one in some for known in some[one].module_dict}
         known: set[str] = set()
         while own is not None:
             known.update(own.module_dict)
@@ -38,24 +42,24 @@ def scope_of(node: Mapping, default: str | None) -> str | None:
     return node.get("_scope_", default)
 
 
-def dicts(node: Any, place: str) -> Iterator[tuple[str, dict]]:
-    """All dicts within ``node``, with their places."""
+def dicts(node: Any, key: str) -> Iterator[tuple[str, dict]]:
+    """All dicts within ``node``, with their keys in the config, of which ``key`` is the first."""
     if isinstance(node, dict):
-        yield place, node
-    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield key, node
+    for name, child in node.items() if isinstance(node, dict) else enumerate(node):
         if isinstance(child, dict | list | tuple):
-            yield from dicts(child, f"{place}.{key}")
+            yield from dicts(child, f"{key}.{name}")
 
 
 def datasets(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
-    """Place and config of the data sets of ``loops``, wrappers and what they wrap."""
+    """Key and config of the data sets of ``loops``, wrappers and what they wrap."""
 
-    def within(node: Any, place: str) -> Iterator[tuple[str, dict]]:
+    def within(node: Any, key: str) -> Iterator[tuple[str, dict]]:
         if isinstance(node, dict):
-            yield place, node
-            yield from within(node.get("dataset"), f"{place}.dataset")
+            yield key, node
+            yield from within(node.get("dataset"), f"{key}.dataset")
             for index, inner in enumerate(node.get("datasets") or []):
-                yield from within(inner, f"{place}.datasets.{index}")
+                yield from within(inner, f"{key}.datasets.{index}")
 
     for loop in loops:
         loader = cfg.get(f"{loop}_dataloader") or {}
@@ -77,23 +81,23 @@ def type_name(node: Mapping) -> str:
 
 
 def metrics(cfg: Config, loop: str) -> list[tuple[str, dict]]:
-    """Place and config of each metric of ``loop``."""
-    place, evaluator = f"{loop}_evaluator", cfg.get(f"{loop}_evaluator")
+    """Key and config of each metric of ``loop``."""
+    key, evaluator = f"{loop}_evaluator", cfg.get(f"{loop}_evaluator")
     if isinstance(evaluator, dict):
-        return [(place, evaluator)]
-    return [(f"{place}.{index}", one) for index, one in enumerate(as_list(evaluator))]
+        return [(key, evaluator)]
+    return [(f"{key}.{index}", one) for index, one in enumerate(as_list(evaluator))]
 
 
-def typed_places(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any, Registry]]:
-    """The dicts of the config that the runner builds, and the registry for each."""
-    for place, dataset in datasets(cfg, loops):
-        yield place, dataset, registry.DATASETS
+def typed_parts(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any, Registry]]:
+    """The dicts of the config that the runner builds, with their keys and registries."""
+    for key, dataset in datasets(cfg, loops):
+        yield key, dataset, registry.DATASETS
         for index, transform in enumerate(dataset.get("pipeline") or []):
-            yield f"{place}.pipeline.{index}", transform, registry.TRANSFORMS
+            yield f"{key}.pipeline.{index}", transform, registry.TRANSFORMS
     for loop in loops:
-        for place, metric in metrics(cfg, loop):
+        for key, metric in metrics(cfg, loop):
             kind = registry.METRICS if "metrics" not in metric else registry.EVALUATOR
-            yield place, metric, kind
+            yield key, metric, kind
         yield f"{loop}_cfg", cfg.get(f"{loop}_cfg"), registry.LOOPS
     for name, hook in (cfg.get("default_hooks") or {}).items():
         yield f"default_hooks.{name}", hook, registry.HOOKS

@@ -18,11 +18,10 @@ class UserError(ValueError):
 
     def __init__(self, problems: Iterable[str], headline: str = "") -> None:
         self.problems = list(problems)
+        lines = self.problems
         if headline:
-            bullets = ["  - " + problem.replace("\n", "\n    ") for problem in self.problems]
-            super().__init__("\n".join([headline, *bullets]))
-        else:
-            super().__init__("\n".join(self.problems))
+            lines = [headline, *("  - " + text.replace("\n", "\n    ") for text in self.problems)]
+        super().__init__("\n".join(lines))
 
 
 class Interrupted(BaseException):
@@ -43,20 +42,28 @@ class UnreadableImage(RuntimeError):
 
 
 @contextmanager
-def user_error(what: str, hint: str = "", headline: str = "") -> Iterator[None]:
+def user_error(what: str, hint: str = "") -> Iterator[None]:
     """Turn the errors of files and values into a :class:`UserError`.
 
     Args:
         what: What was wrong, as the user named it (``--resume``, ``checkpoint`` …).
         hint: What to do, added to the message.
-        headline: As in :class:`UserError`.
     """
     try:
         yield
     except UserError:
         raise
     except (FileNotFoundError, ValueError, ImportError) as error:
-        raise UserError([f"{what}: {error}{hint}"], headline) from error
+        raise UserError([f"{what}: {error}{hint}"]) from error
+
+
+@contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """Add the problems of a :class:`UserError` to the list and go on."""
+    try:
+        yield
+    except UserError as error:
+        problems += error.problems
 
 
 def reason_of(error: Exception) -> str:
@@ -70,21 +77,6 @@ def place_of_code(error: Exception) -> str:
     """Where in the code an error was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"(raised in {last.filename}, line {last.lineno})"
-
-
-@contextmanager
-def collecting(problems: list[str], place: str = "") -> Iterator[None]:
-    """Add the problems of a :class:`UserError` to the list and go on.
-
-    Args:
-        problems: The list.
-        place: Put before each problem that does not start with it.
-    """
-    try:
-        yield
-    except UserError as error:
-        start = place.rstrip(": ")
-        problems += [p if p.startswith(start) else place + p for p in error.problems]
 
 
 def close_name(name: str, known: Iterable[str]) -> str | None:

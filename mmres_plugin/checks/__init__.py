@@ -1,22 +1,32 @@
-"""The checks before a run: report at once everything that would fail later.
+"""The checks before a run: say at once what would fail later or would go wrong unseen.
+
+A finding is an error only where the run is certain to fail, or to learn something else than its
+data says. All others are remarks: they are logged once, and the run goes on.
 
 :mod:`.names` looks at the types and arguments in the config, :mod:`.data` at files and folders,
-:mod:`.labels` at classes, :mod:`.model` and :mod:`.channels` at the model, :mod:`.checkpoints` at
-what it starts from.
+:mod:`.datasets` at what they hold, :mod:`.classes` at classes, :mod:`.model` and :mod:`.channels`
+at the model, :mod:`.checkpoints` at what it starts from, :mod:`.settings` at what does nothing.
 """
 
+import logging
 from collections.abc import Iterator
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
+from ..config import build_model, check_operators
 from ..errors import UserError, collecting
 from .channels import fill_channels, wrong_channels
 from .checkpoints import checkpoint_problems, pretrained_problems
+from .classes import Contents, class_problems
 from .data import missing_data
-from .model import build_model, check_operators, model_problems
-from .names import unknown_names
+from .datasets import data_sets, is_judged, read_data
+from .model import model_problems
+from .names import slips_in_model, unknown_names
+from .remarks import Remark
+from .settings import idle_settings
 
-__all__ = ["build_model", "check", "fill_channels"]
+__all__ = ["Remark", "check", "fill_channels", "find_problems", "loops_of"]
 
 LOOPS = {"train": ("train", "val"), "test": ("test",)}
 NEEDED = {
@@ -27,42 +37,71 @@ VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
 
 
 def check(cfg: Config, task: str) -> None:
-    """Raise one :class:`UserError` with everything that would make the run fail.
+    """Raise one :class:`UserError` with everything that would make the run fail; log the remarks.
 
-    Only what the task needs is checked: testing needs no training data. If a training run passes,
-    it is rehearsed; a problem found then comes alone.
+    Only what the task needs is checked: testing needs no training data.
 
     Args:
         cfg: The config as the runner will get it, ``load_from`` and ``resume`` included.
         task: ``'train'`` or ``'test'``.
 
-    Returns:
-        The data sets of the rehearsal, for :func:`~mmres_plugin.engine.command_line.build_runner`.
-
     Raises:
         ValueError: For an unknown task.
         UserError: If there are problems.
     """
-    if task not in LOOPS:
-        raise ValueError(f"task is {task!r}, must be one of {', '.join(map(repr, LOOPS))}")
+    problems = find_problems(cfg, task)
+    remarks = [text for text in problems if isinstance(text, Remark)]
+    for text in dict.fromkeys(remarks):
+        print_log(text, logger="current", level=logging.WARNING)
+    errors = [text for text in problems if not isinstance(text, Remark)]
+    if errors:
+        raise UserError(errors, "Nothing was started:")
+
+
+def find_problems(cfg: Config, task: str, read: Contents | None = None) -> list[str]:
+    """The errors and the remarks about one task of a config.
+
+    Args:
+        cfg: The config.
+        task: ``'train'`` or ``'test'``.
+        read: The data sets with what they hold; they are read if it is not given.
+    """
     check_operators(cfg)
-    loops = tuple(loop for loop in LOOPS[task] if cfg.get(f"{loop}_dataloader") is not None)
-    problems = [
-        *incomplete(cfg, task),
-        *unknown_names(cfg, loops),
-        *missing_data(cfg, loops),
-    ]
+    loops = loops_of(cfg, task)
+    problems = [*incomplete(cfg, task), *unknown_names(cfg, loops)]
+    missing = list(missing_data(cfg, loops))
+    sets = list(data_sets(cfg, loops))
+    if read is None:
+        read = [] if missing else [(one, read_data(one)) for one in sets if is_judged(one)]
+    problems += missing
+    problems += [text for _, content in read for text in content.problems]
+    problems += class_problems(cfg, sets, read)
     model = None
-    with collecting(problems):
+    try:
         model = build_model(cfg)
+    except UserError as error:
+        slips = slips_in_model(cfg.model, cfg.get("default_scope"), str(error.__cause__))
+        problems += list(slips) or error.problems
     if model is not None and task == "train":
         problems += pretrained_problems(cfg, model)
         problems += model_problems(cfg, model)
         problems += wrong_channels(cfg, model)
+    if task == "train":
+        problems += idle_settings(cfg, model)
     with collecting(problems):
         problems += checkpoint_problems(cfg, task, model)
-    if problems:
-        raise UserError(problems, "Nothing was started:")
+    return problems
+
+
+def loops_of(cfg: Config, task: str) -> tuple[str, ...]:
+    """The loops of a task that the config has.
+
+    Raises:
+        ValueError: For an unknown task.
+    """
+    if task not in LOOPS:
+        raise ValueError(f"task is {task!r}, must be one of {', '.join(map(repr, LOOPS))}")
+    return tuple(loop for loop in LOOPS[task] if cfg.get(f"{loop}_dataloader") is not None)
 
 
 def incomplete(cfg: Config, task: str) -> Iterator[str]:

@@ -7,8 +7,11 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..config import build_model
 from ..config_parts import as_list
-from .model import build_model
+
+# What modules raise for feature maps that they cannot take.
+REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
 
 
 def fill_channels(cfg: Config) -> dict[str, int | list[int]]:
@@ -58,37 +61,39 @@ def channel_difference(
         model: The model, which is put into evaluation mode.
 
     Returns:
-        Name of the part, channels that it expects and channels that it gets, or None.
+        Name of the part, channels that it expects and channels that it gets, or None; None too for
+        networks that need more than an image of 128 pixels: the run itself shows their mistakes.
     """
     backbone = getattr(model, "backbone", None)
     first = next((m for m in (backbone or model).modules() if isinstance(m, nn.Conv2d)), None)
     if backbone is None or first is None:
         return None
     image = torch.zeros(1, first.in_channels, 128, 128)
-    try:
-        with torch.no_grad():
-            model.eval()
-            features = backbone(image)
-            for name in ("neck", "head", "bbox_head", "rpn_head"):
-                expected, part = in_channels(cfg, name), getattr(model, name, None)
-                found = [feature.shape[1] for feature in as_list(features)]
-                wanted = found[-1] if isinstance(expected, int) else found
-                if expected not in (None, wanted) and refuses(part, features):
-                    return name, expected, wanted
-                if name == "neck":
-                    features = model.extract_feat(image)  # pyright: ignore[reportCallIssue]
-    except Exception:  # networks that need more than an image say so in the run itself
-        pass
+    model.eval()
+    with torch.no_grad():
+        features, refused = tried(backbone, image)
+        for name in ("neck", "head", "bbox_head", "rpn_head"):
+            part, expected = getattr(model, name, None), in_channels(cfg, name)
+            if refused or part is None:
+                continue
+            found = [feature.shape[1] for feature in as_list(features) if hasattr(feature, "shape")]
+            result, refused = tried(part, features)
+            wanted = found[-1:] if isinstance(expected, int) else found
+            if refused and expected is not None and as_list(expected) != wanted:
+                return name, expected, wanted[0] if isinstance(expected, int) else wanted
+            if name == "neck":
+                features = result
     return None
 
 
-def refuses(part: Any, features: Any) -> bool:
-    """Whether a neck or head cannot take these feature maps: some take them in another order."""
+def tried(part: nn.Module, maps: Any) -> tuple[Any, bool]:
+    """What a module makes of feature maps, and whether it refuses them."""
     try:
-        part(features)
-    except (RuntimeError, AssertionError) as error:
-        return not isinstance(error, NotImplementedError)  # a part without a forward
-    return False
+        return part(maps), False
+    except NotImplementedError:  # a part without a forward
+        return None, False
+    except REFUSALS:
+        return None, True
 
 
 def in_channels(cfg: Config, part: str) -> int | list[int] | None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ..config_parts import datasets, look_up, metrics, scope_of, type_name
 from ..errors import did_you_mean
+from .remarks import Remark
 
 # How to get the data, by what the type of the data set ends with.
 LAYOUTS = {
@@ -24,41 +26,44 @@ LAYOUTS = {
   {root}/images.txt, image_class_labels.txt, train_test_split.txt
   {root}/images/<class>/*.jpg""",
 }
-DIGITS = "The digits are made by: python tools/datasets/build_digits.py"
+DIGITS = "The digits are made by: mmres digits"
 OTHER = "Put the data there, or say where it is: --cfg-options {key}=/path/to/data"
 
 
 def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
     """One problem per folder or file of the data sets that is not there, then how to get them.
 
-    Of a data set whose root is missing, only the root is named.
+    Of a data set whose root is missing, only the root is named. What data sets of unknown types may
+    read in another way is a remark.
     """
-    missing: dict[Path, tuple[str, list[str]]] = {}
+    missing: dict[Path, tuple[str, list[str], bool]] = {}
     hints: dict[str, None] = {}
-    for key, path, what, hint in needed(cfg, loops):
+    for key, path, what, hint, is_known in needed(cfg, loops):
         problem = path_problem(path, what)
         if problem:
-            missing.setdefault(path.absolute(), (problem, []))[1].append(key)
-            hints[hint] = None
-    for path, (problem, keys) in missing.items():
+            missing.setdefault(path.absolute(), (problem, [], is_known))[1].append(key)
+            hints.update({hint: None} if is_known else {})
+    for path, (problem, keys, is_known) in missing.items():
         near = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
         meant = did_you_mean(path.name, [other.name for other in near])
-        yield f"{problem}: {path}{meant and '.' + meant}\n(needed by {', '.join(keys)})"
+        text = f"{problem}: {path}{meant and '.' + meant}\n(needed by {', '.join(keys)})"
+        yield text if is_known else Remark(text)
     yield from (hint for hint in hints if hint)
 
 
-def needed(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Path, str, str]]:
-    """Each path that ``loops`` read: its place, it, ``'file'`` or ``'folder'``, how to get it."""
-    for place, dataset in datasets(cfg, loops):
+def needed(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Path, str, str, bool]]:
+    """What ``loops`` read: key, path, ``'file'`` or ``'folder'``, how to get it, is it certain."""
+    for key, dataset in datasets(cfg, loops):
         if "dataset" in dataset or "datasets" in dataset:
             continue  # a wrapper; what it wraps follows
-        for key, path, what in dataset_paths(dataset, cfg.get("default_scope")):
-            hint = how_to_get(dataset, key, path, f"{place}.data_root")
-            yield f"{place}.{key}", path, what, hint
-    for place, metric in [found for loop in loops for found in metrics(cfg, loop)]:
+        kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, cfg.get("default_scope")))
+        for name, path, what, is_known in dataset_paths(dataset, kind):
+            hint = how_to_get(dataset, name, path, f"{key}.data_root")
+            yield f"{key}.{name}", path, what, hint, is_known
+    for key, metric in [found for loop in loops for found in metrics(cfg, loop)]:
         path = local(metric.get("ann_file"))
         if path and not has_storage(metric):
-            yield f"{place}.ann_file", path, "file", ""
+            yield f"{key}.ann_file", path, "file", "", type_name(metric) == "CocoMetric"
 
 
 def path_problem(path: Path, what: str) -> str | None:
@@ -73,34 +78,38 @@ def path_problem(path: Path, what: str) -> str | None:
     return f"this {what} is empty" if empty else None
 
 
-def dataset_paths(dataset: dict, scope: str | None) -> Iterator[tuple[str, Path, str]]:
-    """Key, path and ``'file'`` or ``'folder'`` for what one data set reads."""
-    kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, scope))
-    if has_storage(dataset) or not isinstance(kind, type):
+def dataset_paths(dataset: dict, kind: Any) -> Iterator[tuple[str, Path, str, bool]]:
+    """What a data set of class ``kind`` reads: key, path, file or folder, is it certain.
+
+    It is, where the class leaves the reading to MMEngine, MMDetection or MMPretrain.
+    """
+    if has_storage(dataset) or not isinstance(kind, type) or not issubclass(kind, BaseDataset):
         return
     if dataset.get("download", "download" in inspect.signature(kind).parameters):
         return  # it fetches what is missing
+    owner = next(parent for parent in kind.__mro__ if "load_data_list" in vars(parent))
+    known = owner.__module__.startswith(("mmengine.", "mmdet.", "mmpretrain."))
     given = dataset.get("data_root") or ""
     root = local(given)
     if given and root is None:
         return  # remote storage
     if root is not None:
-        yield "data_root", root, "folder"
+        yield "data_root", root, "folder", known
         if not root.is_dir():
             return
     root = root or Path()
     annotations = local(dataset.get("ann_file"))
     if annotations:
-        yield "ann_file", root / annotations, "file"
+        yield "ann_file", root / annotations, "file", known
     prefixes = dataset.get("data_prefix") or {}
     if isinstance(prefixes, str):
         prefixes = {"": prefixes}
     if not prefixes and dataset.get("split") and "ImageNet" in {c.__name__ for c in kind.__mro__}:
-        yield "split", root / dataset["split"], "folder"
+        yield "split", root / dataset["split"], "folder", known
     for name, prefix in prefixes.items():
         folder = local(prefix)
         if folder:
-            yield f"data_prefix.{name}".rstrip("."), root / folder, "folder"
+            yield f"data_prefix.{name}".rstrip("."), root / folder, "folder", known
 
 
 def has_storage(node: dict) -> bool:

@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..config_parts import dicts, look_up, names_in, scope_of, typed_places
+from ..config_parts import dicts, look_up, names_in, scope_of, typed_parts
 from ..errors import did_you_mean
 
 # Keys next to ``type`` that the runner takes out before it calls the class.
@@ -29,7 +29,7 @@ def unknown_names(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
         known = {*signature(DataLoader).parameters, "num_batch_per_epoch"}
         loader = cfg.get(f"{loop}_dataloader") or {}
         yield from not_in(known, loader, f"{loop}_dataloader", "DataLoader")
-    for place, node, where in typed_places(cfg, loops):
+    for key, node, where in typed_parts(cfg, loops):
         kind = node.get("type") if isinstance(node, dict) else None
         if kind is None:
             continue
@@ -37,18 +37,18 @@ def unknown_names(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
         found = look_up(kind, where, scope)
         if found is None:
             meant = did_you_mean(kind, names_in(where, scope, kind))
-            yield f"{place}.type: there is no {where.name} named '{kind}'.{meant}"
+            yield f"{key}.type: there is no {where.name} named '{kind}'.{meant}"
         elif isinstance(found, type):
             known = signature(found).parameters
             if issubclass(found, CheckpointHook):
                 known = {*known, *signature(Runner.save_checkpoint).parameters} - {"kwargs"}
             elif any(p.kind is p.VAR_KEYWORD for p in known.values()):
                 continue
-            yield from not_in({*known, *TAKEN_BEFORE}, node, place, found.__name__)
+            yield from not_in({*known, *TAKEN_BEFORE}, node, key, found.__name__)
 
 
 def slips_in_model(model: Any, scope: str | None, error: str) -> Iterator[str]:
-    """A problem for each place in the model that explains why it cannot be built.
+    """A problem for each part of the model that explains why it cannot be built.
 
     These are types that look like a slip of a registered name, and the argument that a constructor
     has refused.
@@ -59,21 +59,21 @@ def slips_in_model(model: Any, scope: str | None, error: str) -> Iterator[str]:
         error: The text of the error.
     """
     refused = re.search(r"unexpected keyword argument '(\w+)'", error)
-    for place, node in dicts(model, "model"):
+    for key, node in dicts(model, "model"):
         name, own = node.get("type"), scope_of(node, scope)
         cls = look_up(name, registry.MODELS, own)
         if refused and isinstance(cls, type) and refused[1] in node:
             known = {a for base in cls.__mro__ for a in signature(base).parameters}
-            yield from not_in(known, {refused[1]: None}, place, cls.__name__)
+            yield from not_in(known, {refused[1]: None}, key, cls.__name__)
         elif cls is None and isinstance(name, str) and not look_up(name, registry.TASK_UTILS, own):
             tables = (registry.MODELS, registry.TASK_UTILS)
             meant = did_you_mean(name, set().union(*(names_in(one, own, name) for one in tables)))
-            if meant or place.endswith(("norm_cfg", "act_cfg", "conv_cfg")):
-                yield f"{place}.type: nothing is registered as '{name}'.{meant}"
+            if meant or key.endswith(("norm_cfg", "act_cfg", "conv_cfg")):
+                yield f"{key}.type: nothing is registered as '{name}'.{meant}"
 
 
-def not_in(known: Iterable[str], node: Mapping, place: str, owner: str) -> Iterator[str]:
-    """A problem for each key of ``node`` that is not one of ``known``."""
-    for key in node:
-        if key not in known:
-            yield f"{place}.{key}: {owner} has no argument '{key}'.{did_you_mean(key, known)}"
+def not_in(known: Iterable[str], node: Mapping, key: str, owner: str) -> Iterator[str]:
+    """A problem for each argument in ``node`` that is not one of ``known``."""
+    for name in node:
+        if name not in known:
+            yield f"{key}.{name}: {owner} has no argument '{name}'.{did_you_mean(name, known)}"

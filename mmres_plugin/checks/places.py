@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, ValLoop
 from torch import nn
 
-from ..config_parts import look_up, scope_of, typed_places
+from ..config_parts import look_up, scope_of, typed_parts
 from ..errors import UnreadableImage, UserError, place_of_code, reason_of
 
 # The keys of the config that the runner's methods read.
@@ -68,7 +68,7 @@ def place_of(error: Exception, cfg: Config, loop: str, model: nn.Module | None) 
     scope = cfg.get("default_scope")
     places = {
         look_up(node.get("type"), where, scope_of(node, scope)): place
-        for place, node, where in typed_places(cfg, (loop,))
+        for place, node, where in typed_parts(cfg, (loop,))
         if isinstance(node, dict)
     }
     modules = model.named_modules() if model is not None else ()

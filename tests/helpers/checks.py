@@ -1,26 +1,29 @@
 """What the checks before a run say of a config."""
 
-from argparse import Namespace
 from pathlib import Path
 
-from mmres_plugin.checks import check
-from mmres_plugin.engine.runner import read_config
+from mmres_plugin.checks import Remark, find_problems
+from mmres_plugin.config import load_config
 from mmres_plugin.errors import UserError
 
 
-def problems(config: Path, task: str = "train", **options) -> str:
-    """What the checks say of a config with these options (``a__b`` for ``a.b``); '' for nothing."""
-    args = Namespace(
-        config=str(config),
-        cfg_options={key.replace("__", "."): value for key, value in options.items()},
-        work_dir=None,
-        launcher="none",
-        no_pin_memory=True,
-        no_persistent_workers=False,
-    )
+def findings(config: Path, task: str = "train", **options) -> list[str]:
+    """What the checks say of a config with these options (``a__b`` for ``a.b``)."""
     try:
-        cfg = read_config(args, ("train", "val") if task == "train" else ("test",))
-        check(cfg, task)
+        cfg = load_config(config, {key.replace("__", "."): v for key, v in options.items()})
+        cfg.setdefault("work_dir", "none")
+        return find_problems(cfg, task)
     except UserError as error:
-        return str(error)
-    return ""
+        return error.problems
+
+
+def problems(config: Path, task: str = "train", **options) -> str:
+    """The errors of a config; '' for none."""
+    found = findings(config, task, **options)
+    return "\n".join(text for text in found if not isinstance(text, Remark))
+
+
+def remarks(config: Path, task: str = "train", **options) -> str:
+    """What is said of a config that may train; '' for nothing."""
+    found = findings(config, task, **options)
+    return "\n".join(text for text in found if isinstance(text, Remark))

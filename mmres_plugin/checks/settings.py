@@ -1,0 +1,92 @@
+"""Settings that do nothing: nobody reads them, or they come too late."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+from ..config_parts import type_name
+from ..errors import did_you_mean
+from .remarks import Remark
+
+# What MMEngine's constructor of optimizers reads, of all and of each of ``custom_keys``.
+PARAMWISE = {"custom_keys", "bypass_duplicate", "dcn_offset_lr_mult", "bias_lr_mult"}
+PARAMWISE |= {"bias_decay_mult", "norm_decay_mult", "flat_decay_mult", "dwconv_decay_mult"}
+CUSTOM = {"lr_mult", "decay_mult"}
+# What dense heads and those of regions read in ``test_cfg``.
+TEST_CFG = {"nms_pre", "min_bbox_size", "score_thr", "nms", "max_per_img", "mask_thr_binary"}
+
+
+def idle_settings(cfg: Config, model: nn.Module | None) -> Iterator[Remark]:
+    """A remark for each setting of a training that does nothing."""
+    wrapper = cfg.get("optim_wrapper") or {}
+    paramwise = wrapper.get("paramwise_cfg") or {}
+    key = "optim_wrapper.paramwise_cfg"
+    if wrapper.get("constructor") in (None, "DefaultOptimWrapperConstructor"):
+        yield from unread(paramwise, PARAMWISE, key)
+        for name, one in (paramwise.get("custom_keys") or {}).items():
+            yield from slips(one, CUSTOM, f"{key}.custom_keys.{name}")
+    parameters = [name for name, _ in model.named_parameters()] if model is not None else []
+    for name in paramwise.get("custom_keys") or {} if parameters else ():
+        if not any(name in parameter for parameter in parameters):
+            meant = did_you_mean(name, {word for one in parameters for word in one.split(".")})
+            yield Remark(f"{key}.custom_keys.{name}: no parameter has this in its name.{meant}")
+    if cfg.get("default_scope") == "mmdet":
+        test_cfg = (cfg.get("model") or {}).get("test_cfg") or {}
+        for name, part in {
+            "": test_cfg,
+            ".rpn": test_cfg.get("rpn"),
+            ".rcnn": test_cfg.get("rcnn"),
+        }.items():
+            yield from slips(part, TEST_CFG, f"model.test_cfg{name}")
+    yield from never(cfg)
+
+
+def unread(settings: Mapping, known: set[str], key: str) -> Iterator[Remark]:
+    """A remark for each setting that is not one of ``known``."""
+    for name in settings:
+        if name not in known:
+            yield Remark(f"{key}.{name}: nothing reads this.{did_you_mean(name, known)}")
+
+
+def slips(settings: Any, known: set[str], key: str) -> Iterator[Remark]:
+    """A remark for each setting that is probably meant to be one of ``known``.
+
+    They look alike, or start with the same word: ``score_treshold`` for ``score_thr``.
+    """
+    for name in settings if isinstance(settings, Mapping) else ():
+        alike = did_you_mean(name, known)
+        start = name.partition("_")[0]
+        same = [other for other in known if other.startswith(f"{start}_") and "_" in name]
+        if name not in known and (alike or len(same) == 1):
+            meant = alike or f" Did you mean '{same[0]}'?"
+            yield Remark(f"{key}.{name}: nothing is known to read this.{meant}")
+
+
+def never(cfg: Config) -> Iterator[Remark]:
+    """A remark where nothing is ever saved or validated."""
+    loop = cfg.get("train_cfg") or {}
+    unit = "max_epochs" if loop.get("max_epochs") else "max_iters"
+    last = loop.get(unit)
+    begin = loop.get("val_begin", 1)
+    if (
+        isinstance(last, int)
+        and isinstance(begin, int)
+        and begin > last
+        and cfg.get("val_cfg") is not None
+    ):
+        yield Remark(f"train_cfg.val_begin is {begin}, after {unit}={last}: nothing is validated")
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint", {})
+    if hook is None:
+        yield Remark("default_hooks.checkpoint is None: no checkpoint is saved")
+    elif isinstance(hook, Mapping) and type_name(hook).endswith("CheckpointHook"):
+        interval, by_epoch = hook.get("interval", -1), hook.get("by_epoch", True)
+        if hook.get("save_last", True) or not isinstance(interval, int):
+            return
+        late = isinstance(last, int) and by_epoch == (unit == "max_epochs") and interval > last
+        if interval < 1 or late:
+            yield Remark(
+                f"default_hooks.checkpoint.interval is {interval}, with {unit}={last} and "
+                "save_last=False: no checkpoint is saved, except the best if save_best is set"
+            )
