@@ -25,11 +25,14 @@ def register() -> None:
     check_dependencies()
 
     from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.utils import is_installed
 
     from . import engine, hub, models  # noqa: F401  registered by their import
     from .weights import hugging_face  # noqa: F401  likewise: `hf://` addresses
 
     MODULE2PACKAGE.setdefault("mmres_plugin", "mmres_plugin")
+    if not is_installed("mmsegmentation"):  # the fork has another name than MMEngine looks for
+        MODULE2PACKAGE["mmseg"] = "mmseg"
     hub.register_models()
 
 

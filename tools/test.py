@@ -4,4 +4,5 @@ import sys
 
 from mmres_plugin.cli import main
 
-main(["test", *sys.argv[1:]])
+if __name__ == "__main__":  # processes that are spawned import this file
+    main(["test", *sys.argv[1:]])
