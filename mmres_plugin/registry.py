@@ -1,7 +1,7 @@
-"""The plugin's model registry, and how a backbone gets its two names.
+"""The plugin's model registry, and how a class gets its two names.
 
 An OpenMMLab registry looks up a name in itself and then in its parents, never in a sibling. So each
-class is registered twice:
+network is registered twice:
 
 - in our child of MMEngine's root registry, so that every scope finds
   ``type='mmres_plugin.SReResNet'``; the scope alone imports the plugin;
@@ -10,20 +10,20 @@ class is registered twice:
   means their class in their scope.
 """
 
-from importlib import import_module
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import Registry
 
-Backbone = TypeVar("Backbone", bound=type)
+Class = TypeVar("Class", bound=type)
 
 MODELS = Registry(
     "model", parent=ROOT_MODELS, scope="mmres_plugin", locations=["mmres_plugin.models"]
 )
+BACKBONES: dict[str, type] = {}  # those in MODELS, by name; it has necks and plugins as well
 
 
-def register_backbone(cls: Backbone) -> Backbone:
+def register(cls: Class) -> Class:
     """Register ``cls`` in the plugin's registry and, if its name is free, in the root.
 
     Registering a class again, as a module reload does, replaces the earlier one. A class of another
@@ -36,14 +36,7 @@ def register_backbone(cls: Backbone) -> Backbone:
     return cls
 
 
-def register_lazily(name: str, module: str) -> None:
-    """Register the class ``name`` of ``module``, which is imported when the class is first built.
-
-    This is for classes that inherit from MMDetection's, which classifiers do without. They stand in
-    the root, which answers for our registry too: that one lists the backbones.
-    """
-
-    def build(**arguments: Any) -> object:
-        return getattr(import_module(module), name)(**arguments)
-
-    ROOT_MODELS.register_module(name=name, module=build, force=True)  # pyright: ignore[reportArgumentType]
+def register_backbone(cls: Class) -> Class:
+    """Register a backbone under its two names, and list it in :data:`BACKBONES`."""
+    BACKBONES[cls.__name__] = cls
+    return register(cls)

@@ -1,6 +1,8 @@
-"""All backbones and necks of the plugin; importing this module registers them."""
+"""All networks of the plugin and their parts; importing this module registers them."""
 
-from ..registry import register_lazily
+from importlib.util import find_spec
+
+from .channel_attention import CBAM, ECA
 from .edresnet import EDResNet, EDResNeXt, EDSEResNet, EDSEResNeXt
 from .features import Feature, feature_info
 from .iresnet import IResGroup, IResNet
@@ -8,9 +10,12 @@ from .resnext import ResNeXt
 from .seresnet import SEResNet, SEResNeXt
 from .sreresnet import SReResNet, SReResNetV1d, SReResNeXt, SReSEResNet, SReSEResNeXt
 
-register_lazily("SReFPN", "mmres_plugin.models.sre_fpn")
+if find_spec("mmdet"):  # classifiers do without
+    from . import sre_fpn  # noqa: F401
 
 __all__ = [
+    "CBAM",
+    "ECA",
     "EDResNeXt",
     "EDResNet",
     "EDSEResNeXt",

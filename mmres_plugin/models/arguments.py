@@ -1,6 +1,6 @@
 """Checks of arguments: a mistake in a config is an error that names it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from inspect import signature
 from typing import Any
 
@@ -10,22 +10,7 @@ Depth = int | Sequence[int] | None
 PerStage = int | Sequence[int]
 
 
-def refuse_unknown(network: type, unknown: Iterable[str]) -> None:
-    """Raise TypeError if there are keywords that no constructor of ``network`` took.
-
-    Args:
-        network: The class that is built.
-        unknown: The keywords that were left over.
-    """
-    for name in unknown:
-        known = {name for base in network.__mro__ for name in signature(base.__init__).parameters}
-        raise TypeError(
-            f"{network.__name__}: got an unexpected keyword argument {name!r}."
-            f"{did_you_mean(name, known)}"
-        )
-
-
-def require(name: str, value: object, fits: bool, allowed: str) -> None:
+def require(name: str, value: object, fits: object, allowed: str) -> None:
     """Raise ValueError unless ``value`` fits.
 
     Args:
@@ -36,6 +21,17 @@ def require(name: str, value: object, fits: bool, allowed: str) -> None:
     """
     if not fits:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def refuse_unknown(network: type, names: Iterable[str]) -> None:
+    """Raise TypeError for the first of ``names`` that no constructor of ``network`` takes."""
+    known = {name for base in network.__mro__ for name in signature(base.__init__).parameters}
+    for name in names:
+        if name not in known:
+            raise TypeError(
+                f"{network.__name__}: got an unexpected keyword argument {name!r}."
+                f"{did_you_mean(name, known)}"
+            )
 
 
 def per_stage(
@@ -73,42 +69,3 @@ def blocks_per_stage(depth: Any, num_stages: int) -> int | tuple[int, ...]:
     fits = isinstance(depth, Sequence) and len(depth) == num_stages and not isinstance(depth, str)
     require("depth", depth, fits, f"a number, or {num_stages} numbers of blocks (num_stages)")
     return per_stage("depth", list(depth), num_stages, minimum=1)
-
-
-def check_arguments(num_stages: int, **arguments: Any) -> None:
-    """Check those arguments of the shell that are one value for the whole network.
-
-    Args:
-        num_stages: Stages of the network.
-        **arguments: Values of the arguments that have a rule below.
-
-    Raises:
-        ValueError: For the first one that is not allowed.
-    """
-    require("num_stages", num_stages, num_stages in (1, 2, 3, 4), "1, 2, 3 or 4")
-    stages = range(num_stages)
-    frozen = range(-1, num_stages + 1)
-    rules: dict[str, tuple[Callable[[Any], bool], str]] = {
-        "out_indices": (
-            lambda v: isinstance(v, (tuple, list)) and len(v) > 0 and all(i in stages for i in v),
-            f"a tuple of stages from {list(stages)}",
-        ),
-        "style": (lambda v: v in ("pytorch", "caffe"), "'pytorch' or 'caffe'"),
-        "frozen_stages": (
-            lambda v: isinstance(v, int) and v in frozen,
-            f"a whole number from -1 to {num_stages}",
-        ),
-        "drop_path_rate": (
-            lambda v: isinstance(v, (int, float)) and 0 <= v < 1,
-            "a number from 0 to below 1",
-        ),
-        "encoder_decoder": (lambda v: v is None or isinstance(v, dict), "a dict, or None"),
-        "plugins": (lambda v: v is None or isinstance(v, (tuple, list)), "a list of dicts"),
-        "init_cfg": (
-            lambda v: v is None or isinstance(v, (dict, list, tuple)),
-            "a dict, or a list of dicts",
-        ),
-    }
-    for name, value in arguments.items():
-        fits, allowed = rules[name]
-        require(name, value, fits(value), allowed)

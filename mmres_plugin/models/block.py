@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from .activation_checkpointing import checkpoint_activations
 from .block_order import ORDERS
+from .channel_attention import SELayer
 from .conv import Conv
 from .plugins import build_plugin, check_plugins, plugins_after
-from .squeeze_excitation import SELayer
 
 
 class ResidualBlock(BaseModule):

@@ -26,7 +26,7 @@ from .seresnet import SEResNet, SEResNeXt
 
 @register_backbone
 class EDResNet(ResNet):
-    """ED-ResNet."""
+    """ResNet with the encoder-decoder path."""
 
     def __init__(
         self,
@@ -36,57 +36,20 @@ class EDResNet(ResNet):
         zero_init_residual: bool = False,
         **kwargs,
     ) -> None:
-        super().__init__(
-            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
-        )
+        kwargs.update(encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual)
+        super().__init__(depth, **kwargs)
 
 
 @register_backbone
-class EDResNeXt(ResNeXt):
-    """ED-ResNeXt, 32×4d by default."""
-
-    def __init__(
-        self,
-        depth: Depth = None,
-        *,
-        encoder_decoder: dict | None = {},
-        zero_init_residual: bool = False,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
-        )
+class EDResNeXt(EDResNet, ResNeXt):
+    """ResNeXt with the path, 32×4d by default."""
 
 
 @register_backbone
-class EDSEResNet(SEResNet):
-    """ED-SE-ResNet."""
-
-    def __init__(
-        self,
-        depth: Depth = None,
-        *,
-        encoder_decoder: dict | None = {},
-        zero_init_residual: bool = False,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
-        )
+class EDSEResNet(EDResNet, SEResNet):
+    """SEResNet with the path."""
 
 
 @register_backbone
-class EDSEResNeXt(SEResNeXt):
-    """ED-SE-ResNeXt, 32×4d by default."""
-
-    def __init__(
-        self,
-        depth: Depth = None,
-        *,
-        encoder_decoder: dict | None = {},
-        zero_init_residual: bool = False,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            depth, encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual, **kwargs
-        )
+class EDSEResNeXt(EDResNet, SEResNeXt):
+    """SEResNeXt with the path, 32×4d by default."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ..errors import did_you_mean
-from ..registry import MODELS
+from ..registry import BACKBONES
 
 
 class Feature(NamedTuple):
@@ -80,12 +80,12 @@ def feature_info(type: str | type, **arguments: Any) -> tuple[Feature, ...]:
     from ..weights.fit import OnMeta  # not at the top: see ResNet.init_weights
 
     name = type.removeprefix("mmres_plugin.") if isinstance(type, str) else type.__name__
-    if name not in MODELS.module_dict:
-        known = sorted(MODELS.module_dict)
+    if name not in BACKBONES:
+        known = sorted(BACKBONES)
         raise ValueError(
             f"type must be a backbone of the plugin, got {type!r}.{did_you_mean(name, known)} "
             f"There are {', '.join(known)}"
         )
     arguments.pop("_delete_", None)  # a word of config files
     with OnMeta():
-        return MODELS.module_dict[name](**arguments).feature_info
+        return BACKBONES[name](**arguments).feature_info

@@ -14,19 +14,11 @@ from mmpretrain.models.backbones import ResNet as _ResNet
 from mmpretrain.models.backbones import ResNet_CIFAR
 from torch import nn
 
-from .arguments import (
-    Depth,
-    PerStage,
-    blocks_per_stage,
-    check_arguments,
-    per_stage,
-    refuse_unknown,
-    require,
-)
+from .arguments import Depth, PerStage, blocks_per_stage, per_stage, refuse_unknown, require
 from .block import BasicBlock, Bottleneck, ResidualBlock
 from .block_order import iresnet_order
 from .features import FeatureInfo
-from .layer_decay import layer_depth
+from .layer_decay import LayerDecay
 from .plugins import plugins_of_stage
 from .shortcut import EncoderDecoder, projection
 from .stage import Stage
@@ -49,7 +41,7 @@ INIT_CFG = [
 ]
 
 
-class ResNet(FeatureInfo, _ResNet):
+class ResNet(FeatureInfo, LayerDecay, _ResNet):
     """ResNet whose stages, branches and shortcuts can be varied independently.
 
     It maps images, N×in_channels×H×W, to a tuple of the features of the stages in ``out_indices``,
@@ -110,10 +102,6 @@ class ResNet(FeatureInfo, _ResNet):
         self,
         depth: Depth = None,
         *,
-        in_channels: int = 3,
-        stem_channels: int = 64,
-        base_channels: int = 64,
-        expansion: int | None = None,
         groups: PerStage = 1,
         width_per_group: PerStage | None = None,
         se_ratio: int | Sequence[int | None] | None = None,
@@ -122,7 +110,6 @@ class ResNet(FeatureInfo, _ResNet):
         staged_blocks: bool = False,
         max_pool_shortcut: bool = False,
         cifar_stem: bool = False,
-        deep_stem: bool = False,
         avg_down: bool = False,
         num_stages: int = 4,
         strides: PerStage | None = None,
@@ -130,52 +117,45 @@ class ResNet(FeatureInfo, _ResNet):
         out_indices: Sequence[int] = (3,),
         style: str = "pytorch",
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict = {"type": "BN", "requires_grad": True},
-        norm_eval: bool = False,
         with_cp: bool | Sequence[bool] = False,
         dcn: dict | None = None,
         stage_with_dcn: bool | Sequence[bool] = False,
         plugins: list[dict] | None = None,
         drop_path_rate: float = 0.0,
-        zero_init_residual: bool = True,
         init_cfg: dict | list[dict] | None = None,
-        **unknown: object,
+        **kwargs,
     ) -> None:
-        refuse_unknown(type(self), unknown)
+        refuse_unknown(type(self), kwargs)
         if depth is None:
             raise TypeError(f"{type(self).__name__}: missing the argument 'depth'")
-        check_arguments(
-            num_stages=num_stages,
-            out_indices=out_indices,
-            style=style,
-            frozen_stages=frozen_stages,
-            drop_path_rate=drop_path_rate,
-            encoder_decoder=encoder_decoder,
-            plugins=plugins,
-            init_cfg=init_cfg,
-        )
+        stages = [0, 1, 2, 3][:num_stages] if num_stages in (1, 2, 3, 4) else []
+        require("num_stages", num_stages, stages, "1, 2, 3 or 4")
+        indices = out_indices if isinstance(out_indices, (tuple, list)) else ()
+        fits = indices and set(indices) <= set(stages)
+        require("out_indices", out_indices, fits, f"a tuple of stages from {stages}")
+        require("style", style, style in ("pytorch", "caffe"), "'pytorch' or 'caffe'")
+        fits = isinstance(frozen_stages, int) and -1 <= frozen_stages <= num_stages
+        require("frozen_stages", frozen_stages, fits, f"a whole number from -1 to {num_stages}")
+        fits = isinstance(drop_path_rate, (int, float)) and 0 <= drop_path_rate < 1
+        require("drop_path_rate", drop_path_rate, fits, "a number from 0 to below 1")
+        fits = isinstance(encoder_decoder, dict) or encoder_decoder is None
+        require("encoder_decoder", encoder_decoder, fits, "a dict, or None")
+        fits = isinstance(plugins, (tuple, list)) or plugins is None
+        require("plugins", plugins, fits, "a list of dicts")
+        init_cfg = INIT_CFG if init_cfg is None else init_cfg
+        fits = isinstance(init_cfg, (dict, list, tuple))
+        require("init_cfg", init_cfg, fits, "a dict, or a list of dicts")
         if max_pool_shortcut and avg_down:
             raise ValueError("avg_down=True needs max_pool_shortcut=False: a shortcut has one pool")
         depth = blocks_per_stage(depth, num_stages)
         if isinstance(depth, tuple):
             self.arch_settings = {depth: (Bottleneck, depth)}
         require("depth", depth, depth in self.arch_settings, f"one of {list(DEPTHS)}, or a tuple")
-        if strides is None:
-            strides = 2 if max_pool_shortcut and not cifar_stem else (1, 2, 2, 2)[:num_stages]
-        strides = per_stage("strides", strides, num_stages, minimum=1)
-        if max_pool_shortcut and not cifar_stem and strides[0] == 1:
-            warnings.warn(
-                f"{type(self).__name__}: strides={strides} makes each map twice as large as in "
-                "ResNet, whose stem has a pool. For maps of the same size, write "
-                f"strides={(2, *strides[1:])}",
-                stacklevel=2,
-            )
         if isinstance(width_per_group, int):
             require(
                 "width_per_group", width_per_group, width_per_group > 0, "a whole number from 1"
             )
-            width_per_group = [width_per_group << stage for stage in range(num_stages)]
+            width_per_group = [width_per_group << stage for stage in stages]
 
         # The parent's constructor builds the stages, by calls of `make_res_layer` that need these.
         self.groups = per_stage("groups", groups, num_stages, minimum=1)
@@ -192,32 +172,37 @@ class ResNet(FeatureInfo, _ResNet):
         self.dcn = dcn
         self.stage_with_dcn = per_stage("stage_with_dcn", stage_with_dcn, num_stages)
         fits = dcn is None or any(self.stage_with_dcn)
-        require(
-            "stage_with_dcn", stage_with_dcn, fits, "true for at least one stage, as dcn is set"
-        )
+        require("stage_with_dcn", stage_with_dcn, fits, "true for a stage, as dcn is set")
         self.plugins = plugins
         super().__init__(
             depth,  # pyright: ignore[reportCallIssue]
-            in_channels=in_channels,
-            stem_channels=stem_channels,
-            base_channels=base_channels,
-            expansion=expansion,
-            deep_stem=deep_stem,
             avg_down=avg_down,
             num_stages=num_stages,
-            strides=strides,
+            strides=self.stage_strides(strides, num_stages),
             dilations=per_stage("dilations", dilations, num_stages, minimum=1),
             out_indices=out_indices,
             style=style,
             frozen_stages=frozen_stages,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            norm_eval=norm_eval,
             with_cp=any(self.stage_with_cp),
             drop_path_rate=drop_path_rate,
-            zero_init_residual=zero_init_residual,
-            init_cfg=INIT_CFG if init_cfg is None else init_cfg,
+            init_cfg=init_cfg,
+            **kwargs,
         )
+
+    def stage_strides(self, strides: PerStage | None, num_stages: int) -> tuple[int, ...]:
+        """The stride of each stage, and a warning if it gives other maps than in ResNet."""
+        no_pool = self.max_pool_shortcut and not self.cifar_stem
+        if strides is None:
+            strides = (2 if no_pool else 1, 2, 2, 2)[:num_stages]
+        strides = per_stage("strides", strides, num_stages, minimum=1)
+        if no_pool and strides[0] == 1:
+            warnings.warn(
+                f"{type(self).__name__}: strides={strides} makes each map twice as large as in "
+                "ResNet, whose stem has a pool. For maps of the same size, write "
+                f"strides={(2, *strides[1:])}",
+                stacklevel=3,
+            )
+        return strides
 
     def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
         if self.cifar_stem and not self.deep_stem:
@@ -325,12 +310,3 @@ class ResNet(FeatureInfo, _ResNet):
         """Set the mode; frozen stages, and all norms with ``norm_eval``, stay in evaluation."""
         super().train(mode)
         return self
-
-    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """Layer of a parameter and number of layers, for layer-wise learning-rate decay.
-
-        Args:
-            param_name: Name of the parameter, ``prefix`` included.
-            prefix: What stands before the backbone's own names, such as ``'backbone.'``.
-        """
-        return layer_depth(param_name, self.stage_blocks, prefix)

@@ -12,20 +12,17 @@ from .arguments import Depth
 from .resnet import ResNet
 from .resnext import ResNeXt
 
-SERatio = int | Sequence[int | None] | None
-
 
 @register_backbone
 class SEResNet(ResNet):
-    """SE-ResNet. ``se_ratio`` is the channels of the branch per channel of the gate."""
+    """ResNet with SE. ``se_ratio`` is the channels of the branch per channel of the gate."""
 
-    def __init__(self, depth: Depth = None, *, se_ratio: SERatio = 16, **kwargs) -> None:
+    def __init__(
+        self, depth: Depth = None, *, se_ratio: int | Sequence[int | None] | None = 16, **kwargs
+    ) -> None:
         super().__init__(depth, se_ratio=se_ratio, **kwargs)
 
 
 @register_backbone
-class SEResNeXt(ResNeXt):
-    """SE-ResNeXt, 32×4d by default."""
-
-    def __init__(self, depth: Depth = None, *, se_ratio: SERatio = 16, **kwargs) -> None:
-        super().__init__(depth, se_ratio=se_ratio, **kwargs)
+class SEResNeXt(SEResNet, ResNeXt):
+    """ResNeXt with SE, 32×4d by default."""

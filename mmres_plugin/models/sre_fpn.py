@@ -15,14 +15,16 @@ No parameter is added: the state dict is FPN's. In any detector, ``neck.type`` i
 """
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
+import torch.nn.functional as F
 from mmdet.models.necks import FPN
 from torch import Tensor
 
+from ..registry import register
 from .arguments import require
 
 
+@register
 class SReFPN(FPN):
     """Feature pyramid network that runs ``recursions`` more times.
 
@@ -46,16 +48,34 @@ class SReFPN(FPN):
 
         Each has ``out_channels`` channels.
         """
+        levels = len(self.in_channels)
+        require("inputs", len(inputs), len(inputs) == levels, f"{levels} maps (in_channels)")
         used = inputs[self.start_level : self.backbone_end_level]
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used, strict=True)]
-        outs = self._pass(inputs, laterals)
+        outs = self.outputs(inputs, laterals)
         for _ in range(self.recursions):
             sums = [lateral + out for lateral, out in zip(laterals, outs, strict=False)]
-            outs = self._pass(inputs, sums)
-        return outs
+            outs = self.outputs(inputs, sums)
+        return tuple(outs)
 
-    def _pass(self, inputs: Sequence[Tensor], laterals: list[Tensor]) -> tuple[Tensor, ...]:
-        """FPN's forward with its own convolutions, but with these lateral maps."""
-        given = [lambda _, lateral=lateral: lateral for lateral in laterals]
-        parts = SimpleNamespace(**{**vars(self), **self._modules, "lateral_convs": given})
-        return FPN.forward(parts, inputs)  # pyright: ignore[reportArgumentType]
+    def outputs(self, inputs: Sequence[Tensor], laterals: Sequence[Tensor]) -> list[Tensor]:
+        """FPN from the lateral maps on: top-down path, output convolutions, extra levels."""
+        merged = list(laterals)
+        for i in range(len(merged) - 1, 0, -1):
+            size = {"size": merged[i - 1].shape[2:], **self.upsample_cfg}
+            if "scale_factor" in self.upsample_cfg:
+                del size["size"]
+            merged[i - 1] = merged[i - 1] + F.interpolate(merged[i], **size)
+        outs = [conv(x) for conv, x in zip(self.fpn_convs, merged, strict=False)]
+        if not self.add_extra_convs:
+            while len(outs) < self.num_outs:
+                outs.append(F.max_pool2d(outs[-1], 1, stride=2))
+            return outs
+        if self.add_extra_convs == "on_input":
+            x = inputs[self.backbone_end_level - 1]
+        else:
+            x = merged[-1] if self.add_extra_convs == "on_lateral" else outs[-1]
+        for conv in self.fpn_convs[len(merged) :]:
+            outs.append(conv(x))
+            x = F.relu(outs[-1]) if self.relu_before_extra_convs else outs[-1]
+        return outs

@@ -36,24 +36,15 @@ class SReResNetV1d(SReResNet):
 
 
 @register_backbone
-class SReResNeXt(ResNeXt):
+class SReResNeXt(SReResNet, ResNeXt):
     """Stage recursive ResNeXt, 32×4d by default."""
 
-    def __init__(self, depth: Depth = None, *, recursions: PerStage = 1, **kwargs) -> None:
-        super().__init__(depth, recursions=recursions, **kwargs)
+
+@register_backbone
+class SReSEResNet(SReResNet, SEResNet):
+    """Stage recursive SEResNet."""
 
 
 @register_backbone
-class SReSEResNet(SEResNet):
-    """Stage recursive SE-ResNet."""
-
-    def __init__(self, depth: Depth = None, *, recursions: PerStage = 1, **kwargs) -> None:
-        super().__init__(depth, recursions=recursions, **kwargs)
-
-
-@register_backbone
-class SReSEResNeXt(SEResNeXt):
-    """Stage recursive SE-ResNeXt, 32×4d by default."""
-
-    def __init__(self, depth: Depth = None, *, recursions: PerStage = 1, **kwargs) -> None:
-        super().__init__(depth, recursions=recursions, **kwargs)
+class SReSEResNeXt(SReResNet, SEResNeXt):
+    """Stage recursive SEResNeXt, 32×4d by default."""

@@ -21,7 +21,7 @@ from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.deploy.preprocess import Preprocess, Sizing, check_steps
 from mmres_plugin.deploy.verify import verify, verify_whole
 from mmres_plugin.errors import UserError
-from mmres_plugin.registry import MODELS as BACKBONES
+from mmres_plugin.registry import BACKBONES
 
 DEPTH = (2, 2, 2, 2)
 SIZES = [(96, 64), (75, 131), (64, 97)]
@@ -41,7 +41,7 @@ def exported(name: str) -> Exported:
     "name",
     [
         name if name == "IResNet" else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(BACKBONES.module_dict)
+        for name in sorted(BACKBONES)
     ],
 )
 def test_onnx(name, tmp_path):
@@ -64,7 +64,7 @@ def test_onnx(name, tmp_path):
     "name",
     [
         name if name in ("IResGroup", "EDSEResNeXt") else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(BACKBONES.module_dict)
+        for name in sorted(BACKBONES)
     ],
 )
 def test_torchscript(name, tmp_path):

@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import MODELS
+from mmres_plugin.weights.repository import kept_settings
 from PIL import Image
 from torch import nn
 
@@ -28,9 +29,8 @@ from mmres_plugin.deploy import fold_norms, load_folded, load_model, save_folded
 from mmres_plugin.deploy.export import Exported
 from mmres_plugin.errors import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
-from mmres_plugin.registry import MODELS as BACKBONES
+from mmres_plugin.registry import BACKBONES
 from mmres_plugin.weights.files import find_state_dict, read_checkpoint
-from mmres_plugin.weights.repository import kept_settings
 from mmres_plugin.weights.stored_config import check_types
 
 DEPTH = (4, 2, 2, 3)  # every position of a block in its stage occurs
@@ -68,7 +68,7 @@ def backbone(name: str, **kwargs) -> nn.Module:
     return randomise(model).double().eval()
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES.module_dict))
+@pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_every_family(name):
     model = backbone(name)
     before = copy.deepcopy(model.state_dict())

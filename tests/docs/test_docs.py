@@ -183,6 +183,7 @@ def test_the_example_of_a_new_backbone_passes_its_tests(tmp_path, monkeypatch):
         assert outputs[0].shape == (1, 2048, 2, 2)
     finally:
         sys.modules.pop("blurnet", None)
+        mmres_plugin.registry.BACKBONES.pop("BlurResNet", None)
         for registry in (MODELS, mmres_plugin.registry.MODELS):
             registry.module_dict.pop("BlurResNet", None)
 

@@ -18,9 +18,10 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
 from mmres_plugin.models.shortcut import EncoderDecoder
+from mmres_plugin.registry import BACKBONES as REGISTERED
 from mmres_plugin.registry import MODELS
 
-BACKBONES = sorted(MODELS.module_dict)
+BACKBONES = sorted(REGISTERED)
 BLOCKS = (2, 3, 2, 2)  # bottlenecks: a start, a middle and an end block in stage 2
 
 

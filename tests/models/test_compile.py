@@ -21,13 +21,13 @@ from torch._dynamo.utils import counters
 from torch._inductor import config as inductor_config
 
 from mmres_plugin.deploy import fold_norms
-from mmres_plugin.registry import MODELS
+from mmres_plugin.registry import BACKBONES, MODELS
 
 DEPTH = (2, 2, 2, 2)
 QUICK = "SReResNet"
 FAMILIES = [
     name if name == QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in sorted(MODELS.module_dict)
+    for name in sorted(BACKBONES)
 ]
 
 
@@ -91,7 +91,7 @@ def test_training_step(name, with_cp):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "folded"),
-    [*((name, True) for name in sorted(MODELS.module_dict)), (QUICK, False)],
+    [*((name, True) for name in sorted(BACKBONES)), (QUICK, False)],
 )
 def test_inductor(name, folded):
     model = backbone(name).eval()

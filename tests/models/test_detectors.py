@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmres_plugin.checks import fill_channels
 from mmres_plugin.config_parts import dicts
-from mmres_plugin.registry import MODELS as OURS
+from mmres_plugin.registry import BACKBONES
 
 DETECTORS = [
     "retinanet/retinanet_r50_fpn_1x_coco",
@@ -31,7 +31,7 @@ SMALL = {
     "nms_pre": 50,
     "max_per_img": 20,
 }
-FAMILIES = sorted(OURS.module_dict)
+FAMILIES = sorted(BACKBONES)
 # Each family in one detector, and each detector at least once.
 PAIRS = [(DETECTORS[index % len(DETECTORS)], name) for index, name in enumerate(FAMILIES)]
 

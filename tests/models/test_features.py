@@ -13,12 +13,12 @@ from mmres_plugin import models
 from mmres_plugin.checks import fill_channels
 from mmres_plugin.errors import UserError
 from mmres_plugin.models import Feature, feature_info
-from mmres_plugin.registry import MODELS
+from mmres_plugin.registry import BACKBONES
 
 ALL = (0, 1, 2, 3)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS.module_dict))
+@pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_before_and_after_building(name):
     arguments = dict(depth=(2, 2, 2, 2), out_indices=ALL)
     backbone = getattr(models, name)(**arguments).eval()

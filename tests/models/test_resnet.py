@@ -29,9 +29,8 @@ from mmres_plugin.models import (
     SReResNetV1d,
 )
 from mmres_plugin.models.block import BasicBlock, ResidualBlock
-from mmres_plugin.models.layer_decay import layer_depth
+from mmres_plugin.models.layer_decay import LayerDecay
 from mmres_plugin.models.resnet import DEPTHS
-from mmres_plugin.models.squeeze_excitation import SELayer
 from mmres_plugin.models.stage import Stage
 from mmres_plugin.weights import convert_state_dict
 from mmres_plugin.weights.fit import OnMeta
@@ -218,7 +217,7 @@ def test_nothing_to_repeat_is_an_error():
         ({"drop_path_rate": None}, "drop_path_rate must be a number from 0 .*, got None"),
         ({"frozen_stages": 1.0}, "frozen_stages must be a whole number .*, got 1.0"),
         ({"stage_with_dcn": (True,)}, "stage_with_dcn"),
-        ({"dcn": {"type": "DCNv2"}}, "stage_with_dcn must be true for at least one stage"),
+        ({"dcn": {"type": "DCNv2"}}, "stage_with_dcn must be true for a stage"),
     ],
 )
 def test_wrong_argument(arguments, message):
@@ -234,7 +233,7 @@ def test_errors_name_the_class(network):
         network(depht=18)
     with pytest.raises(TypeError, match=rf"^{network.__name__}: .*'recursion'.*'recursions'"):
         network(50, recursion=1)
-    with pytest.raises(TypeError, match=rf"^{network.__name__}.* takes from 1 to 2 positional"):
+    with pytest.raises(TypeError, match=r"^\w+\.__init__\(\) takes from 1 to 2 positional"):
         network(50, 3)  # three recursions? three stages?
 
 
@@ -473,19 +472,20 @@ def test_pretrained_norms_are_not_zeroed(tmp_path):
 
 @pytest.mark.parametrize("depth", [50, 101, 152])
 def test_learning_rate_layers_are_mmpretrains(depth):
-    theirs = upstream.ResNet(depth)
+    theirs, ours = upstream.ResNet(depth), SReResNet(depth)
     for name, _ in theirs.named_parameters():
         name = f"backbone.{name}"
         expected = theirs.get_layer_depth(name, "backbone.")
-        assert layer_depth(name, theirs.stage_blocks, "backbone.") == expected
+        assert ours.get_layer_depth(name, "backbone.") == expected
 
 
 @pytest.mark.parametrize("stage_blocks", [blocks for _, blocks in DEPTHS.values()] + [(1, 2, 40)])
 def test_learning_rate_layers_of_any_depth(stage_blocks):
-    seen = [0]
+    network, seen = LayerDecay(), [0]
+    network.stage_blocks = stage_blocks
     for stage, blocks in enumerate(stage_blocks, 1):
         for block in range(blocks):
-            depth, total = layer_depth(f"layer{stage}.{block}.conv1.weight", stage_blocks)
+            depth, total = network.get_layer_depth(f"layer{stage}.{block}.conv1.weight")
             assert depth in (seen[-1], seen[-1] + 1)
             seen.append(depth)
     assert seen[-1] == total - 2
@@ -532,12 +532,3 @@ def test_seeded_networks_differ_between_seeds():
         model.init_weights()
         states.append(model.state_dict()["conv1.weight"])
     assert not states[0].equal(states[1])
-
-
-def test_squeeze_and_excitation_leaves_its_input():
-    """A hook on the norm before it sees what the norm put out, with gradients and without."""
-    layer, x = SELayer(32), torch.randn(2, 32, 5, 5)
-    before = x.clone()
-    with torch.no_grad():
-        layer(x)
-    assert torch.equal(x, before)

@@ -5,9 +5,9 @@ import sys
 import pytest
 from helpers import run
 
-from mmres_plugin.registry import MODELS
+from mmres_plugin.registry import BACKBONES
 
-NAMES = sorted(MODELS.module_dict)
+NAMES = sorted(BACKBONES)
 
 
 def run_code(code: str) -> str:

@@ -1,0 +1,125 @@
+"""Channel attention: equality with timm, and its place in our blocks and in MMDetection's."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from helpers import randomise
+from mmdet.models.backbones import ResNet as MMDetResNet
+from mmengine.registry import DefaultScope
+from test_backbones import BACKBONES, build, loss_of
+from timm.layers import CbamModule, EcaModule
+from torch import nn
+
+from mmres_plugin.deploy import fold_norms
+from mmres_plugin.models import CBAM, ECA, SReResNet, SReResNetV1d
+from mmres_plugin.models.channel_attention import SELayer
+from mmres_plugin.weights import convert_state_dict
+
+
+def plugins(name: str, position: str = "after_conv3", **arguments) -> list[dict]:
+    return [dict(cfg=dict(type=f"mmres_plugin.{name}", **arguments), position=position)]
+
+
+@pytest.mark.parametrize("channels", [8, 64, 96, 256, 1024, 2048])
+@pytest.mark.parametrize(("ours", "theirs"), [(ECA, EcaModule), (CBAM, CbamModule)])
+def test_equals_timm(ours, theirs, channels):
+    theirs = randomise(theirs(channels)).double().eval()
+    ours = ours(channels).double().eval()
+    ours.load_state_dict(theirs.state_dict())  # strict: the same names
+    x = torch.randn(2, channels, 7, 5, dtype=torch.double)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-9, atol=1e-12)
+
+
+def test_settings_as_in_timm():
+    for ours, theirs in (
+        (ECA(64, kernel_size=9), EcaModule(kernel_size=9)),
+        (CBAM(64, ratio=4, kernel_size=3), CbamModule(64, rd_ratio=1 / 4, spatial_kernel_size=3)),
+    ):
+        ours.double().eval().load_state_dict(randomise(theirs).double().state_dict())
+        x = torch.randn(2, 64, 7, 5, dtype=torch.double)
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [ECA, CBAM])
+@pytest.mark.parametrize("kernel_size", [4, 0, 3.0])
+def test_wrong_kernel(layer, kernel_size):
+    with pytest.raises(ValueError, match=f"kernel_size must be an odd number, got {kernel_size}"):
+        layer(64, kernel_size=kernel_size)
+
+
+@pytest.mark.parametrize("attention", ["ECA", "CBAM"])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_in_every_family(name, attention):
+    model = randomise(build(name, plugins=plugins(attention))).double()
+    without = build(name).double().eval()
+    without.load_state_dict(model.state_dict(), strict=False)
+    x = torch.rand(2, 3, 65, 64, dtype=torch.double)
+    with torch.no_grad():
+        expected = model(x)
+        assert not any(a.equal(b) for a, b in zip(expected, without(x), strict=True))
+        for traced in (fold_norms(copy.deepcopy(model)), torch.fx.symbolic_trace(model)):
+            for a, b in zip(traced(x), expected, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+    loss_of(model.train()(x)).backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("scope", ["mmdet", None])
+@pytest.mark.parametrize("attention", ["ECA", "CBAM"])
+def test_in_mmdetections_resnet(attention, scope):
+    chosen = plugins(attention)
+    before = copy.deepcopy(chosen)
+    if scope:
+        DefaultScope.get_instance("test", scope_name=scope)
+    theirs = MMDetResNet(50, plugins=chosen)
+    assert chosen == before
+    theirs.init_weights()
+    theirs.train()
+    loss_of(theirs(torch.rand(2, 3, 64, 64))).backward()
+    assert all(p.grad is not None for n, p in theirs.named_parameters() if attention.lower() in n)
+    randomise(theirs)
+    ours = SReResNet(50, recursions=0, plugins=plugins(attention), out_indices=(0, 1, 2, 3)).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for a, b in zip(ours(x), theirs(x), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_in_basic_blocks_and_twice_in_a_block():
+    both = [*plugins("ECA", "after_conv1"), *plugins("ECA", "after_conv2", postfix=2)]
+    block = SReResNet(18, plugins=both).layer1[0]
+    assert block.layers == ["conv1", "bn1", "relu", "eca", "conv2", "bn2", "eca2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("ecaresnet50d", lambda **kw: SReResNetV1d(50, **kw)),
+        ("ecaresnetlight", lambda **kw: SReResNet((1, 1, 11, 3), avg_down=True, **kw)),
+    ],
+)
+def test_networks_of_timm(name, ours):
+    theirs = randomise(timm.create_model(name)).double()
+    ours = ours(recursions=0, plugins=plugins("ECA")).double().eval()
+    converted = convert_state_dict(theirs.state_dict())
+    prefix = "backbone."
+    ours.load_state_dict(
+        {n.removeprefix(prefix): t for n, t in converted.items() if n.startswith(prefix)}
+    )
+    x = torch.rand(1, 3, 96, 96, dtype=torch.double)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)[0], theirs.forward_features(x), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [SELayer, ECA, CBAM])
+def test_the_input_stays(layer):
+    """A hook on the norm before it sees what the norm put out, with gradients and without."""
+    layer, x = layer(32), nn.Parameter(torch.randn(2, 32, 5, 5))
+    before = x.detach().clone()
+    layer(x)
+    with torch.no_grad():
+        layer(x)
+    assert torch.equal(x, before)
