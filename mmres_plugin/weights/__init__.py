@@ -1,9 +1,10 @@
 """Weights: conversion, loading and publishing."""
 
-from .convert import convert_checkpoint, convert_state_dict, recognise
+from .convert import convert_checkpoint, convert_state_dict
 from .files import read_checkpoint
 from .pretrained import load_pretrained
 from .publish import publish_checkpoint
+from .sources import recognise
 
 __all__ = [
     "convert_checkpoint",

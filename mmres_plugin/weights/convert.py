@@ -1,15 +1,18 @@
 """Make a checkpoint of MMPretrain's classifiers from a published file."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor
+from mmpretrain.apis.model import ModelHub
+from torch import Tensor, nn
 
+from ..config import build_model, load_config
 from ..errors import shortened
 from ..version import __version__
 from .files import (
+    EPS,
     checked_suffix,
     find_meta,
     find_state_dict,
@@ -18,11 +21,12 @@ from .files import (
     sha256,
     write_checkpoint,
 )
-from .fitting_models import check_fit
+from .fit import OnMeta, compare
 from .image_settings import expected_settings
-from .sources import SOURCES, Rows
+from .sources import SOURCES, WRAPPERS, Rows, recognise
 
-WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
+# Counts that torch's averaging and measuring tools leave behind.
+LEFTOVERS = re.compile(r"(^|\.)(n_averaged|total_ops|total_params)$")
 
 
 class Conversion(NamedTuple):
@@ -39,26 +43,6 @@ class Conversion(NamedTuple):
     state_dict: dict[str, Tensor]
     names: dict[str, str]
     dropped: list[str]
-
-
-def recognise(names: Iterable[str]) -> str:
-    """The key in :data:`SOURCES` of the naming that ``names`` follow.
-
-    Args:
-        names: Names of the tensors of a state dict.
-
-    Raises:
-        ValueError: If they follow none.
-    """
-    names = [WRAPPERS.sub("", str(name)) for name in names]
-    for key, source in SOURCES.items():
-        found = all(any(re.search(mark, name) for name in names) for mark in source.marks)
-        if found and not any(re.search(mark, name) for mark in source.absent for name in names):
-            return key
-    raise ValueError(
-        f"no known source names its tensors like this: {shortened(sorted(names))}; known are "
-        f"{', '.join(SOURCES)}"
-    )
 
 
 def convert_state_dict(
@@ -79,25 +63,43 @@ def convert_state_dict(
     return convert_names(state_dict, source).state_dict
 
 
-def convert_names(state_dict: Mapping[str, Tensor], source: str | None = None) -> Conversion:
+def convert_names(
+    state_dict: Mapping[str, Tensor], source: str | None = None, prefix: str | None = None
+) -> Conversion:
     """:func:`convert_state_dict` with an account of every name.
+
+    Args:
+        state_dict: Tensors by the authors' names.
+        source: A key of :data:`SOURCES`; None recognises it by the names.
+        prefix: What stands before the names; tensors without it are dropped.
 
     Raises:
         ValueError: If the source is unknown or not recognised, has no rule for a name, or gives
             one name to two tensors.
     """
-    source = source or recognise(state_dict)
+    start = WRAPPERS.sub("", prefix.rstrip(".") + ".") if prefix else ""
+    plain = {name: WRAPPERS.sub("", name) for name in state_dict}
+    wanted = {
+        name: short.removeprefix(start)
+        for name, short in plain.items()
+        if short.startswith(start) and not LEFTOVERS.search(short)
+    }
+    if not wanted:
+        raise ValueError(f"prefix: no name starts with {prefix}, but {shortened(list(plain))}")
+    source = source or recognise(wanted.values())
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
-    conversion = Conversion(source, {}, {}, [])
-    for name, tensor in state_dict.items():
-        new_name = _rename(WRAPPERS.sub("", name), SOURCES[source].rows)
+    conversion = Conversion(source, {}, {}, [name for name in plain if name not in wanted])
+    for name, short in wanted.items():
+        tensor, new_name = state_dict[name], _rename(short, SOURCES[source].rows)
         if new_name is None:
             conversion.dropped.append(name)
             continue
         # The authors' SE layers are linear, MMPretrain's are 1×1 convolutions.
         if ".se_layer." in new_name and new_name.endswith("weight") and tensor.dim() == 2:
             tensor = tensor[:, :, None, None]
+        if SOURCES[source].without_eps and new_name.endswith("running_var"):
+            tensor = tensor - EPS  # our norms add it again
         if not new_name.startswith(("backbone.", "head.")):
             raise ValueError(f"source {source!r} has no rule for the tensor {name!r}")
         if new_name in conversion.state_dict:
@@ -110,20 +112,26 @@ def convert_names(state_dict: Mapping[str, Tensor], source: str | None = None) -
 
 
 def convert_checkpoint(
-    src: str | Path, dst: str | Path, source: str | None = None, model: str | None = None
+    src: str | Path,
+    dst: str | Path,
+    source: str | None = None,
+    model: str | None = None,
+    prefix: str | None = None,
 ) -> Conversion:
     """Convert a published file into a checkpoint that MMPretrain and MMDetection load.
 
     Nothing in the file is run. ``dst`` gets ``state_dict`` with the names ``backbone.…`` and
-    ``head.…``, and ``meta`` with the source, what images it is for, the SHA-256 of ``src``, the
-    model's name and the version of the plugin. It is written as a whole or not at all.
+    ``head.…``, and ``meta`` with the source, what images it is for where that is known, the SHA-256
+    of ``src``, the model's name and the version of the plugin. It is written as a whole or not at
+    all.
 
     Args:
-        src: A ``.pth`` or ``.safetensors`` file, or an address that MMEngine knows.
+        src: A ``.pth``, ``.safetensors`` or ``.npz`` file, or an address that MMEngine knows.
         dst: The checkpoint to write, ``.pth`` or ``.safetensors``.
         source: A key of :data:`~mmres_plugin.weights.sources.SOURCES`; None recognises it.
         model: A model of the hub or the path of a config. The checkpoint must then fit it: the
             same names and shapes in the backbone and, if the file has a classifier, the head.
+        prefix: What stands before the names of the network in the file, such as ``encoder_q.``.
 
     Returns:
         What became of each tensor.
@@ -137,19 +145,38 @@ def convert_checkpoint(
     content = read_checkpoint(src)
     tensors = find_state_dict(content, src)
     images = expected_settings(tensors, str(src), find_meta(content))
-    conversion = convert_names(tensors, source)
+    conversion = convert_names(tensors, source, prefix)
     if model is not None:
         check_fit(conversion.state_dict, model)
     meta = {
         "source": SOURCES[conversion.source].title,
         "source_file": Path(src).name,
-        "images": images and images.origin,
+        "images": images.origin if images and images.is_known else None,
         "source_sha256": None if is_address(src) else sha256(src),
         "model": model,
         "mmres_plugin_version": __version__,
     }
     write_checkpoint({"meta": meta, "state_dict": conversion.state_dict}, dst)
     return conversion
+
+
+def check_fit(tensors: Mapping[str, Tensor], model: str) -> None:
+    """Raise ValueError if ``tensors``, by MMPretrain's names, do not fit ``model``.
+
+    The parts that both have (``backbone``, ``head``) are compared: a detector has no use for a
+    classifier's head. The counters of batch norms (``num_batches_tracked``) may be missing.
+    """
+    cfg = load_config(model) if model.endswith(".py") else ModelHub.get(model).config
+    with OnMeta():
+        network = build_model(cfg)
+    if network is None:
+        raise ValueError(f"the config {model} has no 'model'")
+    parts = {name.split(".")[0] for name in tensors}
+    own = {part: child for part, child in network.named_children() if part in {*parts, "backbone"}}
+    theirs = {name: tensor for name, tensor in tensors.items() if name.split(".")[0] in own}
+    fit = compare(nn.ModuleDict(own), theirs)
+    if fit.problem:
+        raise ValueError(f"the weights do not fit {model}. {fit.problem}".replace("\n", "\n  "))
 
 
 def _rename(name: str, rows: Rows) -> str | None:

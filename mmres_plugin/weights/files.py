@@ -1,27 +1,23 @@
-"""Open and write checkpoint files; nothing in them is run.
+"""Open and write checkpoint files; nothing in them is run."""
 
-Importing this module changes MMEngine's loaders of checkpoints, which ``get_model``,
-``init_detector``, ``load_checkpoint``, ``load_from`` and ``init_cfg`` use: they run nothing either.
-"""
-
-import functools
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import torch
 from mmengine.runner import CheckpointLoader
-from mmengine.runner.checkpoint import load_from_local as _load_from_local
 from torch import Tensor
 
-from ..errors import EXAMPLES, did_you_mean, shortened, user_error
-from .safe_loading import explain_errors, files_are_trusted, load_weights, weights_only
+from ..errors import EXAMPLES, close_name, did_you_mean, shortened, user_error
+from .safe_loading import allowed_globals, weights_only
 
 # What a file that is no checkpoint starts with, and what it is.
 IMPOSTORS = (
@@ -32,21 +28,26 @@ IMPOSTORS = (
     ),
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
 )
-# Where the tensors are: in most projects, and in maskrcnn-benchmark.
-CONTAINERS = ("state_dict", "model")
-FOLDED = "mmres_plugin_folded"  # marks folded models, in the meta data of their files
+# Where projects put the tensors, and which they use where a file has several sets.
+CONTAINERS = ("state_dict", "model", "model_state_dict", "model_ema", "net", "teacher")
+# What addresses start with. MMEngine does not say which it knows.
+SCHEMES = ("http", "https", "torchvision", "modelzoo", "open-mmlab", "openmmlab", "mmcls")
+SCHEMES += ("hf", "mmres_plugin", "s3", "petrel", "pavi")
+ZIP = b"PK\x03\x04"  # how torch's own format starts
+EPS = 1e-5  # of batch norms: a variance may be that far below 0
+MOST_REPEATED = 1 << 30  # bytes of tensors that repeat what little the file holds
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     """Open a checkpoint without running anything that it contains.
 
     Args:
-        path: A ``.pth`` file in any of torch's formats, a ``.safetensors`` file, or an address
-            that MMEngine knows, such as ``https://…`` or ``torchvision://resnet50``.
+        path: A ``.pth`` file in any of torch's formats, a ``.safetensors`` or ``.npz`` file, or an
+            address that MMEngine knows, such as ``https://…`` or ``torchvision://resnet50``.
         map_location: Where the tensors of a ``.pth`` file go, as in :func:`torch.load`.
 
     Returns:
-        What the file contains; of a safetensors file, ``state_dict`` and ``meta``.
+        What the file contains; of safetensors and NumPy files, ``state_dict`` and ``meta``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -66,24 +67,29 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     for start, kind in IMPOSTORS:
         if head.lstrip().startswith(start):
             raise ValueError(f"{path} is {kind}")
-    if head[8:9] == b"{":  # eight bytes of length, then JSON
-        with explain_errors(path):
+    with explain_errors(path):
+        if head[8:9] == b"{":  # eight bytes of length, then JSON
             return _read_safetensors(path)
-    return load_weights(path, map_location)
+        if head.startswith(ZIP):
+            _check_zip(path)
+            if path.suffix == ".npz":
+                with np.load(path, allow_pickle=False) as arrays:
+                    tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+                return {"state_dict": tensors, "meta": {}}
+        with torch.serialization.safe_globals(allowed_globals()):
+            return torch.load(path, map_location=map_location, weights_only=True)
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether MMEngine fetches ``path``; False for a file.
+    """Whether ``path`` is an address to fetch a file from; False for a file.
 
     Raises:
-        ValueError: For an address that it does not know.
+        ValueError: For a misspelt one.
     """
     scheme, separator, _ = str(path).partition("://")
-    if separator and CheckpointLoader._get_checkpoint_loader(str(path)) is _load_local:
-        known = [n[:-3] for n in CheckpointLoader._schemes if re.fullmatch(r"[\w-]+://", n)]
-        meant = did_you_mean(scheme, known)
-        names = ", ".join(f"{name}://" for name in sorted(known))
-        raise ValueError(f"{path}: no address starts with {scheme}://.{meant} There are: {names}")
+    known = scheme.rpartition(":")[2] in SCHEMES  # "cluster:s3" is one, too
+    if separator and not known and close_name(scheme, SCHEMES):
+        raise ValueError(_unknown(path, scheme))
     return bool(separator)
 
 
@@ -110,46 +116,49 @@ def open_checkpoint(path: str | Path, what: str) -> dict[str, Any]:
     return dict(content)
 
 
-def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
+def find_state_dict(checkpoint: Any, path: str | Path) -> dict[str, Tensor]:
     """The tensors in what :func:`read_checkpoint` returned, by their names in the file.
 
     Raises:
-        ValueError: If there are none, or one of them has NaN or infinite values, or if they are of
-            a folded model.
+        ValueError: If there are none, or some that no network can have.
     """
-    refuse_folded(checkpoint, path)
+    if "mmres_plugin_folded" in find_meta(checkpoint):  # of version 0.1
+        raise ValueError(f"{path} holds a folded model: use the checkpoint that it was made from")
     for key in CONTAINERS:
         if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
-    tensors = {}
-    if isinstance(checkpoint, Mapping):
-        tensors = {str(name): t for name, t in checkpoint.items() if isinstance(t, Tensor)}
+    entries = checkpoint if isinstance(checkpoint, Mapping) else {}
+    tensors = {name: tensor for name, tensor in entries.items() if isinstance(tensor, Tensor)}
     if not tensors:
-        names = shortened(list(checkpoint)) if isinstance(checkpoint, Mapping) else ""
-        content = f"the keys {names}" if names else f"a {type(checkpoint).__name__}"
+        kind = f"a {type(checkpoint).__name__}"
+        content = f"the keys {shortened(list(entries))}" if entries else kind
         raise ValueError(f"{path} has no tensors where a checkpoint has them, but {content}")
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if broken:
-        raise ValueError(
-            f"{path} has NaN or infinite weights in {len(broken)} of {len(tensors)} tensors "
-            f"({shortened(broken)}): the training has diverged or the file is damaged"
-        )
+    for what, broken in _faults(tensors):
+        if broken:
+            count = f"{len(broken)} of {len(tensors)} tensors ({shortened(broken)})"
+            raise ValueError(f"{path} {what.format(count)}")
     return tensors
 
 
 def find_meta(checkpoint: object) -> dict:
-    """What a training has noted in a checkpoint beside the tensors; empty if it has nothing."""
+    """What a training has noted in a checkpoint beside the tensors; empty if it has nothing.
+
+    What it says of the data set is left out where it is no dict.
+    """
     meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
-    return dict(meta) if isinstance(meta, Mapping) else {}
+    meta = dict(meta) if isinstance(meta, Mapping) else {}
+    if not isinstance(meta.get("dataset_meta", {}), Mapping):
+        del meta["dataset_meta"]
+    return meta
 
 
-def refuse_folded(checkpoint: object, path: str | Path) -> None:
-    """Raise ValueError for the file of a folded model: elsewhere its tensors mean other numbers."""
-    if FOLDED in find_meta(checkpoint):
-        raise ValueError(
-            f"{path} holds a folded model, which no other network can load: open it with "
-            f"mmres_plugin.deploy.load_folded({str(path)!r})"
-        )
+def find_classes(checkpoint: object) -> tuple[str, ...]:
+    """The names of the classes in a checkpoint, those of MMDetection 2 included; maybe none."""
+    meta = find_meta(checkpoint)
+    kept = meta.get("dataset_meta", {})
+    found = kept.get("classes") or kept.get("CLASSES") or meta.get("CLASSES") or ()
+    found = [found] if isinstance(found, str) else found
+    return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
 
 
 def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
@@ -158,7 +167,7 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
     Args:
         checkpoint: A mapping with these two keys.
         path: A name that ends with ``.pth``, or with ``.safetensors``, where ``meta`` is kept as
-            JSON. A file of that name is replaced.
+            JSON beside a checksum. A file of that name is replaced.
 
     Raises:
         ValueError: For another ending.
@@ -174,7 +183,10 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
                 name: t.clone(memory_format=torch.contiguous_format)
                 for name, t in checkpoint["state_dict"].items()
             }
-            _safetensors().save_file(tensors, temporary, {"meta": json.dumps(checkpoint["meta"])})
+            from safetensors.torch import save_file
+
+            notes = {"meta": json.dumps(checkpoint["meta"]), "sha256": _checksum(tensors)}
+            save_file(tensors, temporary, notes)
 
 
 @contextmanager
@@ -212,73 +224,132 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _run_nothing(loader: Callable[..., dict]) -> Callable[..., dict]:
-    """One of MMEngine's loaders, made to use ``weights_only``."""
+@contextmanager
+def explain_errors(path: str | Path) -> Iterator[None]:
+    """Turn the many errors of a file that cannot be read into a ValueError with a sentence."""
+    try:
+        yield
+    except (FileNotFoundError, ImportError):
+        raise
+    except Exception as error:  # of damaged files torch raises whatever comes
+        # Torch's message, without its advice to open the file unsafely.
+        text = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the doc")[0]
+        text = " ".join(text.split())
+        needed = re.search(r"GLOBAL (\S+)", text)
+        if needed:
+            message = (
+                f"was refused: reading it would run code ({needed[1]}), and nothing of it was run. "
+                "Weights need no code: ask its authors for a state_dict or a safetensors file. "
+                "For a file of your own, see docs/weights.md"
+            )
+        elif "://" in str(path) and isinstance(error, KeyError | URLError):
+            message = (
+                f"could not be fetched ({type(error).__name__}: {error}): there is no such name or "
+                "no connection"
+            )
+        elif "TorchScript" in text:
+            message = "is a TorchScript program, not a checkpoint: ask for a state_dict"
+        elif "magic number" in text:
+            message = (
+                "is a plain pickle, as Detectron2 publishes, and no file of torch: if you trust "
+                "its authors, make an .npz file of its arrays, as docs/weights.md shows"
+            )
+        else:
+            message = (
+                "is not a checkpoint, or is damaged or not complete; nothing of it was run. "
+                f"Download it again and compare its size ({type(error).__name__}: {text[:150]})"
+            )
+        raise ValueError(f"{path} {message}") from error
 
-    @functools.wraps(loader)
-    def load(filename: str, map_location=None) -> dict:
-        if files_are_trusted():
-            return _weights(loader(filename, map_location), filename)
-        with explain_errors(filename, KeyError, URLError), weights_only():
-            checkpoint = loader(filename, map_location)
-        return _weights(checkpoint, filename)
 
-    return load
-
-
-@functools.wraps(_load_from_local)  # MMEngine logs its name
-def _load_local(filename: str, map_location=None) -> dict:
-    if files_are_trusted() and not filename.endswith(".safetensors"):
-        return _weights(_load_from_local(filename, map_location), filename)
-    return _weights(read_checkpoint(filename, map_location), filename)
-
-
-def _weights(checkpoint: dict, filename: str) -> dict:
-    """A checkpoint for MMEngine, which loads the half that fits and runs a config in it."""
-    refuse_folded(checkpoint, filename)
-    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
-    if isinstance(meta, dict):
-        # On --resume it would be run, to compare the number of GPUs. MMEngine writes it as `cfg`.
-        meta.pop("config", None)
-    return checkpoint
+def _faults(tensors: Mapping[Any, Tensor]) -> Iterator[tuple[str, list]]:
+    """What tensors of a network cannot be, and the names of those that are."""
+    odd = {name: kind for name, t in tensors.items() if (kind := _kind_of_tensor(t))}
+    unnamed = [repr(name) for name in tensors if not isinstance(name, str)]
+    yield "has keys that are no names: {}", unnamed
+    yield "has what no network here can load: {}", [f"{name}: {odd[name]}" for name in odd]
+    # A view that repeats a few numbers is small in the file, and fills all memory when it is used.
+    repeated = [n for n, t in tensors.items() if t.nbytes > t.untyped_storage().nbytes()]
+    too_many = sum(tensors[name].nbytes for name in repeated) > MOST_REPEATED
+    yield "claims to hold far more numbers than it does: {}", repeated if too_many else []
+    diverged = "has NaN or infinite weights in {}: the training has diverged or the file is damaged"
+    yield diverged, [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    variances = [name for name in tensors if name.endswith("running_var")]
+    negative = [name for name in variances if (tensors[name] < -EPS).any()]
+    yield "has negative variances in {}: the file is damaged", negative
 
 
-def _change_loaders() -> None:
-    """Put our loaders in the place of MMEngine's."""
-    for prefix, loader in dict(CheckpointLoader._schemes).items():
-        if "://" in prefix and not hasattr(loader, "__wrapped__"):
-            CheckpointLoader.register_scheme(prefix, _run_nothing(loader), force=True)
-    CheckpointLoader.register_scheme("", _load_local, force=True)
+def _kind_of_tensor(tensor: Tensor) -> str:
+    """What is special about a tensor; empty for one of plain real numbers."""
+    small_float = tensor.is_floating_point() and tensor.element_size() < 2
+    kinds = {
+        "quantized": tensor.is_quantized,
+        "nested": tensor.is_nested,
+        "sparse": not tensor.is_nested and tensor.layout != torch.strided,
+        "complex": tensor.is_complex(),
+        "without content": tensor.is_meta,
+        str(tensor.dtype).removeprefix("torch."): small_float,
+    }
+    return next((kind for kind, found in kinds.items() if found), "")
 
 
-_change_loaders()
+def _check_zip(path: Path) -> None:
+    """Raise ValueError for a ZIP file that torch has not written, or that has changed.
+
+    Torch writes a checksum of each tensor into its files and never compares it.
+    """
+    with zipfile.ZipFile(path) as file:
+        members = file.infolist()
+        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+        if not stored or sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError("its parts are compressed, which torch never does")
+        damaged = file.testzip()
+    if damaged:
+        raise ValueError(f"wrong checksum of {damaged}")
 
 
 def _fetch(address: str) -> dict:
     """Have MMEngine fetch a checkpoint."""
-    if address.endswith(".safetensors") and not address.startswith("hf://"):
+    scheme = address.partition("://")[0]
+    if address.endswith(".safetensors") and scheme != "hf":
         raise ValueError(f"{address}: safetensors files are read from disk: download it first")
     try:
-        return CheckpointLoader.load_checkpoint(address, "cpu")
-    except (KeyError, URLError) as error:
-        raise ValueError(
-            f"{address} could not be fetched ({type(error).__name__}: {error}): there is no such "
-            "name or no connection"
-        ) from error
+        with explain_errors(address), weights_only():
+            return CheckpointLoader.load_checkpoint(address, "cpu")
+    except FileNotFoundError as error:  # what MMEngine takes for the name of a file
+        if scheme in SCHEMES:
+            raise
+        raise ValueError(_unknown(address, scheme)) from error
+
+
+def _unknown(address: str | Path, scheme: str) -> str:
+    meant = did_you_mean(scheme, SCHEMES)
+    names = ", ".join(f"{name}://" for name in SCHEMES)
+    return f"{address}: no address starts with {scheme}://.{meant} There are: {names}"
+
+
+@CheckpointLoader.register_scheme(prefixes=r"(?!.*://).*\.safetensors$", force=True)  # pyright: ignore[reportOptionalCall]
+def load_from_safetensors(filename: str, map_location=None) -> dict:
+    """MMEngine's loader of safetensors files, which it does not know: for ``get_model`` …"""
+    return read_checkpoint(filename)
 
 
 def _read_safetensors(path: Path) -> dict:
-    with _safetensors().safe_open(path, framework="pt") as file:  # pyright: ignore[reportPrivateImportUsage]
-        meta = json.loads((file.metadata() or {}).get("meta", "{}"))
-        names = file.keys()
-        return {"meta": meta, "state_dict": {name: file.get_tensor(name) for name in names}}
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        notes = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if "sha256" in notes and notes["sha256"] != _checksum(tensors):
+        raise ValueError("wrong checksum of its tensors")
+    return {"meta": json.loads(notes.get("meta", "{}")), "state_dict": tensors}
 
 
-def _safetensors():
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise ImportError(
-            "safetensors files need a package that is not here: pip install safetensors"
-        ) from error
-    return safetensors.torch
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of names, types, shapes and contents of contiguous tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,29 +1,35 @@
-"""Does a state dict fit a model?"""
+"""Does a state dict fit a model? And models without memory, to ask that of."""
 
+import copy
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import shortened
 
-Shapes = dict[str, tuple[int, ...]]
 # A file that fills less of a model than this is taken for the wrong file.
 ENOUGH = 0.5
 
 
 class Fit(NamedTuple):
-    """How the tensors of a file fit those of a model.
+    """How the tensors of a file fit those of a model; the counters of norms are left out.
 
     Attributes:
-        fitting: Names that both have, with the same shape.
+        tensors: Those that fit by name and shape, counters too, for ``model.load_state_dict(
+            fit.tensors, strict=False)``.
+        fitting: Their names.
         missing: Names that only the model has.
         unused: Names that only the file has.
-        reshaped: Names that both have, with the shapes in file and model if these differ.
+        reshaped: Names that both have, with the shapes in file and model where these differ.
         share: The share of the model's numbers that the file has.
     """
 
+    tensors: dict[str, Tensor]
     fitting: list[str]
     missing: list[str]
     unused: list[str]
@@ -31,71 +37,108 @@ class Fit(NamedTuple):
     share: float
 
     @property
+    def total(self) -> int:
+        """The number of the model's tensors."""
+        return len(self.fitting) + len(self.missing) + len(self.reshaped)
+
+    @property
     def differences(self) -> list[str]:
         """A sentence for each way in which the two differ; none if they fit."""
-        reshaped = [f"{name} ({shapes})" for name, shapes in self.reshaped.items()]
         kinds = {
             "only in the model": self.missing,
             "only in the file": self.unused,
-            "of another shape": reshaped,
+            "of another shape": [f"{name} ({both})" for name, both in self.reshaped.items()],
         }
-        return [
-            f"{len(names)} {kind}: {shortened(names)}" for kind, names in kinds.items() if names
-        ]
+        found = [f"{len(n)} {kind}: {shortened(n)}" for kind, n in kinds.items() if n]
+        theirs = stage_blocks([*self.fitting, *self.reshaped, *self.unused])
+        ours = stage_blocks([*self.fitting, *self.reshaped, *self.missing])
+        if theirs and ours and theirs != ours:
+            found.append(f"the file has {theirs} blocks per stage, the model {ours}: another depth")
+        return found
+
+    @property
+    def problem(self) -> str | None:
+        """What to tell where the whole model must be filled, or None."""
+        count = f"{len(self.fitting)} of the model's {self.total} tensors are in the file with the"
+        return "\n".join([f"{count} same shape.", *self.differences]) if self.differences else None
 
 
-def shapes(state_dict: Mapping[str, Tensor]) -> Shapes:
-    """Names and shapes of all tensors but the counters of batch norms, which nothing depends on.
-
-    Files that other programs have converted have no such counters.
-    """
-    return {
-        name: tuple(tensor.shape)
-        for name, tensor in state_dict.items()
-        if isinstance(tensor, Tensor) and not name.endswith("num_batches_tracked")
-    }
-
-
-def compare(file: Shapes, model: Shapes) -> Fit:
-    """How the tensors of ``file`` fit those of ``model``, both from :func:`shapes`."""
-    fitting = [name for name, shape in file.items() if model.get(name) == shape]
-    numbers = sum(map(math.prod, model.values()))
-    return Fit(
-        fitting=fitting,
-        missing=[name for name in model if name not in file],
-        unused=[name for name in file if name not in model],
-        reshaped={
-            name: f"file {file[name]}, model {model[name]}"
-            for name in model
-            if name in file and file[name] != model[name]
-        },
-        share=sum(math.prod(model[name]) for name in fitting) / max(numbers, 1),
-    )
-
-
-def fit_problem(
-    model: nn.Module, state: Mapping[str, Tensor], partial: bool = False
-) -> tuple[str | None, str | None]:
-    """Compare ``state`` with what ``model`` holds.
+def compare(model: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
+    """How ``tensors`` fit ``model``, which stays as it is.
 
     Args:
-        model: What is to be filled. May be changed: hand in one that is not needed any more.
-        state: Tensors by name.
-        partial: Whether it is enough that half of the model is filled.
-
-    Returns:
-        A problem or None, and a remark (it fits, but in part) or None. At most one of them is set.
+        model: What is to be filled.
+        tensors: Tensors by name, with DataParallel's prefix ``module.`` or without. Counters of
+            batch norms may be missing, as in files that other programs have made: nothing depends
+            on them.
     """
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    try:  # the real thing: models may rename old names while loading
-        model.load_state_dict(state, strict=True)
-        return None, None
-    except RuntimeError:
-        pass
-    own = shapes(model.state_dict())
-    fit = compare(shapes(state), own)
-    if not fit.differences:
-        return None, None
-    count = f"{len(fit.fitting)} of the model's {len(own)} tensors are in the file with the same"
-    text = "\n".join([f"{count} shape.", *fit.differences])
-    return (None, text) if partial and fit.share >= ENOUGH else (text, None)
+    tensors = {
+        name.removeprefix("module."): tensor
+        for name, tensor in tensors.items()
+        if isinstance(tensor, Tensor)
+    }
+    own = model.state_dict()
+    fitting = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
+    file, ours = map(_counted, (tensors, own))
+    fit = Fit(
+        tensors=fitting,
+        fitting=_counted(fitting),
+        missing=[name for name in ours if name not in tensors],
+        unused=[name for name in file if name not in own],
+        reshaped={
+            name: f"file {tuple(tensors[name].shape)}, model {tuple(own[name].shape)}"
+            for name in ours
+            if name in tensors and tensors[name].shape != own[name].shape
+        },
+        share=_numbers(own, _counted(fitting)) / max(_numbers(own, ours), 1),
+    )
+    if fit.differences and _renames(model, tensors):
+        return Fit(tensors, ours, [], [], {}, 1.0)
+    return fit
+
+
+def stage_blocks(names: Iterable[str]) -> list[int]:
+    """Number of blocks of each stage that the names of a backbone speak of."""
+    blocks: dict[str, int] = {}
+    for name in names:
+        found = re.match(r"(?:backbone\.)?layer(\d)\.(\d+)\.", name)
+        if found:
+            blocks[found[1]] = max(blocks.get(found[1], 0), int(found[2]) + 1)
+    return [blocks[stage] for stage in sorted(blocks)]
+
+
+def _counted(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith("num_batches_tracked")]
+
+
+def _numbers(own: Mapping[str, Tensor], names: Iterable[str]) -> int:
+    return sum(math.prod(own[name].shape) for name in names)
+
+
+def _renames(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the model takes the tensors all the same: some rename old names while they load.
+
+    A copy without memory is asked.
+    """
+    memory: dict[int, Tensor] = {id(b): b.to("meta") for b in model.buffers()}
+    for own in model.parameters():
+        memory[id(own)] = nn.Parameter(own.detach().to("meta"), own.requires_grad)
+    try:
+        twin = copy.deepcopy(model, memory)
+        twin.load_state_dict({name: t.to("meta") for name, t in tensors.items()})
+    except (RuntimeError, TypeError):  # it does not fit, or cannot be copied
+        return False
+    return True
+
+
+class OnMeta(TorchFunctionMode):
+    """Parameters and buffers are made on the meta device, which takes neither time nor memory.
+
+    ``torch.device('meta')`` would also take numbers that the constructors compute with.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in (torch.empty, torch.zeros, torch.ones):
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)

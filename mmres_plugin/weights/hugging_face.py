@@ -1,19 +1,62 @@
 """Models on the Hugging Face Hub: ``hf://owner/name`` wherever a checkpoint is named.
 
-:mod:`mmres_plugin.deploy.repository` makes such repositories and reads their configs.
+A repository has weights as safetensors, which can hold no program, a config, and a card. The config
+has what is needed to build the model and prepare images. It is written like any MMEngine config,
+but read as data, never run (:mod:`.stored_config`).
 """
 
 import re
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
+from huggingface_hub import constants, errors
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
-from ..errors import UserError
-from .files import read_checkpoint
+from ..config import build_model, load_config
+from ..config_parts import innermost, type_name
+from ..errors import UserError, shortened, user_error
+from ..version import __version__
+from . import stored_config
+from .files import atomic_write, find_state_dict, open_checkpoint, read_checkpoint, write_checkpoint
+from .fit import compare
+from .publish import kept_meta
 
 SCHEME = "hf://"
-WEIGHTS = "model.safetensors"
+CONFIG, WEIGHTS, CARD = "config.py", "model.safetensors", "README.md"
 ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?")
+KEPT_OF_DATA = ("type", "metainfo", "pipeline")
+CARD_TEXT = """---
+library_name: mmres_plugin
+pipeline_tag: {tag}
+{license}tags:
+- {scope}
+---
+
+# {name}
+
+{backbone} in a model of {scope}: weights (`{weights}`) and config (`{config}`) for
+mmres_plugin {version}.
+
+Classes: {classes}
+
+```bash
+mmres predict photo.jpg hf://{repository}
+```
+
+```python
+from mmres_plugin.predict import Predictor
+
+Predictor("hf://{repository}")(["photo.jpg"])
+```
+
+The backbone alone, in another model:
+
+```python
+init_cfg=dict(type="Pretrained", checkpoint="hf://{repository}", prefix="backbone.")
+```
+"""
 
 
 def download(address: str, default: str = WEIGHTS) -> Path:
@@ -27,7 +70,6 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     Raises:
         FileNotFoundError: If there is no such repository, revision or file, or no connection.
         ValueError: If the address is not of this form.
-        ImportError: If huggingface_hub is not installed.
     """
     found = ADDRESS.fullmatch(address)
     if not found:
@@ -35,8 +77,13 @@ def download(address: str, default: str = WEIGHTS) -> Path:
             f"{address} is not an address on the Hugging Face Hub: hf://owner/name[@revision][/file]"
         )
     repository, revision, name = found.groups()
-    hub, errors = _hub()
     reasons = (  # the first that fits
+        (
+            errors.LocalEntryNotFoundError,
+            f"no connection, and the file is not in the cache ({constants.HF_HUB_CACHE}). Fetch it "
+            f"on a machine that is online, with `hf download {repository}`, and copy that folder "
+            "here",
+        ),
         (errors.GatedRepoError, "its owner must allow you to read it; then: hf auth login"),
         (
             errors.RepositoryNotFoundError,
@@ -45,18 +92,13 @@ def download(address: str, default: str = WEIGHTS) -> Path:
         (errors.RevisionNotFoundError, f"the repository has no revision {revision}"),
         (errors.EntryNotFoundError, f"the repository has no file {name or default}"),
         (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set, and the file is not in the cache"),
+        (errors.HfHubHTTPError, "the hub refused"),
     )
+    kinds = tuple(kind for kind, _ in reasons)
     try:
-        return Path(hub.hf_hub_download(repository, name or default, revision=revision))
-    except errors.LocalEntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{address} could not be fetched: no connection, and the file is not in the cache "
-            f"({hub.constants.HF_HUB_CACHE}). Fetch it on a machine that is online, with "
-            f"`hf download {repository}`, and copy that folder here"
-        ) from error
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, errors.EntryNotFoundError) as error:
-        fitting = (text for kind, text in reasons if isinstance(error, kind))
-        text = next(fitting, str(error).strip().partition("\n")[0])
+        return Path(huggingface_hub.hf_hub_download(repository, name or default, revision=revision))
+    except kinds as error:
+        text = next(text for kind, text in reasons if isinstance(error, kind))
         raise FileNotFoundError(f"{address} could not be fetched: {text}") from error
 
 
@@ -64,6 +106,19 @@ def download(address: str, default: str = WEIGHTS) -> Path:
 def load_from_hugging_face(filename: str, map_location=None) -> dict:
     """MMEngine's loader of ``hf://…``: for ``init_cfg``, ``load_from``, ``get_model`` …"""
     return read_checkpoint(download(filename))
+
+
+def fetch_config(address: str) -> Config:
+    """The config in a repository on the hub; nothing in it is run.
+
+    Args:
+        address: ``hf://owner/name``.
+
+    Raises:
+        FileNotFoundError: As :func:`download`.
+        ValueError: If the file is more than settings of a plain model.
+    """
+    return stored_config.read(download(address, CONFIG), address)
 
 
 def upload(folder: Path, repository: str, private: bool = False) -> str:
@@ -79,29 +134,95 @@ def upload(folder: Path, repository: str, private: bool = False) -> str:
 
     Raises:
         UserError: If the hub cannot be reached or refuses.
-        ImportError: If huggingface_hub is not installed.
     """
-    hub, errors = _hub()
     try:
-        hub.create_repo(repository, private=private, exist_ok=True)
-        return str(hub.upload_folder(repo_id=repository, folder_path=folder))
+        huggingface_hub.create_repo(repository, private=private, exist_ok=True)
+        return str(huggingface_hub.upload_folder(repo_id=repository, folder_path=folder))
     except (errors.LocalTokenNotFoundError, errors.HfHubHTTPError) as error:
+        hint = "Log in: hf auth login"
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(
-            [f"{repository} was not uploaded: {reason} Log in: hf auth login"]
-        ) from error
-    except (OSError, ConnectionError) as error:
-        raise UserError(
-            [f"{repository} was not uploaded: no connection ({error}). Use --folder"]
-        ) from error
+    except OSError as error:
+        hint = "Without a connection, use --folder"
+        reason = str(error)
+    raise UserError([f"{repository} was not uploaded: {reason}. {hint}"])
 
 
-def _hub():
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise ImportError(
-            "hf:// needs a package that is not here: pip install huggingface_hub"
-        ) from error
-    return huggingface_hub, huggingface_hub.errors
+def write_repository(
+    config: str | Path,
+    checkpoint: str | Path,
+    folder: str | Path,
+    repository: str,
+    license: str | None = None,
+) -> list[Path]:
+    """Write the files of a repository into a folder.
+
+    Args:
+        config: The config file that the model was trained with.
+        checkpoint: Its checkpoint.
+        folder: Where to write; made if missing. A card that is there already stays.
+        repository: ``owner/name``, for the card.
+        license: An identifier such as ``apache-2.0``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: If config or checkpoint cannot be read, or do not fit each other.
+    """
+    cfg = load_config(config)
+    model = build_model(cfg)
+    if model is None:
+        raise UserError([f"the config {config} has no 'model'"])
+    content = open_checkpoint(checkpoint, "checkpoint")
+    state = find_state_dict(content, checkpoint)
+    fit = compare(model, state)
+    if fit.problem:
+        raise UserError([f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}"])
+    folder, meta = Path(folder), kept_meta(content)
+    written = [folder / CONFIG, folder / WEIGHTS]
+    with atomic_write(folder / CONFIG) as temporary, user_error("config"):
+        temporary.write_text(Config(kept_settings(cfg)).pretty_text, "utf-8")
+        stored_config.read(temporary, str(config))
+    write_checkpoint({"meta": meta, "state_dict": state}, folder / WEIGHTS)
+    if not (folder / CARD).exists():
+        with atomic_write(folder / CARD) as temporary:
+            temporary.write_text(card(cfg, meta, repository, license), "utf-8")
+        written.append(folder / CARD)
+    return written
+
+
+def kept_settings(cfg: Config) -> dict[str, Any]:
+    """The settings that go into the repository: no paths, and nothing about training."""
+    whole = cfg.to_dict()
+    kept = {key: whole[key] for key in stored_config.KEYS if key in whole}
+    dataset = innermost(whole.get("test_dataloader"))
+    dataset = {key: dataset[key] for key in KEPT_OF_DATA if key in dataset}
+    return {**_without_files(kept), "test_dataloader": {"dataset": dataset}}
+
+
+def _without_files(node: Any) -> Any:
+    """Settings without the files that parts start from: the weights are all there."""
+    if isinstance(node, dict):
+        return {
+            key: _without_files(value)
+            for key, value in node.items()
+            if key != "pretrained" and not (isinstance(value, dict) and "checkpoint" in value)
+        }
+    return [*map(_without_files, node)] if isinstance(node, list) else node
+
+
+def card(cfg: Config, meta: dict[str, Any], repository: str, license: str | None) -> str:
+    """The text that the repository shows."""
+    scope = cfg.get("default_scope") or "mmpretrain"
+    return CARD_TEXT.format(
+        tag="object-detection" if scope == "mmdet" else "image-classification",
+        license=f"license: {license}\n" if license else "",
+        scope=scope,
+        name=repository.rpartition("/")[2],
+        repository=repository,
+        backbone=type_name(cfg.model.get("backbone", {})),
+        weights=WEIGHTS,
+        config=CONFIG,
+        version=__version__,
+        classes=shortened(meta.get("dataset_meta", {}).get("classes") or ["–"], 20),
+    )

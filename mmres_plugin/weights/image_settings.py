@@ -18,11 +18,18 @@ class ImageSettings(NamedTuple):
         origin: Whose weights these are.
         style: Which convolution of a bottleneck strides, ``'pytorch'`` or ``'caffe'``.
         divides: Whether pixels are divided by a standard deviation.
+        is_known: Whether an address or our converter says so; a guess by names otherwise.
     """
 
     origin: str
     style: str
     divides: bool
+    is_known: bool = True
+
+    @property
+    def described(self) -> str:
+        """For a message: whose weights these are."""
+        return f"these {'are' if self.is_known else 'look like'} weights of {self.origin}"
 
 
 PYTORCH = ImageSettings("torchvision or timm", "pytorch", True)
@@ -40,15 +47,16 @@ def expected_settings(
         meta: Its meta data. Our converter notes the images; a training run does not.
     """
     if meta:
-        return {kind.origin: kind for kind in (PYTORCH, CAFFE)}.get(meta.get("images", ""))
+        return {kind.origin: kind for kind in (PYTORCH, CAFFE)}.get(str(meta.get("images")))
     if "caffe" in address:
-        return CAFFE
+        return CAFFE._replace(is_known="://" in address)
     if address.startswith("torchvision://"):
         return PYTORCH
     names = set(names)
     if {"conv1.weight", "layer1.0.conv1.weight"} <= names:
-        # Files of Caffe's weights have no classifier and no counters of batches.
-        return PYTORCH if {"bn1.num_batches_tracked", "fc.weight"} & names else CAFFE
+        # Caffe's weights come without classifier and counters of batches, but others' may too.
+        kind = PYTORCH if {"bn1.num_batches_tracked", "fc.weight"} & names else CAFFE
+        return kind._replace(is_known=False)
     return None
 
 
@@ -58,9 +66,10 @@ def style_problem(settings: ImageSettings | None, backbone: nn.Module) -> str | 
     bottleneck = any(name.startswith("layer1.0.conv3") for name in backbone.state_dict())
     if settings is None or style in (None, settings.style) or not bottleneck:
         return None
+    condition = "" if settings.is_known else "if they are, "
     return (
-        f"these are weights of {settings.origin}, whose bottlenecks stride in another convolution: "
-        f"set style='{settings.style}' in the backbone"
+        f"{settings.described}, whose bottlenecks stride in another convolution: "
+        f"{condition}set style='{settings.style}' in the backbone"
     )
 
 
@@ -85,4 +94,4 @@ def preprocessor_problem(
         if settings.divides
         else "mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0] and BGR (bgr_to_rgb=False)"
     )
-    return f"these are weights of {settings.origin}: set {fitting} in the data_preprocessor"
+    return f"{settings.described}: set {fitting} in the data_preprocessor"

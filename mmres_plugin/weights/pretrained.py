@@ -7,7 +7,7 @@ happens to have the right names, which may be nothing. Our backbones count.
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -16,14 +16,15 @@ from torch import Tensor, nn
 
 from ..errors import shortened
 from ..hub import how_to_get, is_model
-from .convert import WRAPPERS, recognise
 from .files import find_meta, find_state_dict, is_address, read_checkpoint
-from .fit import ENOUGH, Fit, compare, shapes
+from .fit import ENOUGH, Fit, compare
 from .image_settings import ImageSettings, expected_settings, style_problem
+from .sources import WRAPPERS, recognise
 
 ALLOW_PARTIAL = "To load what there is, set allow_partial=True in init_cfg."
 # Sources whose backbones have our names, up to a prefix.
 SAME_NAMES = ("torchvision", "mmpretrain", "mmdetection")
+STATISTICS = (".running_mean", ".running_var")
 
 
 def is_pretrained(cfg: Mapping) -> bool:
@@ -58,16 +59,16 @@ def load_pretrained(
             backbone's weights are in it under these names, if it lacks a weight of a stage that
             stays frozen, or if the backbone has no place for a tensor of one of its stages, as
             when the file is of another family or depth. A stage that the backbone does not have
-            at all may be in the file.
+            at all may be in the file, and so may statistics of norms that have none.
     """
     tensors, fit, settings = fitting_tensors(module, checkpoint, prefix, allow_partial)
     module.load_state_dict(tensors, strict=False)
     if hasattr(module, "_params_init_info"):  # MMEngine's record of where each weight is from
         update_init_info(module, init_info=f"loaded from {checkpoint}")
     remarks = "".join(f"; {difference}" for difference in fit.differences)
-    total = len(fit.fitting) + len(fit.missing) + len(fit.reshaped)
     print_log(
-        f"loaded {len(fit.fitting)} of {total} tensors of the backbone from {checkpoint}{remarks}",
+        f"loaded {len(fit.fitting)} of {fit.total} tensors of the backbone from {checkpoint}"
+        f"{remarks}",
         logger="current",
         level=logging.WARNING if fit.missing or fit.reshaped else logging.INFO,
     )
@@ -93,33 +94,43 @@ def fitting_tensors(
     if prefix and not prefix.endswith("."):
         prefix += "."
     named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    fit = compare(module, named)
+    conversion = _conversion(checkpoint, tensors)
+    problem = next(_problems(module, tensors, fit, prefix, conversion), None)
+    if problem and not allow_partial:
+        raise ValueError(f"{checkpoint} {problem} {ALLOW_PARTIAL}")
+    return fit.tensors, fit, settings
+
+
+def _problems(
+    module: nn.Module, tensors: Mapping[str, Tensor], fit: Fit, prefix: str, conversion: str
+) -> Iterator[str]:
+    """Why the module cannot start from these tensors, and what would help."""
     ours = module.state_dict()
-    fit = compare(shapes(named), shapes(ours))
-    if not allow_partial and fit.share < ENOUGH:
-        raise ValueError(_too_few(checkpoint, prefix, tensors, fit, ours))
-    stages = {_stage(name) for name in ours}
-    strange = [
-        name for name in [*fit.unused, *fit.reshaped] if _stage(name) and _stage(name) in stages
-    ]
+    if fit.share < ENOUGH:
+        yield (
+            f"has only {len(fit.fitting)} of {fit.total} tensors of the backbone with "
+            f"prefix={prefix or None!r}. The file has names such as {shortened(list(tensors), 3)}; "
+            f"the backbone has {shortened(list(ours), 3)}. "
+            f"{conversion or _other_prefix(tensors, ours)}"
+        )
+    stages = {_stage(name) for name in ours} - {0}
+    unlike = [name for name in [*fit.unused, *fit.reshaped] if _stage(name) in stages]
+    strange = [name for name in unlike if not name.endswith(STATISTICS)]
+    if strange:
+        yield (
+            "is of another network or depth: the backbone has no place for "
+            f"{len(strange)} tensors of the file's stages ({shortened(strange)}). "
+            f"{conversion}"
+        )
     frozen = getattr(module, "frozen_stages", -1)
     random = [name for name in [*fit.missing, *fit.reshaped] if _stage(name) <= frozen]
-    problem = None
-    if strange:
-        problem = (
-            f"is of another network or depth: the backbone has no place for {len(strange)} tensors "
-            f"of the file's stages ({shortened(strange)})"
-        )
-    elif random:
-        problem = (
+    if random:
+        yield (
             f"lacks {len(random)} tensors of stages that stay as they are, with "
-            f"frozen_stages={frozen} ({shortened(random)})"
+            f"frozen_stages={frozen} ({shortened(random)}): set frozen_stages=-1 to train them. "
+            f"{conversion}"
         )
-    if problem and not allow_partial:
-        hint = _conversion(checkpoint, tensors)
-        raise ValueError(f"{checkpoint} {problem}. {hint}{ALLOW_PARTIAL}")
-    # By name and shape, so that the counters of norms come along where the file has them.
-    fitting = {n: t for n, t in named.items() if n in ours and t.shape == ours[n].shape}
-    return fitting, fit, settings
 
 
 def _stage(name: str) -> int:
@@ -139,22 +150,6 @@ def _missing(checkpoint: str) -> str:
     )
 
 
-def _too_few(
-    checkpoint: str,
-    prefix: str,
-    tensors: Mapping[str, Tensor],
-    fit: Fit,
-    ours: Mapping[str, Tensor],
-) -> str:
-    total = len(fit.fitting) + len(fit.missing) + len(fit.reshaped)
-    return (
-        f"only {len(fit.fitting)} of {total} tensors of the backbone are in {checkpoint} with "
-        f"prefix={prefix or None!r}. The file has names such as {shortened(list(tensors), 3)}; the "
-        f"backbone has {shortened(list(ours), 3)}. {_remedy(checkpoint, tensors, ours)} "
-        f"{ALLOW_PARTIAL}"
-    )
-
-
 def _conversion(checkpoint: str, tensors: Mapping[str, Tensor]) -> str:
     """How to convert a file with names of another source; empty if its names are ours."""
     try:
@@ -164,17 +159,13 @@ def _conversion(checkpoint: str, tensors: Mapping[str, Tensor]) -> str:
     if source in SAME_NAMES and not any(name.endswith("stem.0.weight") for name in tensors):
         return ""
     return (
-        f"These are names of {source!r}: convert the file, with python "
-        f"tools/model_converters/convert_checkpoint.py {checkpoint} DST, and load that with "
-        "prefix='backbone.'. "
+        f"These are names of {source!r}: convert the file, with mmres convert {checkpoint} DST, "
+        "and load that with prefix='backbone.'."
     )
 
 
-def _remedy(checkpoint: str, tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
-    """What would have worked."""
-    conversion = _conversion(checkpoint, tensors)
-    if conversion:
-        return conversion.rstrip()
+def _other_prefix(tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
+    """The prefix that would have worked, or that none would."""
     # Every way to split each name into a prefix and a rest that the backbone has.
     prefixes = Counter()
     for name, tensor in tensors.items():

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ..version import __version__
 from .files import (
     checked_suffix,
+    find_classes,
     find_meta,
     find_state_dict,
     read_checkpoint,
@@ -41,10 +43,18 @@ def publish_checkpoint(src: str | Path, dst: str | Path) -> Path:
     checkpoint = read_checkpoint(src)
     # While it is saved, EMAHook swaps the two: `state_dict` are the averaged weights.
     state_dict = find_state_dict(checkpoint, src)
-    meta = find_meta(checkpoint)
-    meta = {key: meta[key] for key in KEPT_META if key in meta}
-    meta["mmres_plugin_version"] = __version__
+    meta = kept_meta(checkpoint)
     # Under a name of its own until the hash is known: `dst` may be a file, even `src`.
     unnamed = dst.with_name(f".{dst.stem}.{os.getpid()}{dst.suffix}")
     write_checkpoint({"meta": meta, "state_dict": state_dict}, unnamed)
     return unnamed.rename(dst.with_stem(f"{dst.stem}-{sha256(unnamed)[:8]}"))
+
+
+def kept_meta(checkpoint: dict) -> dict[str, Any]:
+    """The meta data to publish: among them the classes, by the name that they have today."""
+    meta = find_meta(checkpoint)
+    kept = {key: meta[key] for key in KEPT_META if key in meta}
+    classes = find_classes(checkpoint)
+    if classes:
+        kept["dataset_meta"] = {**kept.get("dataset_meta", {}), "classes": classes}
+    return {**kept, "mmres_plugin_version": __version__}

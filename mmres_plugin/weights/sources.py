@@ -6,9 +6,14 @@ classifiers: ``backbone.…`` or ``head.…``. A replacement of None drops the t
 pattern is found in. The prefixes of DataParallel and torch.compile are taken off before.
 """
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..errors import shortened
+
 Rows = tuple[tuple[str, str | None], ...]
+WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
 
 
 class Source(NamedTuple):
@@ -20,6 +25,7 @@ class Source(NamedTuple):
         rows: The rules, in order.
         absent: Patterns that must be found in none.
         note: What to know about these weights that their names do not tell.
+        without_eps: Whether its norms divide by the root of the variance alone.
     """
 
     title: str
@@ -27,6 +33,7 @@ class Source(NamedTuple):
     rows: Rows
     absent: tuple[str, ...] = ()
     note: str = ""
+    without_eps: bool = False
 
 
 # The stem, the stages and the classifier of most projects are named as torchvision names them.
@@ -108,6 +115,7 @@ SOURCES: dict[str, Source] = {
             (r"^backbone\.body\.(stem\.)?", ""),
             *TORCHVISION,
         ),
+        without_eps=True,
         note="use it with style='caffe', frozen batch norms, and BGR images of mean "
         "[102.9801, 115.9465, 122.7717] and std 1, the project’s defaults (the authors’ later "
         "recipe for MMDetection, configs/sreresnet/fcos_sreresnet50_1x.py, has the mean "
@@ -147,6 +155,23 @@ SOURCES: dict[str, Source] = {
         marks=(r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$"),
         rows=TORCHVISION,
     ),
+    "detectron2": Source(
+        "Detectron2: a classifier, or a detector, of which the backbone is kept",
+        marks=(r"(^|\.)stem\.conv1\.norm\.weight$", r"(^|\.)res2\.0\.conv1\.weight$"),
+        rows=(
+            (r"^(?!(backbone\.bottom_up\.)?(stem|res\d)\.)", None),
+            (r"^backbone\.bottom_up\.", ""),
+            (r"^stem\.", ""),
+            *((rf"^res{stage + 1}\.", f"layer{stage}.") for stage in (1, 2, 3, 4)),
+            (r"\bconv(\d)\.norm\.", r"bn\1."),
+            (r"\bshortcut\.norm\.", "downsample.1."),
+            (r"\bshortcut\.", "downsample.0."),
+            *TORCHVISION,
+        ),
+        note="weights of Caffe (MSRA), such as R-50.pkl, need style='caffe' and BGR images with "
+        "std 1; those of torchvision, such as R-50 in detectron2/ImageNetPretrained/torchvision, "
+        "do not",
+    ),
     "mmpretrain": Source(
         "a classifier of MMPretrain or MMClassification",
         marks=(r"^backbone\.", r"^head\."),
@@ -165,3 +190,36 @@ SOURCES: dict[str, Source] = {
         "its config",
     ),
 }
+
+
+def recognise(names: Iterable[str]) -> str:
+    """The key in :data:`SOURCES` of the naming that ``names`` follow.
+
+    Args:
+        names: Names of the tensors of a state dict.
+
+    Raises:
+        ValueError: If they follow none; the message names the prefixes behind which they do.
+    """
+    names = [WRAPPERS.sub("", str(name)) for name in names]
+    source = _source_of(names)
+    if source:
+        return source
+    starts = {name.partition("layer1.")[0] for name in names if "layer1." in name}
+    behind = {
+        start: _source_of([name.removeprefix(start) for name in names if name.startswith(start)])
+        for start in sorted(starts)
+    }
+    hints = [f"--prefix {start} ({key})" for start, key in behind.items() if start and key]
+    raise ValueError(
+        f"no known source names its tensors like this: {shortened(sorted(names))}; "
+        + (f"this would do: {' or '.join(hints)}" if hints else f"known are {', '.join(SOURCES)}")
+    )
+
+
+def _source_of(names: list[str]) -> str | None:
+    for key, source in SOURCES.items():
+        found = all(any(re.search(mark, name) for name in names) for mark in source.marks)
+        if found and not any(re.search(mark, name) for mark in source.absent for name in names):
+            return key
+    return None

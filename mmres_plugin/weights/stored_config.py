@@ -1,95 +1,290 @@
 """Configs stored with weights: data of unknown origin, from which a model is built.
 
-MMEngine imports what a dotted ``type`` names, so a config can name any function of any module as
-the type of a layer. Here only what the OpenMMLab packages have registered may be named. A few of
-their classes evaluate a text or read another config, so no value may look like either.
+Three locks, since none holds alone. The text may hold values and nothing else (:func:`read`). Types
+must be of modules that only compute, and no value may name a file, an address or a program
+(:func:`check_types`). And the model is built once for trial, without memory, while whatever reaches
+out of the process is refused (:func:`try_out`).
 """
 
-import builtins
+import ast
+import math
 import re
+import site
+import sys
+import sysconfig
+import threading
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from mmengine import registry
-from mmengine.registry import Registry
-
-SCOPES = ("mmengine", "mmpretrain", "mmdet", "mmres_plugin")
-REGISTRIES = (
-    registry.MODELS,
-    registry.TASK_UTILS,
-    registry.WEIGHT_INITIALIZERS,
-    registry.TRANSFORMS,
-    registry.DATASETS,
+import mmengine
+import torch
+from mmengine.config import Config
+from mmengine.registry import (
+    DATASETS,
+    MODELS,
+    TASK_UTILS,
+    TRANSFORMS,
+    WEIGHT_INITIALIZERS,
+    DefaultScope,
+    Registry,
 )
-# A call, an attribute of Python's own, or the path of a config, which is a program too.
-PROGRAM = re.compile(r"\(|__|\.(py|ya?ml|json)$")
+from mmpretrain.registry import BATCH_AUGMENTS
+
+from ..config import build_model
+from ..errors import reason_of, shortened
+from .fit import OnMeta
+
+KEYS = ("default_scope", "data_preprocessor", "model", "test_dataloader")
+SCOPES = ("mmengine", "mmpretrain", "mmdet", "mmres_plugin")
+# Modules whose registered classes compute, and neither read files nor fetch other models …
+PLAIN = (
+    *("mmres_plugin", "mmengine.model", "mmengine.utils", "torch.nn", "torchvision.transforms"),
+    *("mmcv.cnn.bricks", "mmcv.ops", "mmcv.transforms"),
+    *(f"mmpretrain.models.{part}" for part in ("backbones", "heads", "losses", "necks")),
+    *("mmpretrain.models.classifiers.image", "mmpretrain.models.utils"),
+    *("mmpretrain.datasets.transforms", "mmdet.datasets.transforms"),
+    *(f"mmdet.models.{part}" for part in ("backbones", "data_preprocessors", "dense_heads")),
+    *(f"mmdet.models.{part}" for part in ("detectors", "layers", "losses", "necks", "roi_heads")),
+    *("mmdet.models.seg_heads", "mmdet.models.task_modules", "mmdet.models.reid"),
+)
+# … but for these.
+READERS = (
+    "mmpretrain.models.backbones.timm_backbone",
+    *(f"mmpretrain.models.heads.{name}_head" for name in ("margin", "vqa")),
+    *(f"mmpretrain.models.utils.{name}" for name in ("huggingface", "tokenizer")),
+    *(f"mmdet.models.detectors.{name}" for name in ("kd_one_stage", "lad", "d2_wrapper")),
+    *("mmdet.models.task_modules.tracking", "mmdet.datasets.transforms.text_transformers"),
+)
+# Values of `type` that are no registered names: functions and layers of MMCV, ways to enlarge maps.
+OTHER_TYPES = ("nms", "soft_nms", "nms_match", "RoIAlign", "RoIPool", "conv", "last_conv")
+OTHER_TYPES += ("interpolation_conv", "dilation", "offset")
+# An address, a path, a file name, a call, or an attribute of Python's own.
+REACHES_OUT = re.compile(r"[/\\](?!\d)|[(~]|__|\.[A-Za-z]\w{0,11}$")
+MOST_TEXT = 200_000  # characters
+MOST = 1_000_000  # largest whole number, such as channels
+MOST_PIXELS = 10_000  # largest whole number of a pipeline
+MOST_TENSORS, MOST_NUMBERS = 8_000, 4_000_000_000  # of a model
 
 
-def check_types(cfg: dict[str, Any], path: object) -> None:
-    """Check that a config from a file names only registered types and known scopes.
+def read(path: Path, address: str) -> Config:
+    """The settings in a config file without a base, which is read and not run.
 
     Args:
-        cfg: The config, as nested dicts and lists.
-        path: The file, for the message.
+        path: The file.
+        address: Where it comes from, for the message.
 
     Raises:
-        ValueError: If it names anything else, or has a value that may be run; nothing of it is
-            imported.
+        ValueError: If it is more than settings, or settings of more than a plain model.
     """
-    known = set(_registered())
+    try:
+        settings = _settings(path.read_text("utf-8"))
+        check_types(settings)
+        cfg = Config(settings)
+        try_out(cfg)
+    except Exception as error:  # the parser and the constructors raise whatever comes
+        reason = "nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
+        raise ValueError(
+            f"the config of {address} was refused, and nothing of it was run: {reason[:600]}"
+        ) from error
+    return cfg
+
+
+def check_types(settings: dict[str, Any]) -> None:
+    """Raise ValueError unless settings name plain types only, and nothing outside of them."""
+    unknown = [key for key in settings if key not in KEYS]
+    if unknown:
+        raise ValueError(f"it has keys that build no model: {shortened(unknown)}")
+    plain = _plain_types()
     refused = []
-    for place, key, value in _entries(cfg, "config"):
+    for place, value in _entries(settings, ""):
+        key = place.rpartition(".")[2]
         if key in ("default_scope", "_scope_"):
             fits = value in (None, *SCOPES)
+        elif place == ".test_dataloader.dataset.type":  # looked up for its classes, not built
+            fits = _without_scope(value) in _data_sets()
         elif key == "type":
-            fits = isinstance(value, str) and (value in known or _imports_nothing(value))
-        elif key == "trust_remote_code":
-            fits = not value
+            fits = value in OTHER_TYPES or plain.get(_without_scope(value), False)
+        elif isinstance(value, str):
+            fits = not REACHES_OUT.search(value) and not Path(value).is_file()
         else:
-            fits = not isinstance(value, str) or not PROGRAM.search(value)
+            limit = MOST_PIXELS if place.startswith(".test_dataloader") else MOST
+            fits = not isinstance(value, int) or abs(value) <= limit
         if not fits:
-            refused.append(f"{place}={value!r}")
+            refused.append(f"{place[1:]}={value!r}")
     if refused:
         raise ValueError(
-            f"{path} was refused: its config names what no OpenMMLab registry has, or what may be "
-            f"run ({', '.join(refused)}), and nothing of it was run"
+            "it names what is not known to be plain, or what could be a file or a program, or is "
+            f"too large: {shortened(refused)}"
         )
 
 
-def _imports_nothing(name: str) -> bool:
-    """Whether ``name`` is plain and that of no module, as those of MMCV's operators are."""
-    return name.isidentifier() and not hasattr(builtins, name) and find_spec(name) is None
+def try_out(cfg: Config) -> None:
+    """Build the model and the pipeline of ``cfg`` once, without memory and with no way out.
+
+    Raises:
+        ValueError: If something reached out, or the model is absurdly large, or cannot be built.
+    """
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
+    with alone(), _Limited(), DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+        build_model(cfg)
+        for transform in dataset.get("pipeline") or []:
+            TRANSFORMS.build(dict(transform))
 
 
-def _registered() -> Iterator[str]:
-    """All registered names, plain and with their scopes, which answer for their parents too."""
+def _settings(text: str) -> dict[str, Any]:
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"it has {len(text):,} characters, more than {MOST_TEXT:,}")
+    settings = {}
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            raise ValueError(f"line {node.lineno} is not a setting")
+        settings[node.targets[0].id] = _value(node.value)
+    return settings
+
+
+def _value(node: ast.expr) -> Any:
+    """The value of an expression of literals and ``dict(…)``."""
+    if isinstance(node, ast.Call):
+        if not isinstance(node.func, ast.Name) or node.func.id != "dict" or node.args:
+            raise ValueError(f"line {node.lineno} calls a function")
+        return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return {ast.literal_eval(key): _value(value) for key, value in pairs if key}
+    if isinstance(node, ast.List | ast.Tuple):
+        values = [_value(value) for value in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    return ast.literal_eval(node)
+
+
+def _entries(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Place and value of each entry in nested dicts and lists, except lists of classes' names."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        here = f"{place}.{key}"
+        if isinstance(value, dict | list | tuple):
+            if key not in ("metainfo", "classes") or "(" in here:
+                yield from _entries(value, here)
+        else:
+            yield here, value
+
+
+@cache
+def _plain_types() -> dict[str, bool]:
+    """All registered names, without scopes, and whether all that have the name are plain."""
+    modules = defaultdict(set)
+    tables = (MODELS, TASK_UTILS, TRANSFORMS, WEIGHT_INITIALIZERS, BATCH_AUGMENTS)
+    for name, kind in _registered(*tables):
+        modules[name].add(f"{kind.__module__}.")
+    return {
+        name: all(_is_within(m, PLAIN) and not _is_within(m, READERS) for m in where)
+        for name, where in modules.items()
+    }
+
+
+@cache
+def _data_sets() -> set[str]:
+    return {name for name, _ in _registered(DATASETS)}
+
+
+def _registered(*tables: Registry) -> Iterator[tuple[str, Any]]:
+    """Names and classes in these registries of all packages."""
     for scope in SCOPES:
         if find_spec(scope):
             import_module(f"{scope}.registry")
-    for root in REGISTRIES:
-        for table in (root, *_descendants(root)):
-            table.import_from_location()
-            yield from table.module_dict
-            parent = table
-            while parent is not None:
-                yield from (f"{table.scope}.{name}" for name in parent.module_dict)
-                parent = parent.parent
+    for table in tables:
+        table.import_from_location()
+        yield from table.module_dict.items()
+        yield from _registered(*table.children.values())
 
 
-def _descendants(parent: Registry) -> Iterator[Registry]:
-    for child in parent.children.values():
-        yield child
-        yield from _descendants(child)
+def _is_within(module: str, packages: tuple[str, ...]) -> bool:
+    return module.startswith(tuple(f"{package}." for package in packages))
 
 
-def _entries(node: Any, place: str) -> Iterator[tuple[str, object, Any]]:
-    """Place, key and value of each entry in nested dicts and lists, except names of classes."""
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if key in ("metainfo", "classes"):
-            continue
-        here = f"{place}.{key}"
-        yield here, key, value
-        if isinstance(value, dict | list | tuple):
-            yield from _entries(value, here)
+def _without_scope(name: Any) -> str:
+    """The name without a scope that we know; with another one, nothing is called like it."""
+    scope, _, short = str(name).rpartition(".")
+    return short if scope in ("", *SCOPES) else str(name)
+
+
+class _Limited(OnMeta):
+    """Refuses models that are absurdly large, before they take memory or time."""
+
+    tensors = numbers = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        sizes = [size for a in args for size in (a if isinstance(a, tuple | list) else [a])]
+        numbers = math.prod(max(size, 1) for size in sizes if isinstance(size, int))
+        result = super().__torch_function__(func, types, args, kwargs)
+        if func in (torch.empty, torch.zeros, torch.ones):
+            self.tensors += 1
+            self.numbers += numbers
+        if max(numbers, self.numbers) > MOST_NUMBERS or self.tensors > MOST_TENSORS:
+            raise ValueError("its model is absurdly large")
+        return result
+
+
+# What a model may not do while it is built, by the names of Python's audit events.
+OUTSIDE = ("socket.", "subprocess.", "os.", "shutil.", "ctypes.", "pickle.", "urllib.", "http.")
+OUTSIDE += ("ftplib.", "tempfile.", "webbrowser.", "_thread.start_new_thread", "mmap.", "sqlite3.")
+HARMLESS = ("os.listdir", "os.scandir", "os.walk")
+_builder = threading.local()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """While it lasts, this thread opens nothing but installed packages, and starts nothing.
+
+    Raises:
+        ValueError: At the end, if anything was refused.
+    """
+    _add_hook()
+    _builder.refused = []
+    try:
+        yield
+    finally:
+        refused, _builder.refused = _builder.refused, None
+        if refused:
+            raise ValueError(f"it reached out while it was built ({shortened(refused)})")
+
+
+@cache
+def _add_hook() -> None:  # once, since Python cannot take one back
+    sys.addaudithook(_audit)
+
+
+def _audit(event: str, arguments: tuple) -> None:
+    refused = getattr(_builder, "refused", None)
+    if refused is None:
+        return
+    if event == "open":
+        path, mode, _ = arguments
+        writes = isinstance(mode, str) and not set(mode) <= set("rbt")
+        fits = isinstance(path, str | bytes) and not writes and _is_installed(path)
+    elif event in ("exec", "compile"):
+        code = arguments[0] if event == "exec" else None
+        fits = code is None or _is_installed(getattr(code, "co_filename", ""))
+    else:
+        fits = event in HARMLESS or not event.startswith(OUTSIDE)
+    if not fits:
+        refused.append(f"{event} {str(arguments[0])[:100]}" if arguments else event)
+        raise PermissionError(f"a config from elsewhere may not do this: {event}")
+
+
+def _is_installed(path: str | bytes) -> bool:
+    text = path.decode() if isinstance(path, bytes) else path
+    return str(Path(text).absolute()).startswith(_installed()) and ".." not in text
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Folders of Python and its packages."""
+    packages = (Path(mmengine.__file__).parents[1], Path(__file__).parents[1])
+    paths = {*sysconfig.get_paths().values(), *site.getsitepackages(), *map(str, packages)}
+    return tuple(f"{path}/" for path in paths if Path(path) != Path(sys.prefix))
