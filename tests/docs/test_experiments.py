@@ -15,7 +15,7 @@ import mmres_plugin  # noqa: F401
 from mmres_plugin.checks.data import missing_data
 from mmres_plugin.config import known_configs, load_config
 from mmres_plugin.engine.runner import user_errors
-from mmres_plugin.weights.fitting_models import OnMeta
+from mmres_plugin.weights.fit import OnMeta
 
 EXPERIMENTS = (ROOT / "docs/experiments.md").read_text("utf-8")
 CONFIGS = known_configs(ROOT / "none")

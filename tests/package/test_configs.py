@@ -28,7 +28,7 @@ from mmpretrain.datasets import CIFAR10, CIFAR100
 import mmres_plugin
 from mmres_plugin.checks.names import unknown_names
 from mmres_plugin.models.resnet import ResNet
-from mmres_plugin.weights.fitting_models import OnMeta
+from mmres_plugin.weights.fit import OnMeta
 
 CONFIG_FOLDER = ROOT / "configs"
 FOLDERS = ["sreresnet", "iresnet", "edresnet", "seresnet", "resnext", "cifar", "cub"]
