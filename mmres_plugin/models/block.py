@@ -6,18 +6,18 @@ serves them all:
 - the order of its layers is a row of a table, of which ResNet has one and IResNet several
   (:mod:`.block_order`);
 - the convolutions of the branch are a table as well, of two rows in a basic block and three in a
-  bottleneck (:mod:`.conv`); ResNeXt groups one of them, DCN replaces it;
+  bottleneck (:class:`Conv`); ResNeXt groups one of them, DCN replaces it;
 - the shortcut is any module (a projection, an encoder-decoder), or None for the identity;
 - SE and plugins are slots of the branch.
 
 State-dict keys are ResNet's: ``conv1``, ``bn1`` …, ``downsample``, ``se_layer``.
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.fx
-from mmcv.cnn import build_norm_layer
+from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import constant_init
@@ -26,8 +26,44 @@ from torch import Tensor, nn
 from .activation_checkpointing import checkpoint_activations
 from .block_order import ORDERS
 from .channel_attention import SELayer
-from .conv import Conv
-from .plugins import build_plugin, check_plugins, plugins_after
+from .plugins import build_plugin, check_plugins
+
+
+class Conv(NamedTuple):
+    """A convolution that keeps the size at stride 1; ``deformable`` is the one DCN replaces."""
+
+    in_channels: int
+    out_channels: int
+    kernel_size: int
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    deformable: bool = False
+
+    def build(self, conv_cfg: dict | None, dcn: dict | None, block_stride: int) -> nn.Module:
+        """The layer, without a bias.
+
+        Args:
+            conv_cfg: MMCV config of convolutions; None is ``nn.Conv2d``.
+            dcn: MMCV config of deformable ones, or None. With ``fallback_on_stride`` in it, a
+                block that strides keeps ``conv_cfg``.
+            block_stride: Stride of the block.
+        """
+        if dcn is not None and self.deformable:
+            dcn = dict(dcn)  # the config stays as it was passed
+            fallback = dcn.pop("fallback_on_stride", False)
+            conv_cfg = conv_cfg if fallback and block_stride > 1 else dcn
+        return build_conv_layer(
+            conv_cfg,
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.dilation * (self.kernel_size // 2),
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=False,
+        )
 
 
 class ResidualBlock(BaseModule):
@@ -108,8 +144,9 @@ class ResidualBlock(BaseModule):
                 self.layers.append("relu")
             elif se_ratio is not None:  # only the last convolution has no ReLU after it
                 self.layers.append("se_layer")
-            for cfg in plugins_after(i, plugins):
-                self._append(*build_plugin(cfg, conv.out_channels))
+            for plugin in plugins or ():
+                if plugin["position"] == f"after_conv{i}":
+                    self._append(*build_plugin(plugin["cfg"], conv.out_channels))
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.se_layer = None if se_ratio is None else SELayer(out_channels, se_ratio)

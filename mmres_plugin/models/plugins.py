@@ -33,11 +33,6 @@ def check_plugins(plugins: Plugins, num_convs: int) -> None:
             raise ValueError(f"a plugin must be dict(cfg=…, position=…), got {plugin!r}")
 
 
-def plugins_after(conv: int, plugins: Plugins) -> list[dict]:
-    """The ``cfg`` of each plugin after convolution number ``conv``, counted from 1."""
-    return [plugin["cfg"] for plugin in plugins or () if plugin["position"] == f"after_conv{conv}"]
-
-
 def build_plugin(cfg: dict, channels: int) -> tuple[str, nn.Module]:
     """Name and layer of a plugin for maps of ``channels`` channels."""
     cfg = dict(cfg)

@@ -51,15 +51,13 @@ class ResNet(FeatureInfo, LayerDecay, _ResNet):
     state-dict keys.
 
     Args:
-        depth: A key of :data:`DEPTHS`, or the number of bottleneck blocks of each stage. It must
-            be given.
+        depth: A key of :data:`DEPTHS`, or the number of bottleneck blocks of each stage; required.
         groups: Groups of the 3×3 convolutions (arXiv 1611.05431): one number, or one per stage.
         width_per_group: Channels of each group in stage 1, doubled from stage to stage; or one
             number per stage. None is the plain ResNet width, ``base_channels``.
             ``groups=32, width_per_group=4`` is ResNeXt 32×4d; ``width_per_group=62`` is a ResNet
             with 62/64 of its inner width.
-        se_ratio: Squeeze ratio of SE layers (arXiv 1709.01507); None for none. One value, or one
-            per stage.
+        se_ratio: Squeeze ratio of SE layers (arXiv 1709.01507), None for none; or one per stage.
         encoder_decoder: Arguments ``ratio`` and ``groups``, or one of them, of
             :class:`~mmres_plugin.models.shortcut.EncoderDecoder` on every shortcut; None for none.
             By default the code has as many channels as the inner width of the published network:
@@ -69,17 +67,13 @@ class ResNet(FeatureInfo, LayerDecay, _ResNet):
         max_pool_shortcut: Max-pool projections and no pool in the stem (IResNet).
         cifar_stem: A stem for images of about 32 pixels: a 3×3 convolution with stride 1 and no
             pool, as in :class:`mmpretrain.models.ResNet_CIFAR`. A deep stem has no stride either.
-        num_stages: Stages to build, 1 to 4.
         strides: Stride of each stage. None is 2, but 1 for the first stage after a stem that
             pools or is made for CIFAR.
         dilations: Dilation of the 3×3 convolutions: one number, or one per stage.
         out_indices: Stages whose outputs are returned, counted from 0. MMPretrain's default, the
             last stage; detectors want ``(0, 1, 2, 3)``.
-        style: ``'pytorch'`` or ``'caffe'``: the convolution of a bottleneck that strides.
         frozen_stages: Stem and stages up to this number are not trained; -1 freezes nothing,
             0 the stem alone.
-        norm_cfg: MMCV config of the norms.
-        norm_eval: Keep batch norms in evaluation mode while training.
         with_cp: Checkpoint activations: one switch, or one per stage. Values, gradients and
             running statistics are those of a network without.
         dcn: MMCV config of deformable convolutions in place of the 3×3.
@@ -128,10 +122,11 @@ class ResNet(FeatureInfo, LayerDecay, _ResNet):
         refuse_unknown(type(self), kwargs)
         if depth is None:
             raise TypeError(f"{type(self).__name__}: missing the argument 'depth'")
-        stages = [0, 1, 2, 3][:num_stages] if num_stages in (1, 2, 3, 4) else []
-        require("num_stages", num_stages, stages, "1, 2, 3 or 4")
-        indices = out_indices if isinstance(out_indices, (tuple, list)) else ()
-        fits = indices and set(indices) <= set(stages)
+        fits = isinstance(num_stages, int) and 1 <= num_stages <= 4
+        require("num_stages", num_stages, fits, "1, 2, 3 or 4")
+        stages = list(range(num_stages))
+        fits = isinstance(out_indices, (tuple, list)) and len(out_indices) > 0
+        fits = fits and all(index in stages for index in out_indices)
         require("out_indices", out_indices, fits, f"a tuple of stages from {stages}")
         require("style", style, style in ("pytorch", "caffe"), "'pytorch' or 'caffe'")
         fits = isinstance(frozen_stages, int) and -1 <= frozen_stages <= num_stages
@@ -151,17 +146,14 @@ class ResNet(FeatureInfo, LayerDecay, _ResNet):
         if isinstance(depth, tuple):
             self.arch_settings = {depth: (Bottleneck, depth)}
         require("depth", depth, depth in self.arch_settings, f"one of {list(DEPTHS)}, or a tuple")
-        if isinstance(width_per_group, int):
-            require(
-                "width_per_group", width_per_group, width_per_group > 0, "a whole number from 1"
-            )
-            width_per_group = [width_per_group << stage for stage in stages]
 
         # The parent's constructor builds the stages, by calls of `make_res_layer` that need these.
         self.groups = per_stage("groups", groups, num_stages, minimum=1)
-        self.width_per_group = width_per_group and per_stage(
-            "width_per_group", width_per_group, num_stages, minimum=1
-        )
+        self.width_per_group = None
+        if width_per_group is not None:
+            widths = per_stage("width_per_group", width_per_group, num_stages, minimum=1)
+            doubled = isinstance(width_per_group, int)
+            self.width_per_group = [width << stage * doubled for stage, width in enumerate(widths)]
         self.se_ratio = per_stage("se_ratio", se_ratio, num_stages, minimum=1, optional=True)
         self.encoder_decoder = encoder_decoder
         self.recursions = per_stage("recursions", recursions, num_stages, minimum=0)

@@ -51,7 +51,10 @@ DEEP_STEM: Rows = (
     (r"\bstem\.4\.(\w+)$", r"stem.1.bn.\1"),
     (r"\bstem\.7\.(\w+)$", r"stem.2.bn.\1"),
 )
-TIMM_SE: Rows = ((r"\.se\.fc([12])\.", r".se_layer.conv\1.conv."),)
+TIMM_SE: Rows = (
+    (r"\.se\.fc([12])\.", r".se_layer.conv\1.conv."),
+    (r"\.se\.conv\.", ".eca.conv."),  # of plugins=[dict(cfg=dict(type="mmres_plugin.ECA"), …)]
+)
 # timm calls the first two convolutions of a deep stem and their norms conv1, the last norm bn1.
 TIMM_DEEP_STEM: Rows = (
     (r"^conv1\.(\d)\.", r"stem.\1."),
@@ -139,6 +142,11 @@ SOURCES: dict[str, Source] = {
         "timm, SE-ResNet and SE-ResNeXt",
         marks=(r"^conv1\.weight$", r"\.se\.fc1\."),
         rows=TIMM_SE + TORCHVISION,
+    ),
+    "timm-eca": Source(
+        "timm, ECA-ResNet-Light",
+        marks=(r"^conv1\.weight$", r"\.se\.conv\.", r"^layer1\.0\.downsample\.2\."),
+        rows=POOL_IN_LAYER1 + TIMM_SE + TORCHVISION,
     ),
     "resnet-d": Source(
         "a backbone of MMDetection, a deep stem and average pools in the shortcuts (ResNet-D)",

@@ -9,7 +9,8 @@ from helpers import randomise
 from mmdet.models.backbones import ResNet as MMDetResNet
 from mmengine.registry import DefaultScope
 from test_backbones import BACKBONES, build, loss_of
-from timm.layers import CbamModule, EcaModule
+from timm.layers import EcaModule
+from timm.layers.cbam import CbamModule
 from torch import nn
 
 from mmres_plugin.deploy import fold_norms

@@ -62,6 +62,7 @@ RECIPES = {
     "fcos_1x": (0.01, 16, 2),
     "fcos-plain_ms-2x": (0.01, 16, 2),
     "fcos-plain_1xb2-720k": (0.0025, 2, 2),
+    "fcos-plain_1xb2-1440k": (0.0025, 2, 2),
     "retinanet_1x": (0.01, 16, 2),
     "atss_1x": (0.01, 8, 2),
     "atss-dyhead_1x": (0.01, 8, 2),

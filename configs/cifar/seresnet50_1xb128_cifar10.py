@@ -1,0 +1,3 @@
+_base_ = "../_base_/cifar10.py"
+
+model = dict(backbone=dict(type="mmres_plugin.SEResNet"))
