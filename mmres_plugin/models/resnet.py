@@ -1,10 +1,10 @@
-"""The shell that all backbones of the plugin share.
+"""ResNet with an argument for each idea of the plugin; all of its networks inherit from it.
 
-It inherits what MMPretrain's ResNet already does (stem, loop over the stages, ``out_indices``,
-freezing, ``norm_eval``, drop-path schedule) and extends it in one method, ``make_res_layer``: a
-stage is a :class:`~mmres_plugin.models.stage.Stage` of our blocks, each built once with arguments
-of its own. Every idea of the plugin is an argument here, so any of them combine; the registered
-classes only name the combinations that were published.
+MMPretrain's ResNet does the rest (stem, loop over the stages, ``out_indices``, freezing,
+``norm_eval``, drop-path schedule). This class builds other stages in one method,
+``make_res_layer``: a :class:`~mmres_plugin.models.stage.Stage` of our blocks, each with arguments
+of its own. The ideas combine freely; the registered classes name the combinations that were
+published.
 """
 
 import warnings

@@ -1,7 +1,7 @@
-"""SE-ResNet and SE-ResNeXt: Squeeze-and-Excitation Networks (arXiv 1709.01507).
+"""SEResNet and SEResNeXt: Squeeze-and-Excitation Networks (arXiv 1709.01507).
 
 A gate at the end of each branch, before the sum, rescales the channels by factors computed from
-their means. Arguments and state-dict keys are those of MMPretrain's classes; here SE-ResNeXt takes
+their means. Arguments and state-dict keys are those of MMPretrain's classes; here SEResNeXt takes
 ``se_ratio`` and ``drop_path_rate`` as well, and both take DCN, plugins and recursion.
 """
 

@@ -92,7 +92,7 @@ class EncoderDecoder(BaseModule):
         shortcut: Makes p; None where p is the input of the block.
         channels: Channels of p.
         ratio: Channels of the code between encoder and decoder, as a share of ``channels``: 1/4
-            in ED-ResNet, 1/2 in ED-ResNeXt.
+            in EDResNet, 1/2 in EDResNeXt.
         groups: Groups of both convolutions.
         conv_cfg: MMCV config of the encoder's convolution.
         norm_cfg: MMCV config of the norms.

@@ -1,15 +1,15 @@
 """SReFPN: a feature pyramid that runs twice, as the stages of SReResNet do.
 
-**The design is ours.** The SReResNet paper proposes a Stage Recursive Feature Pyramid Network and
-reports its gain (+2.5 box AP over ResNet, together with SReResNet), but its structure is in neither
-the abstract nor the authors' code, and we know no more of it. What is here applies the rule of
-:mod:`.stage` to MMDetection's FPN:
+**The design is ours.** The SReResNet paper reports the gain of a Stage Recursive Feature Pyramid
+Network (+2.5 box AP over ResNet, together with SReResNet); a public summary says that it simplifies
+RFP, the recursive pyramid of DetectoRS (arXiv 2006.02334), which feeds the maps of an FPN back into
+the backbone. Its structure is neither in the abstract nor in the authors' code. What is here stays
+in the neck and applies the rule of :mod:`.stage` to MMDetection's FPN:
 
 - the first pass is FPN: lateral convolutions, top-down path, output convolutions;
 - a later pass starts after the lateral convolutions, which change the number of channels: each
-  level's pyramid map is added to its lateral map, and the sums go through the top-down path and the
-  output convolutions again. A stage needs no such sum, since the shortcuts of its blocks keep what
-  came in; an FPN has no shortcuts.
+  level's pyramid map is added to its lateral map, and the sums go on. A stage needs no such sum,
+  since the shortcuts of its blocks keep what came in.
 
 No parameter is added: the state dict is FPN's. In any detector, ``neck.type`` is all that changes.
 """

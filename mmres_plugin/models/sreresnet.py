@@ -6,6 +6,9 @@ parameters are used twice and none is added, so the weights of any ResNet of the
 style load unchanged. ``recursions`` says how often a stage is re-entered: 1 in the paper, 0 for the
 plain network, or one number per stage.
 
+The authors publish 50 and 101 layers. 18 and 34 are our extension: their code fails there, because
+it re-enters a basic block of stage 2 with the wrong number of channels.
+
 In training the batch norms of both passes see two batches per step, so their running statistics
 move twice. That is the published behaviour.
 """
