@@ -5,12 +5,12 @@ A row is a training: ``backbone``, ``seed``, ``metric`` and its ``value`` at the
 peak memory; and ``commit``, version of ``torch`` and CPU ``threads`` of the training.
 """
 
-import csv
 from pathlib import Path
 from statistics import mean, stdev
 
 from ..errors import UserError, did_you_mean
 from ..weights.files import atomic_write
+from .csv_files import write_csv
 from .trainings import Training
 
 METRICS = ("accuracy/top1", "coco/bbox_mAP")  # the first one found is compared
@@ -41,33 +41,10 @@ def write(trainings: list[Training], metric: str | None, out: Path) -> str:
             row = {"backbone": training.name, "seed": training.seed, "metric": name}
             params, macs = training.cost
             rows.append({**row, "value": figures[name], "params": params, "macs": macs, **result})
-    with atomic_write(out / "results.csv") as half, half.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(rows, out / "results.csv")
     (out / "results.md").write_text(table(rows) + "\n")
     plot({out.name: rows}, out / "results.png")
     return table(rows)
-
-
-def read_csv(path: Path) -> Rows:
-    """The rows of a CSV file; unknown columns do no harm.
-
-    Raises:
-        UserError: If it cannot be read, or lacks a column that a plot needs.
-    """
-    try:
-        with path.open(newline="") as file:
-            lines = list(csv.DictReader(file))
-        if not lines:
-            raise ValueError("it has no line")
-        return [
-            {name: line[name] for name in ("backbone", "metric")}
-            | {name: float(line[name]) for name in ("value", "macs")}
-            for line in lines
-        ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError([f"--plot: {path} is no CSV file of a comparison: {error!r}"]) from error
 
 
 def by_backbone(rows: Rows) -> dict[str, Rows]:

@@ -47,11 +47,13 @@ def main(argv: list[str] | None = None) -> None:
     if args.seeds < 1:
         options.error(f"--seeds is {args.seeds}, must be 1 or more")
     out = args.out or Path("work_dirs/compare", Path(args.config or "plot").stem)
-    from ..analysis.report import plot, read_csv, write
+    from ..analysis.csv_files import read_csv
+    from ..analysis.report import plot, write
     from ..analysis.trainings import check_all, plan
 
     if args.plot:
-        plot({path.stem: read_csv(path) for path in args.plot}, out / "results.png")
+        columns = ("backbone", "metric"), ("value", "macs")
+        plot({path.stem: read_csv(path, *columns) for path in args.plot}, out / "results.png")
         print(f"written: {out}/results.png")
         return
     trainings = plan(args, out)

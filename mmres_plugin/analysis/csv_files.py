@@ -1,0 +1,40 @@
+"""CSV files of results."""
+
+import csv
+from pathlib import Path
+
+from ..errors import UserError
+from ..weights.files import atomic_write
+
+
+def write_csv(rows: list[dict], path: Path) -> None:
+    """Write a line for each row, under a line with the names of the columns."""
+    with atomic_write(path) as half, half.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> list[dict]:
+    """The rows of a file, with these columns of texts and of numbers; others are ignored.
+
+    Raises:
+        UserError: If it cannot be read, lacks such a column or has no row.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = [
+                {
+                    **{name: row[name] for name in texts},
+                    **{name: float(row[name]) for name in numbers},
+                }
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError([f"--plot: {path} cannot be read: {error}"]) from error
+    except KeyError as error:
+        needed = ", ".join((*texts, *numbers))
+        raise UserError([f"--plot: {path} has no column {error}; needed are {needed}"]) from error
+    if not rows:
+        raise UserError([f"--plot: {path} has no row"])
+    return rows
