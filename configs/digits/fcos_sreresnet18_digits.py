@@ -1,5 +1,5 @@
 # Find digits in scenes, from the backbone that sreresnet18_digits.py has trained.
-# Data: python tools/datasets/build_digits.py
+# Data: mmres digits
 _base_ = [
     "mmdet::_base_/datasets/coco_detection.py",
     "mmdet::_base_/default_runtime.py",

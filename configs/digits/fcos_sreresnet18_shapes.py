@@ -1,5 +1,5 @@
 # Find shapes in scenes, from the detector of digits that `make demo` has trained.
-# Data: python tools/datasets/build_shapes.py
+# Data: mmres digits --shapes
 _base_ = "fcos_sreresnet18_digits.py"
 
 # Keep all of the digits' detector except the layer that separates its ten classes.

@@ -1,5 +1,5 @@
 # Classify single digits; the backbone is then the start of fcos_sreresnet18_digits.py.
-# Data: python tools/datasets/build_digits.py
+# Data: mmres digits
 _base_ = [
     "mmpretrain::_base_/models/resnet18.py",
     "mmpretrain::_base_/default_runtime.py",

@@ -1,220 +1,79 @@
-#!/usr/bin/env python3
-"""Build data/digits: handwritten digits on photographs, without any download.
+"""Build small sets for detection and classification, without any download.
 
-    python tools/datasets/build_digits.py [--out data/digits] [--picture samples.png]
+Handwritten digits, or with --shapes five shapes, on photographs:
 
-writes a detection set in COCO's layout and a classification set in ImageNet's:
-
-    OUT/detection/annotations/instances_{train,val}2017.json
+    OUT/detection/annotations/instances_{train,val}2017.json   COCO's layout
     OUT/detection/{train,val}2017/*.jpg
-    OUT/classification/{train,val}/{0..9}/*.jpg
-    OUT/manifest.json                               written last: with it the set is complete
+    OUT/classification/{train,val}/CLASS/*.jpg                  a folder per class
+    OUT/manifest.json                                           written last
 
-The same arguments and library versions give the same bytes. A complete set of the same arguments
-is left alone; anything else that this tool has built is rebuilt.
+The same arguments give the same data. A complete set is left alone.
 """
 
-from __future__ import annotations
-
-import argparse
-import importlib
 import json
-import os
-import re
 import shutil
-import sys
 from pathlib import Path
 
+from ..cli import Parser
+from ..errors import UserError
+
 BUILDER = "mmres_plugin digits"
-VERSION = 1  # to be raised whenever the same arguments give other images
-LIBRARIES = {  # what is imported: what is installed
-    "cv2": "opencv-python",
-    "numpy": "numpy",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
+NUMBERS = {  # option: value for digits, value for shapes, smallest value, what it is
+    "train-images": (1120, 160, 1, "training scenes, for detection"),
+    "val-images": (100, 60, 1, "validation scenes, for detection"),
+    "size": (256, 256, 64, "side of a scene, in pixels"),
+    "train-crops": (16000, 500, 10, "training crops, for classification"),
+    "val-crops": (1000, 100, 10, "validation crops, for classification"),
+    "crop-size": (40, 40, 32, "side of a crop, in pixels"),
+    "seed": (0, 0, 0, "seed of every random choice"),
 }
 
 
-class BuildError(Exception):
-    """Something the user can fix; its text says what and how."""
-
-
-def parse_args(argv: list[str] | None = None, **defaults) -> argparse.Namespace:
-    """Parse a command line.
-
-    Args:
-        argv: The command line; by default that of the process.
-        **defaults: Replace those of the options. ``kind`` says what to draw.
-    """
-    parser = argparse.ArgumentParser(
-        description="Build a detection and a classification set, without any download.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, default=Path("data/digits"), help="folder to build")
-    parser.add_argument("--train-images", type=int, default=1120, help="detection, training images")
-    parser.add_argument("--val-images", type=int, default=100, help="detection, validation images")
+def main(argv: list[str] | None = None) -> None:
+    parser = Parser(__doc__, prog="mmres digits")
     parser.add_argument(
-        "--train-objects",
-        type=int,
-        nargs=2,
-        default=[10, 16],
-        metavar=("MIN", "MAX"),
-        help="in a training image for detection; validation images have 3 to 10",
+        "--out", type=Path, help="folder to build (default: data/digits or data/shapes)"
     )
-    parser.add_argument("--size", type=int, default=256, help="side of a detection image, pixels")
-    parser.add_argument("--train-crops", type=int, default=16000, help="classification, training")
-    parser.add_argument("--val-crops", type=int, default=1000, help="classification, validation")
-    parser.add_argument("--crop-size", type=int, default=40, help="side of a crop, pixels")
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice")
-    parser.add_argument("--picture", type=Path, help="also draw samples with boxes to this file")
-    parser.set_defaults(**{"kind": "digits", **defaults})
-    return parser.parse_args(argv)
-
-
-def check_numbers(args: argparse.Namespace) -> None:
-    limits = {
-        "train_images": (1, 1_000_000),
-        "val_images": (1, 1_000_000),
-        "train_objects": (1, 50),
-        "train_crops": (10, 1_000_000),
-        "val_crops": (10, 1_000_000),
-        "size": (64, 2048),
-        "crop_size": (32, 512),
-        "seed": (0, 2**32 - 1),
-    }
-    for name, (low, high) in limits.items():
-        value = getattr(args, name)
-        option = "--" + name.replace("_", "-")
-        for number in value if isinstance(value, list) else [value]:
-            if not low <= number <= high:
-                raise BuildError(f"{option} is {number}, must be from {low} to {high}")
-        if isinstance(value, list) and value != sorted(value):
-            raise BuildError(f"{option} is {value[0]} {value[1]}: the second must not be smaller")
-
-
-def library_versions() -> dict[str, str]:
-    versions = {}
-    for name, distribution in LIBRARIES.items():
-        try:
-            versions[name] = importlib.import_module(name).__version__
-        except ImportError as error:
-            raise BuildError(
-                f"{name} cannot be imported ({error}), and the digits or photos need it: "
-                f"pip install {distribution}"
-            ) from error
-    return versions
-
-
-def describe(args: argparse.Namespace) -> dict:
-    """All that decides the bytes of a set."""
-    skipped = ("out", "picture")
-    return {
-        "builder": BUILDER,
-        "version": VERSION,
-        "libraries": library_versions(),
-        "arguments": {name: value for name, value in vars(args).items() if name not in skipped},
-    }
-
-
-def contents(folder: Path) -> dict[str, int]:
-    """Number and total size of the files of a set: enough to notice lost or cut-off ones."""
-    sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file() and p != manifest(folder)]
-    return {"files": len(sizes), "bytes": sum(sizes)}
-
-
-def manifest(folder: Path) -> Path:
-    return folder / "manifest.json"
-
-
-def read_manifest(folder: Path) -> dict | None:
-    """The manifest of a set; None when there is nothing at `folder`.
-
-    Raises:
-        BuildError: when `folder` holds something that this tool did not build.
-    """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    try:
-        found = json.loads(manifest(folder).read_text())
-        if found["builder"] == BUILDER:
-            return found
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise BuildError(
-        f"{folder} exists and was not made by this tool, so it is not touched: "
-        "move it away or choose another --out"
-    )
-
-
-def build(args: argparse.Namespace) -> bool:
-    """Build the set that `args` ask for, unless it is there. Returns whether it was built.
-
-    The images are drawn in a folder next to the final one and renamed at the end, so an incomplete
-    set never has the final name.
-
-    Raises:
-        BuildError: for arguments out of range, a missing library or a folder that cannot be used.
-    """
-    check_numbers(args)
-    wanted, out = describe(args), args.out.absolute()
-    try:
-        remove_leftovers(out)
-        found = read_manifest(out)
-        if found is not None and found == {**wanted, "contents": contents(out)}:
-            return False
-        if found is not None:
-            print(f"{out} has other arguments or is damaged: rebuilding it")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = out.with_name(f".{out.name}.building-{os.getpid()}")
-        from digits.sets import draw_classification, draw_detection, workers
-
-        try:
-            with workers() as pool:
-                draw_detection(args, work / "detection", pool)
-                draw_classification(args, work / "classification", pool)
-            complete = {**wanted, "contents": contents(work)}
-            manifest(work).write_text(json.dumps(complete, indent=2) + "\n")
-            if out.exists():
-                out.rename(work.with_name(work.name + "-old"))
-            work.rename(out)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        remove_leftovers(out)
-    except OSError as error:
-        raise BuildError(f"cannot build {out}: {error}") from error
-    return True
-
-
-def remove_leftovers(out: Path) -> None:
-    """Remove what builds that were killed have left; a build that still runs is not touched."""
-    for folder in out.parent.glob(f".{out.name}.building-*"):
-        pid = re.fullmatch(r".*building-(\d+)(-old)?", folder.name)
-        if pid and not is_other_running(int(pid[1])):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_other_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # signal 0 only asks
-    except PermissionError:
-        return True
-    except ProcessLookupError:
-        return False
-    return pid != os.getpid()
-
-
-def main(**defaults) -> int:
-    """Build what the command line asks for; ``defaults`` are those of :func:`parse_args`."""
-    args = parse_args(**defaults)
+    parser.add_argument("--shapes", action="store_true", help="shapes, not digits")
+    for name, (of_digits, of_shapes, _, what) in NUMBERS.items():
+        values = f"{of_digits}" + (f", with --shapes {of_shapes}" if of_shapes != of_digits else "")
+        parser.add_argument(f"--{name}", type=int, help=f"{what} (default: {values})")
+    objects = parser.add_argument("--train-objects", type=int, nargs=2, metavar=("MIN", "MAX"))
+    objects.help = "digits in a training scene, 10 to 16; validation scenes have 3 to 10"
+    parser.set_defaults(train_objects=[10, 16])
+    args = parser.parse_args(argv)
+    args.out = args.out or Path("data/shapes" if args.shapes else "data/digits")
+    for name, (of_digits, of_shapes, smallest, _) in NUMBERS.items():
+        key = name.replace("-", "_")
+        if getattr(args, key) is None:
+            setattr(args, key, of_shapes if args.shapes else of_digits)
+        if getattr(args, key) < smallest:
+            raise UserError([f"--{name} is {getattr(args, key)}, must be at least {smallest}"])
+    fewest, most = args.train_objects
+    if not 1 <= fewest <= most <= 200:
+        raise UserError([f"--train-objects is {fewest} {most}: give MIN and MAX, from 1 to 200"])
     try:
         built = build(args)
-        print(f"{args.out.absolute()}: {'built' if built else 'complete already, nothing to do'}")
-        if args.picture:
-            from digits.picture import draw_samples
+    except OSError as error:
+        raise UserError([f"cannot build {args.out}: {error}"]) from error
+    print(f"{args.out.absolute()}: {'built' if built else 'complete already, nothing to do'}")
 
-            draw_samples(args.out, args.picture)
-            print(f"{args.picture.absolute()}: samples with their boxes")
-    except (BuildError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+def build(args) -> bool:
+    """Build the set that the arguments ask for, unless it is there. Was it built?"""
+    from ..digits.sets import draw_classification, draw_detection
+
+    manifest = args.out / "manifest.json"
+    wanted = json.dumps({"builder": BUILDER, **vars(args), "out": "complete"})
+    found = manifest.read_text() if manifest.is_file() else ""
+    if found == wanted:
+        return False
+    if args.out.exists() and any(args.out.iterdir()) and BUILDER not in found:
+        raise UserError([f"{args.out} was not made by this command: choose another --out"])
+    shutil.rmtree(args.out, ignore_errors=True)
+    args.out.mkdir(parents=True)
+    manifest.write_text(BUILDER)  # so that the next run may replace what is half-made
+    draw_detection(args, args.out / "detection")
+    draw_classification(args, args.out / "classification")
+    manifest.write_text(wanted)
+    return True

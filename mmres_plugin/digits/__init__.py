@@ -1,1 +1,1 @@
-"""How the digits data is drawn; tools/datasets/build_digits.py is the command."""
+"""Small data without a download: handwritten digits, or shapes, on photographs."""

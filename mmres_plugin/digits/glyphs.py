@@ -3,39 +3,27 @@
 A glyph is a square of opacities, 0 to 1. Each class has many different glyphs.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
+
+from ..errors import UserError
 
 SHAPES = ("circle", "cross", "square", "star", "triangle")
 VARIANTS = 60  # of each shape
 SIDE = 96  # pixels of a shape's glyph
-
-
-@dataclass(frozen=True)
-class Glyphs:
-    """All glyphs of a kind.
-
-    Args:
-        images: N×S×S opacities, 0 to 1.
-        labels: N positions in ``names``.
-        names: the classes.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    names: tuple[str, ...]
+Glyphs = tuple[np.ndarray, np.ndarray, tuple[str, ...]]  # N×S×S opacities, N labels, class names
 
 
 def digits() -> Glyphs:
     """The 1,797 handwritten digits of 8×8 pixels that scikit-learn ships."""
-    from sklearn.datasets import load_digits
-
-    source = load_digits()
-    return Glyphs(source.images / 16, source.target, tuple(map(str, range(10))))
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UserError(
+            [f"the digits are scikit-learn's: pip install scikit-learn ({error})"]
+        ) from error
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels.reshape(-1, 8, 8) / 16, labels, tuple(map(str, range(10)))
 
 
 def shapes() -> Glyphs:
@@ -43,7 +31,7 @@ def shapes() -> Glyphs:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(SHAPES)), VARIANTS)
     images = np.stack([_draw(_corners(SHAPES[label], rng), rng) for label in labels])
-    return Glyphs(images, labels, SHAPES)
+    return images, labels, SHAPES
 
 
 def _corners(shape: str, rng: np.random.Generator) -> np.ndarray:
@@ -72,6 +60,3 @@ def _draw(corners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     # Corners in 1/16 of a pixel.
     cv2.fillPoly(image, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
     return image / 255
-
-
-KINDS = {"digits": digits, "shapes": shapes}

@@ -1,42 +1,28 @@
-"""Draw digits or shapes on photographs: the picture side of ``build_digits.py``.
+"""Draw digits or shapes on photographs.
 
-The photographs are those inside the scikit-learn and scikit-image packages, so nothing is
-downloaded. The comments speak of digits; shapes are drawn in the same way.
+The photographs are those inside the scikit-learn and scikit-image packages. The comments speak of
+digits; shapes are drawn in the same way.
 """
 
-from __future__ import annotations
-
-import importlib.util
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .glyphs import KINDS
+from ..errors import UserError
+from .glyphs import digits, shapes
 
 # Whole photographs are kept apart, so that no crop of one split can show what the other has seen.
 PHOTOS = {
     "train": (
-        "skimage/data/astronaut.png",
-        "skimage/data/brick.png",
-        "skimage/data/chelsea.png",
-        "skimage/data/grass.png",
-        "skimage/data/hubble_deep_field.jpg",
-        "skimage/data/ihc.png",
-        "skimage/data/moon.png",
-        "skimage/data/motorcycle_left.png",
-        "skimage/data/retina.jpg",
-        "skimage/data/rocket.jpg",
-        "sklearn/datasets/images/flower.jpg",
+        *("astronaut.png", "brick.png", "chelsea.png", "grass.png", "hubble_deep_field.jpg"),
+        *("ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg", "flower.jpg"),
     ),
-    "val": (
-        "skimage/data/camera.png",
-        "skimage/data/coffee.png",
-        "skimage/data/gravel.png",
-        "sklearn/datasets/images/china.jpg",
-    ),
+    "val": ("camera.png", "coffee.png", "gravel.png", "china.jpg"),
 }
+FOLDERS = {"flower.jpg": "sklearn/datasets/images", "china.jpg": "sklearn/datasets/images"}
 VAL_SHARE = 0.2  # of the digit samples of each class
 MIN_SIDE = 16  # pixels, longer side of the smallest digit
 MIN_VISIBLE = 0.75  # of a digit's ink, once later digits have covered it
@@ -51,8 +37,8 @@ class DrawnDigit:
     """A digit as it can be seen in a scene.
 
     Args:
-        sample: index into the glyphs.
-        label: the class of the glyph; for a digit, the digit.
+        sample: Index into the glyphs.
+        label: The class of the glyph; for a digit, the digit.
         box: (x, y, width, height) in pixels, tight around the visible ink.
     """
 
@@ -63,7 +49,7 @@ class DrawnDigit:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image (height x width x 3, uint8, BGR) and what was drawn on which part of which photo.
+    """An image (height × width × 3, uint8, BGR) and what was drawn on which part of which photo.
 
     Args:
         crop: (x, y, side) of the square that was cut from the photo, in the photo's pixels.
@@ -75,35 +61,31 @@ class Scene:
     digits: list[DrawnDigit]
 
 
-class DigitPainter:
+class Painter:
     """Draws scenes of one split; the same generator state always gives the same scene.
 
     Args:
         split: "train" or "val"; the two share neither a photo nor a digit sample.
-        seed: decides which digit samples belong to which split.
-        kind: what to draw, a key of ``glyphs.KINDS``.
+        seed: Decides which digit samples belong to which split.
+        with_shapes: Draw shapes, not digits.
     """
 
-    def __init__(self, split: str, seed: int, kind: str = "digits") -> None:
-        self.photos = {name: _read_photo(name) for name in PHOTOS[split]}
-        source = KINDS[kind]()
-        self.glyphs, self.labels, self.names = source.images, source.labels, source.names
+    def __init__(self, split: str, seed: int, with_shapes: bool = False) -> None:
+        names = [f"{FOLDERS.get(name, 'skimage/data')}/{name}" for name in PHOTOS[split]]
+        self.photos = {name: _read_photo(name) for name in names}
+        self.glyphs, self.labels, self.names = shapes() if with_shapes else digits()
         self.samples = _split_samples(self.labels, seed)[split]
 
     def draw(
-        self,
-        rng: np.random.Generator,
-        size: int,
-        samples: list[int],
-        side: tuple[float, float],
+        self, rng: np.random.Generator, size: int, samples: list[int], side: tuple[float, float]
     ) -> Scene:
         """Draw digits on a random crop of a random photo.
 
         Args:
-            rng: source of every random choice.
-            size: side of the square image in pixels.
-            samples: the digit samples to draw; one for which no free place is found is left out.
-            side: smallest and largest longer side of a digit, in pixels.
+            rng: Source of every random choice.
+            size: Side of the square image in pixels.
+            samples: The digit samples to draw; one for which no free place is found is left out.
+            side: Smallest and largest longer side of a digit, in pixels.
         """
         photo = list(self.photos)[rng.integers(len(self.photos))]
         image, crop = _crop_photo(rng, self.photos[photo], size)
@@ -121,22 +103,21 @@ class DigitPainter:
             _paint(rng, image[window], alpha)
         noise = rng.normal(0, rng.uniform(0, NOISE), image.shape)
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
-        digits = [
-            DrawnDigit(int(sample), int(self.labels[sample]), _box(owner == position))
-            for position, sample in enumerate(drawn, start=1)
-        ]
+        boxes = [_box(owner == position) for position in range(1, len(drawn) + 1)]
+        labels = [int(self.labels[sample]) for sample in drawn]
+        digits = [*map(DrawnDigit, drawn, labels, boxes)]
         return Scene(image, photo, crop, digits)
 
 
 def _read_photo(name: str) -> np.ndarray:
     # Read from the installed package: the loaders of skimage.data may try the network.
     package, _, inner = name.partition("/")
-    path = Path(importlib.util.find_spec(package).origin).parent / inner
+    spec = find_spec(package)
+    path = Path(spec.origin).parent / inner if spec and spec.origin else Path(inner)
     photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if photo is None:
-        raise FileNotFoundError(
-            f"the photo {path} is missing or unreadable; reinstall the package {package}"
-        )
+        wanted = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
+        raise UserError([f"the photo {path} is missing: pip install --force-reinstall {wanted}"])
     return photo
 
 
@@ -155,7 +136,9 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _crop_photo(rng, photo: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+def _crop_photo(
+    rng: np.random.Generator, photo: np.ndarray, size: int
+) -> tuple[np.ndarray, tuple[int, int, int]]:
     height, width = photo.shape[:2]
     largest = min(height, width)
     side = int(_log_uniform(rng, min(0.6 * size, largest), min(3 * size, largest)))
@@ -169,13 +152,11 @@ def _crop_photo(rng, photo: np.ndarray, size: int) -> tuple[np.ndarray, tuple[in
     return np.clip(image, 0, 255), (x, y, side)
 
 
-def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
+def _render(rng: np.random.Generator, glyph: np.ndarray, side: float) -> np.ndarray:
     """Opacity (float, 0 to 1) of a rotated digit whose ink's longer side is `side` pixels."""
     # The margin leaves room for the turn.
-    margin = round(len(glyph) * 3 / 8)
-    canvas = cv2.resize(
-        np.pad(glyph, margin).astype(np.float32), (168, 168), interpolation=cv2.INTER_CUBIC
-    )
+    padded = np.pad(glyph, round(len(glyph) * 3 / 8)).astype(np.float32)
+    canvas = cv2.resize(padded, (168, 168), interpolation=cv2.INTER_CUBIC)
     shear = rng.uniform(-0.1, 0.1)
     turn = cv2.getRotationMatrix2D((84, 84), rng.uniform(-15, 15), 1)
     turn[:, 1] += shear * turn[:, 0]
@@ -183,10 +164,7 @@ def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
     canvas = cv2.warpAffine(canvas, turn, (168, 168), flags=cv2.INTER_LINEAR)
     canvas -= 0.12  # thinner strokes, which keep the holes of 6, 8 and 9 open
     x, y, width, height = _box(canvas > INK)
-    margin = 4
-    canvas = canvas[
-        max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin
-    ]
+    canvas = canvas[max(y - 4, 0) : y + height + 4, max(x - 4, 0) : x + width + 4]
     scale = side / max(width, height)
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=shrink)
@@ -194,13 +172,13 @@ def _render(rng, glyph: np.ndarray, side: float) -> np.ndarray:
     return np.clip((canvas - INK) * 2.5 + INK, 0, 1)
 
 
-def _find_place(rng, owner: np.ndarray, alpha: np.ndarray, ink_areas: list[int]):
+def _find_place(
+    rng: np.random.Generator, owner: np.ndarray, alpha: np.ndarray, ink_areas: list[int]
+) -> tuple[np.ndarray, tuple[slice, slice]] | None:
     """Try some places; take the first that leaves every digit under it mostly visible."""
     size, (height, width) = len(owner), alpha.shape
-    if max(height, width) > size:
-        return None
     ink = alpha > INK
-    if max(_box(ink)[2:]) < MIN_SIDE:
+    if max(height, width) > size or max(_box(ink)[2:]) < MIN_SIDE:
         return None
     for _ in range(20):
         y, x = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
@@ -217,7 +195,7 @@ def _find_place(rng, owner: np.ndarray, alpha: np.ndarray, ink_areas: list[int])
     return None
 
 
-def _paint(rng, patch: np.ndarray, alpha: np.ndarray) -> None:
+def _paint(rng: np.random.Generator, patch: np.ndarray, alpha: np.ndarray) -> None:
     """Blend a digit of a random colour, readable on its background, into `patch` in place."""
     to_grey = np.array([0.114, 0.587, 0.299])  # of blue, green and red
     background = float((patch[alpha > INK] @ to_grey).mean())
