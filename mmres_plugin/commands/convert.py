@@ -1,29 +1,31 @@
 """Convert a published file to a checkpoint that MMPretrain and MMDetection can load.
 
-    python tools/model_converters/convert_checkpoint.py SRC DST --model iresnet50_8xb32_in1k
+    mmres convert SRC DST --model iresnet50_8xb32_in1k
 
 No code in the file is run. docs/weights.md lists published files.
 """
 
-import argparse
+from __future__ import annotations
+
 import re
-import sys
+from typing import TYPE_CHECKING
 
-from ..weights import convert_checkpoint
-from ..weights.convert import Conversion
-from ..weights.sources import SOURCES
+from ..cli import Parser
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..weights.convert import Conversion
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("src", help="published file: .pth, .safetensors, or an address")
+def parser() -> Parser:
+    parser = Parser(__doc__, prog="mmres convert")
+    parser.add_argument("src", help="published file: .pth, .safetensors, .npz, or an address")
     parser.add_argument("dst", help="checkpoint to write: .pth or .safetensors")
-    parser.add_argument(
-        "--source", choices=SOURCES, help="where the file comes from, if the command cannot tell"
-    )
+    parser.add_argument("--source", help="where the file comes from, if the command cannot tell")
+    parser.add_argument("--prefix", help="what stands before the names of the network in the file")
     parser.add_argument("--model", help="model of the hub, or config, that the result must fit")
     parser.add_argument("--verbose", action="store_true", help="list every tensor")
-    return parser.parse_args(argv)
+    return parser
 
 
 def table(conversion: Conversion, verbose: bool = False) -> str:
@@ -48,11 +50,14 @@ def table(conversion: Conversion, verbose: bool = False) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parser().parse_args(argv)
+    from ..weights import convert_checkpoint
+    from ..weights.sources import SOURCES
+
     try:
-        conversion = convert_checkpoint(args.src, args.dst, args.source, args.model)
+        conversion = convert_checkpoint(args.src, args.dst, args.source, args.model, args.prefix)
     except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        raise UserError([str(error)]) from error
     source = SOURCES[conversion.source]
     print(f"{args.src}: {source.title} ({conversion.source})")
     print(table(conversion, args.verbose))

@@ -300,6 +300,8 @@ def _check_zip(path: Path) -> None:
     """
     with zipfile.ZipFile(path) as file:
         members = file.infolist()
+        if any(member.filename.endswith("/constants.pkl") for member in members):
+            raise ValueError("TorchScript")
         stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
         if not stored or sum(member.file_size for member in members) > path.stat().st_size:
             raise ValueError("its parts are compressed, which torch never does")

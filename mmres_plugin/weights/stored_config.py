@@ -67,7 +67,7 @@ OTHER_TYPES += ("interpolation_conv", "dilation", "offset")
 # An address, a path, a file name, a call, or an attribute of Python's own.
 REACHES_OUT = re.compile(r"[/\\](?!\d)|[(~]|__|\.[A-Za-z]\w{0,11}$")
 MOST_TEXT = 200_000  # characters
-MOST = 1_000_000  # largest whole number, such as channels
+MOST = 100_000  # largest whole number, such as channels
 MOST_PIXELS = 10_000  # largest whole number of a pipeline
 MOST_TENSORS, MOST_NUMBERS = 8_000, 4_000_000_000  # of a model
 

@@ -1,23 +1,21 @@
 """Publishing: what a training has written predicts the same in a fresh process."""
 
 import re
-import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, run
+from helpers import ROOT, call, run
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from mmpretrain import get_model
 
 from mmres_plugin.weights import publish_checkpoint, read_checkpoint
-from mmres_plugin.weights.files import sha256
+from mmres_plugin.weights.files import find_classes, sha256
 
-PUBLISH = ROOT / "tools/model_converters/publish_model.py"
 # The network of configs/digits, as changes of a model of the hub.
 NETWORK = dict(
     backbone=dict(stem_channels=32, base_channels=32), head=dict(num_classes=10, in_channels=256)
@@ -58,9 +56,8 @@ def training(tmp_path_factory) -> tuple[Runner, Path]:
     return runner, folder / "run/epoch_1.pth"
 
 
-def test_command_line(tmp_path, training, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["", str(training[1]), str(tmp_path / "digits.pth")])
-    runpy.run_path(str(PUBLISH), run_name="__main__")
+def test_command_line(tmp_path, training, capsys):
+    assert call("publish", training[1], tmp_path / "digits.pth") == 0
     [path] = tmp_path.iterdir()
     assert f"wrote {path}" in capsys.readouterr().out
     assert re.fullmatch(r"digits-[0-9a-f]{8}\.pth", path.name)
@@ -68,13 +65,8 @@ def test_command_line(tmp_path, training, monkeypatch, capsys):
     assert path.stat().st_size < 0.4 * training[1].stat().st_size
     content = read_checkpoint(path)
     assert content.keys() == {"meta", "state_dict"}
-    assert content["meta"].keys() == {
-        "dataset_meta",
-        "epoch",
-        "iter",
-        "mmengine_version",
-        "mmres_plugin_version",
-    }
+    kept = ("dataset_meta", "epoch", "iter", "mmengine_version", "mmres_plugin_version")
+    assert content["meta"].keys() == set(kept)
 
 
 @pytest.mark.slow
@@ -105,7 +97,26 @@ def test_published_over_itself(tmp_path, training):
     source.write_bytes(training[1].read_bytes())
     path = publish_checkpoint(source, source)
     assert source.read_bytes() == training[1].read_bytes()
-    assert path.parent == tmp_path
     assert sorted(tmp_path.iterdir()) == sorted([source, path])
     assert publish_checkpoint(source, source) == path  # the same content, the same hash
     get_model("sreresnet18_8xb32_in1k", pretrained=str(path), **NETWORK)
+
+
+@pytest.mark.parametrize(
+    ("meta", "classes"),
+    [
+        ({"CLASSES": ("cat", "dog")}, ("cat", "dog")),  # MMDetection 2, MMClassification
+        ({"CLASSES": "cat"}, ("cat",)),
+        ({"dataset_meta": {"classes": ["cat"]}, "CLASSES": ("dog",)}, ("cat",)),
+        ({"dataset_meta": {"CLASSES": ["cat"]}}, ("cat",)),
+        ({"dataset_meta": 5}, ()),
+        ([1], ()),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_classes_are_published(tmp_path, meta, classes, suffix):
+    content = {"state_dict": {"a": torch.ones(1)}, "meta": meta}
+    assert find_classes(content) == classes
+    torch.save(content, tmp_path / "a.pth")
+    published = read_checkpoint(publish_checkpoint(tmp_path / "a.pth", tmp_path / f"b{suffix}"))
+    assert tuple(published["meta"].get("dataset_meta", {}).get("classes", ())) == classes

@@ -8,7 +8,7 @@ import re
 import pytest
 import timm
 import torch
-from helpers import ROOT, randomise
+from helpers import ROOT, call, randomise
 from helpers.weights import maskrcnn_benchmark, resnet50
 from mmdet.models.backbones import ResNet as DetResNet
 from mmdet.models.backbones import ResNetV1d as DetResNetV1d
@@ -16,6 +16,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+import mmres_plugin
+from mmres_plugin.errors import UserError
 from mmres_plugin.models import (
     IResGroup,
     IResNet,
@@ -25,14 +27,19 @@ from mmres_plugin.models import (
     SReResNet,
     SReResNetV1d,
 )
-from mmres_plugin.weights import convert_state_dict, recognise
+from mmres_plugin.weights import convert_checkpoint, convert_state_dict, read_checkpoint, recognise
 from mmres_plugin.weights.convert import convert_names
+from mmres_plugin.weights.files import sha256
 
 TIMM = {
     "resnet18": ("torchvision", lambda: SReResNet(18, recursions=0)),
+    "resnet50": ("torchvision", lambda: SReResNet(50, recursions=0)),
     "resnext50_32x4d": ("torchvision", lambda: ResNeXt(50)),
+    "resnext101_32x4d": ("torchvision", lambda: ResNeXt(101)),
     "seresnet18": ("timm-se", lambda: SEResNet(18)),
+    "seresnet50": ("timm-se", lambda: SEResNet(50)),
     "seresnext50_32x4d": ("timm-se", lambda: SEResNeXt(50)),
+    "seresnext101_32x4d": ("timm-se", lambda: SEResNeXt(101)),
     "resnet50c": ("timm-deep-stem", lambda: SReResNet(50, recursions=0, deep_stem=True)),
     "resnet18d": ("timm-deep-stem", lambda: SReResNetV1d(18, recursions=0)),
     "resnet50d": ("timm-d", lambda: SReResNetV1d(50, recursions=0)),
@@ -46,43 +53,79 @@ def load(backbone: nn.Module, state_dict: dict) -> nn.Module:
     return backbone.eval()
 
 
-@pytest.mark.parametrize("name", TIMM)
 @torch.no_grad()
+def equal(ours: nn.Module, theirs, size: tuple[int, int]) -> None:
+    """Both compute the same last feature map, in float64."""
+    image = torch.rand(1, 3, *size, dtype=torch.float64)
+    torch.testing.assert_close(ours(image)[-1], theirs(image), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", TIMM)
 def test_timm(name):
     source, build = TIMM[name]
     theirs = randomise(timm.create_model(name)).double()
     assert recognise(theirs.state_dict()) == source
     converted = convert_state_dict(theirs.state_dict())
-    ours = load(build().double(), converted)
-    image = torch.rand(1, 3, 72, 64, dtype=torch.float64)
-    expected = theirs.forward_features(image)
-    torch.testing.assert_close(ours(image)[-1], expected, rtol=1e-9, atol=1e-9)
+    equal(load(build().double(), converted), theirs.forward_features, (72, 64))
     torch.testing.assert_close(converted["head.fc.weight"], theirs.fc.weight)
 
 
-def test_maskrcnn_benchmark_keeps_the_backbone():
-    conversion = convert_names(maskrcnn_benchmark()["model"])
+class NormWithoutEps(nn.Module):
+    """The frozen norm of maskrcnn-benchmark."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.factor = norm.weight * norm.running_var.rsqrt()
+        self.shift = norm.bias - norm.running_mean * self.factor
+
+    def forward(self, x):
+        return x * self.factor[:, None, None] + self.shift[:, None, None]
+
+
+def test_maskrcnn_benchmark():
+    """The backbone is kept, and norms without eps are computed exactly."""
+    checkpoint = maskrcnn_benchmark()
+    checkpoint["model"] = {name: tensor.double() for name, tensor in checkpoint["model"].items()}
+    conversion = convert_names(checkpoint["model"])
     assert conversion.source == "maskrcnn-benchmark"
-    assert conversion.dropped == [
-        "module.backbone.fpn.fpn_inner4.weight",
-        "module.rpn.head.cls_logits.bias",
-    ]
-    ours = load_frozen(conversion.state_dict)
-    for name, tensor in resnet50().items():
-        if not name.startswith("fc.") and not name.endswith("num_batches_tracked"):
-            assert torch.equal(ours[name], tensor), name
+    dropped = ["module.backbone.fpn.fpn_inner4.weight", "module.rpn.head.cls_logits.bias"]
+    assert conversion.dropped == dropped
+    theirs, ours = (SReResNet(50, style="caffe").double().eval() for _ in range(2))
+    tensors = {name[9:]: tensor for name, tensor in conversion.state_dict.items()}
+    assert not ours.load_state_dict(tensors, strict=False).unexpected_keys
+    original = {name: tensor.double() for name, tensor in resnet50().items()}
+    theirs.load_state_dict(original, strict=False)
+    for parent in list(theirs.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, NormWithoutEps(child))
+    with torch.no_grad():
+        image = torch.rand(1, 3, 64, 64, dtype=torch.float64)
+        expected = theirs(image)[-1]
+        difference = (ours(image)[-1] - expected).abs().max() / expected.abs().max()
+    assert difference < 1e-14  # 1e-4 with the norms' usual epsilon
 
 
-def load_frozen(state_dict: dict) -> dict:
-    """What SReResNet-50 has after loading; the counters of its norms may be missing."""
-    backbone = SReResNet(50, style="caffe")
-    missing, unexpected = backbone.load_state_dict(
-        {name.removeprefix("backbone."): tensor for name, tensor in state_dict.items()},
-        strict=False,
-    )
-    assert not unexpected
-    assert all(name.endswith("num_batches_tracked") for name in missing)
-    return backbone.state_dict()
+def detectron2(state_dict: dict) -> dict:
+    """Torchvision's names as Detectron2 has them."""
+    names = {}
+    for name, tensor in state_dict.items():
+        name = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", name)
+        name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+        name = re.sub(r"^layer(\d)", lambda found: f"res{int(found[1]) + 1}", name)
+        names[f"stem.{name}" if name.startswith("conv1") else name] = tensor
+    return names
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.bottom_up."])
+def test_detectron2(prefix):
+    theirs = {f"{prefix}{name}": tensor for name, tensor in detectron2(resnet50()).items()}
+    conversion = convert_names({**theirs, "proposal_generator.anchor": torch.ones(1)})
+    assert conversion.source == "detectron2"
+    kept = {name: tensor for name, tensor in resnet50().items() if not name.startswith("fc.")}
+    assert conversion.state_dict.keys() == {f"backbone.{name}" for name in kept}
+    for name, tensor in kept.items():
+        assert torch.equal(conversion.state_dict[f"backbone.{name}"], tensor)
 
 
 def test_detector_keeps_the_backbone():
@@ -95,68 +138,41 @@ def test_detector_keeps_the_backbone():
     load(SReResNet(18, stem_channels=32, base_channels=32), conversion.state_dict)
 
 
-@torch.no_grad()
-def test_detector_with_a_deep_stem():
-    theirs = randomise(DetResNetV1d(depth=18)).double()
-    named = {f"backbone.{name}": tensor for name, tensor in theirs.state_dict().items()}
-    ours = load(SReResNetV1d(18, recursions=0).double(), convert_state_dict(named))
-    image = torch.rand(1, 3, 64, 64, dtype=torch.float64)
-    torch.testing.assert_close(ours(image)[-1], theirs(image)[-1], rtol=1e-9, atol=1e-9)
+# MMDetection pools by 1 in the first block of stage 1, MMPretrain does not pool there. The
+# shortcuts of ResNet-D of basic blocks have the names of IResNet's.
+STEMS = {
+    "detector": ("backbone.", DetResNetV1d(depth=18), SReResNetV1d(18, recursions=0), "mmdetection"),
+    "detector d": ("backbone.", DetResNetV1d(depth=50), SReResNetV1d(50, recursions=0), "mmdetection-d"),
+    "backbone d": ("", DetResNetV1d(depth=50), SReResNetV1d(50, recursions=0), "resnet-d"),
+    "basic d": ("", DetResNetV1d(depth=18), SReResNetV1d(18, recursions=0), "deep-stem"),
+    "deep stem": (
+        "",
+        DetResNet(depth=50, deep_stem=True),
+        SReResNet(50, recursions=0, deep_stem=True),
+        "deep-stem",
+    ),
+    "average pools alone": (
+        "",
+        DetResNet(depth=34, avg_down=True),
+        SReResNet(34, recursions=0, avg_down=True),
+        "torchvision",
+    ),
+    "ours": ("", SReResNetV1d(18, recursions=0), SReResNetV1d(18, recursions=0), "deep-stem"),
+}
 
 
-@pytest.mark.parametrize(("prefix", "source"), [("", "resnet-d"), ("backbone.", "mmdetection-d")])
-@torch.no_grad()
-def test_resnet_d_of_mmdetection(prefix, source):
-    """MMDetection pools by 1 in the first block of stage 1, MMPretrain does not pool there."""
-    theirs = randomise(DetResNetV1d(depth=50)).double()
+@pytest.mark.parametrize("name", STEMS)
+def test_stems_and_shortcuts_of_openmmlab(name):
+    prefix, theirs, ours, source = STEMS[name]
+    theirs = randomise(theirs).double()
     named = {f"{prefix}{name}": tensor for name, tensor in theirs.state_dict().items()}
     assert recognise(named) == source
-    ours = load(
-        SReResNetV1d(50, recursions=0, out_indices=(0, 1, 2, 3)).double(), convert_state_dict(named)
-    )
-    image = torch.rand(1, 3, 97, 64, dtype=torch.float64)
-    for a, b in zip(ours(image), theirs(image), strict=True):
-        assert (a - b).abs().max() <= 1e-10 * b.abs().max()
-
-
-@torch.no_grad()
-def test_bare_backbone_with_a_deep_stem():
-    """As behind open-mmlab://resnet50_v1c, which has a classifier too."""
-    theirs = randomise(DetResNet(depth=50, deep_stem=True)).double()
-    named = {
-        **theirs.state_dict(),
-        "fc.weight": torch.zeros(1000, 2048),
-        "fc.bias": torch.zeros(1000),
-    }
-    assert recognise(named) == "deep-stem"
-    ours = load(SReResNet(50, recursions=0, deep_stem=True).double(), convert_state_dict(named))
-    image = torch.rand(1, 3, 64, 64, dtype=torch.float64)
-    torch.testing.assert_close(ours(image)[-1], theirs(image)[-1], rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("theirs", "source"),
-    [
-        (lambda: DetResNetV1d(depth=18), "deep-stem"),
-        (lambda: DetResNet(depth=34, avg_down=True), "torchvision"),
-        (lambda: SReResNetV1d(18, recursions=0), "deep-stem"),
-    ],
-    ids=["mmdetection", "average pools alone", "ours"],
-)
-@torch.no_grad()
-def test_bare_resnet_d_of_basic_blocks(theirs, source):
-    """Its shortcuts have the names of IResNet's."""
-    theirs = randomise(theirs()).double()
-    assert recognise(theirs.state_dict()) == source
-    kind = SReResNetV1d if source == "deep-stem" else SReResNet
-    depth = 18 if source == "deep-stem" else 34
-    ours = kind(depth, recursions=0, avg_down=True, out_indices=(3,)).double()
-    load(ours, convert_state_dict(theirs.state_dict()))
-    image = torch.rand(1, 3, 64, 64, dtype=torch.float64)
-    torch.testing.assert_close(ours(image)[-1], theirs(image)[-1], rtol=1e-9, atol=1e-9)
+    ours = load(ours.double(), convert_state_dict(named))
+    equal(ours, lambda image: theirs(image)[-1], (97, 64))
 
 
 def test_classifier_of_mmpretrain_stays_as_it_is():
+    """No name of ours is taken for a name of a source, also when it is converted again."""
     named = convert_state_dict(resnet50())
     conversion = convert_names({**named, "data_preprocessor.mean": torch.zeros(3)})
     assert conversion.source == "mmpretrain"
@@ -172,13 +188,13 @@ def test_classifier_of_mmpretrain_stays_as_it_is():
         ("iresnet-basic", "bn2", lambda: IResNet(34, max_pool_shortcut=False)),
         # All the names of a ResStage-18 are those of a ResNet-18: only its user can know.
         ("iresnet-basic", "bn2", lambda: IResNet(18, max_pool_shortcut=False)),
+        ("torchvision", "", lambda: IResGroup(50, staged_blocks=False, max_pool_shortcut=False)),
     ],
-    ids=["resstage50", "iresgroupfix50", "resstage34", "resstage18"],
+    ids=["resstage50", "iresgroupfix50", "resstage34", "resstage18", "resgroup50"],
 )
 def test_ablations_of_iresnet(source, norm, build, request):
-    ours = build().state_dict()
     theirs = {}
-    for name, tensor in ours.items():
+    for name, tensor in build().state_dict().items():
         name = name.replace(".before.0.", ".bn0.").replace(".after.0.", f".{norm}.")
         theirs[f"module.{name}"] = tensor
     ambiguous = "resstage18" in request.node.name
@@ -186,14 +202,36 @@ def test_ablations_of_iresnet(source, norm, build, request):
     load(build(), convert_state_dict(theirs, source=source))
 
 
-def test_resgroup_has_the_names_of_resnet():
-    theirs = IResGroup(50, staged_blocks=False, max_pool_shortcut=False).state_dict()
-    assert recognise(theirs) == "torchvision"
+PREFIXES = {
+    "MoCo": ("module.encoder_q.", "encoder_q."),
+    "Lightning": ("net.", "net."),
+    "DETR": ("backbone.0.body.", "backbone.0.body."),
+    "segmentation_models": ("encoder.", "encoder."),
+}
 
 
-def test_compiled_and_wrapped_names():
+@pytest.mark.parametrize("project", PREFIXES)
+def test_prefixes_of_other_projects(tmp_path, project):
+    """The message names the prefix that fits, and the command takes it."""
+    written, hint = PREFIXES[project]
+    tensors = {f"{written}{name}": tensor for name, tensor in resnet50().items()}
+    torch.save({"state_dict": {**tensors, "queue": torch.ones(1)}}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=f"this would do: --prefix {hint} .torchvision"):
+        call("convert", tmp_path / "a.pth", tmp_path / "b.pth")
+    assert call("convert", tmp_path / "a.pth", tmp_path / "b.pth", "--prefix", written) == 0
+    converted = read_checkpoint(tmp_path / "b.pth")["state_dict"]
+    assert torch.equal(converted["backbone.conv1.weight"], resnet50()["conv1.weight"])
+    with pytest.raises(UserError, match="no name starts with encoder_x, but"):
+        call("convert", tmp_path / "a.pth", tmp_path / "b.pth", "--prefix", "encoder_x")
+
+
+def test_wrapped_names_and_leftovers():
+    """Of DataParallel and torch.compile; of averaged models and tools that count operations."""
     wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in resnet50().items()}
-    assert convert_state_dict(wrapped).keys() == convert_state_dict(resnet50()).keys()
+    counts = ("n_averaged", "module.total_ops", "module.layer1.0.conv1.total_params")
+    conversion = convert_names({**wrapped, **{name: torch.ones(1) for name in counts}})
+    assert conversion.state_dict.keys() == convert_state_dict(resnet50()).keys()
+    assert conversion.dropped == list(counts)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +249,71 @@ def test_names_that_make_no_sense(names, source, message):
         convert_state_dict({name: torch.zeros(1) for name in names}, source)
 
 
-def test_renamed_once():
-    """No name of ours is taken for a name of a source when it is converted again."""
-    converted = convert_state_dict(randomise(timm.create_model("seresnet18")).state_dict())
-    again = convert_names(converted)
-    assert again.source == "mmpretrain"
-    assert all(re.match("backbone|head", name) and name == new for name, new in again.names.items())
+def changed(**tensors) -> dict:
+    """torchvision's ResNet-50 with other tensors; None takes one out."""
+    content = {**resnet50(), **{name.replace("__", "."): t for name, t in tensors.items()}}
+    return {name: tensor for name, tensor in content.items() if tensor is not None}
+
+
+FITTED = "sreresnet50_8xb32_in1k"
+DEPTHS = r"blocks per stage, the model \[3, 4, 23, 3\]: another depth"
+OTHER_HEAD = {"fc__weight": torch.ones(10, 2048), "fc__bias": torch.ones(10)}
+UNFIT = {
+    "depth": ({}, "sreresnet101_8xb32_in1k", rf"the file has \[3, 4, 6, 3\] {DEPTHS}"),
+    "family": ({}, "iresnet50_8xb32_in1k", r"do not fit iresnet50_8xb32_in1k. \d+ of the model's"),
+    "missing": ({"fc__bias": None}, FITTED, "1 only in the model: head.fc.bias"),
+    "extra": (
+        {"layer1__0__extra": torch.ones(1)},
+        FITTED,
+        "1 only in the file: backbone.layer1.0.extra",
+    ),
+    "shape": (OTHER_HEAD, FITTED, r"head.fc.weight \(file \(10, 2048\), model \(1000, 2048\)\)"),
+    "no model": ({}, "sreresnet51", 'Failed to find model "sreresnet51"'),
+    "no config": ({}, "no_such.py", "no_such"),
+    "broken config": ({}, "model = dict(", "cannot be read"),
+    "empty config": ({}, "optim_wrapper = dict()", "has no 'model'"),
+    "wrong depth": ({}, "model = dict(type='mmres_plugin.IResNet', depth=19)", "depth must be"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_does_not_fit(tmp_path, kind):
+    tensors, model, message = UNFIT[kind]
+    torch.save(changed(**tensors), tmp_path / "src.pth")
+    if "=" in model:
+        (tmp_path / "own.py").write_text(model)
+        model = tmp_path / "own.py"
+    with pytest.raises(UserError, match=message):
+        call("convert", tmp_path / "src.pth", tmp_path / "dst.pth", "--model", model)
+    assert not (tmp_path / "dst.pth").exists()
+
+
+def test_fits_a_detector(tmp_path):
+    """Its backbone is compared; the file may lack counters, and have a classifier's head."""
+    config = str(ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py")
+    torch.save(resnet50(), tmp_path / "src.pth")
+    convert_checkpoint(tmp_path / "src.pth", tmp_path / "dst.pth", model=config)
+
+
+def test_command_line(tmp_path, capsys):
+    src, dst = tmp_path / "theirs.pth", tmp_path / "new/ours.pth"
+    torch.save(maskrcnn_benchmark(), src)
+    assert call("convert", src, dst, "--model", FITTED) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "unbelieboomboom/SReResNet (maskrcnn-benchmark)",
+        "matched 0\n",
+        "renamed 265\n",
+        "module.backbone.body.stem.conv1.weight -> backbone.conv1.weight",
+        "dropped 2\n",
+        "module.rpn.head.cls_logits.bias",
+        "no classifier",
+        "fits sreresnet50_8xb32_in1k",
+        "style='caffe'",
+    ):
+        assert line in said
+    meta = torch.load(dst, weights_only=True)["meta"]
+    assert meta["source_file"] == "theirs.pth"
+    assert meta["source_sha256"] == sha256(src)
+    assert meta["model"] == FITTED
+    assert meta["mmres_plugin_version"] == mmres_plugin.__version__

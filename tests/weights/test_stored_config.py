@@ -66,8 +66,8 @@ REFUSED = {
     "long": ("x = '" + "a" * 300_000 + "'", "300,006 characters"),
     "power": (CLASSIFIER.format("depth=18, base_channels=10**7"), "malformed"),
     "wide": (CLASSIFIER.format("depth=18, base_channels=10000000"), "base_channels=10000000"),
-    "less wide": (CLASSIFIER.format("depth=18, base_channels=900000"), "absurdly large"),
-    "deep": (CLASSIFIER.format("depth=(900000, 2, 2, 2)"), "absurdly large"),
+    "less wide": (CLASSIFIER.format("depth=18, base_channels=90000"), "absurdly large"),
+    "deep": (CLASSIFIER.format("depth=(90000, 2, 2, 2)"), "absurdly large"),
     "huge image": (PIPELINE.format("dict(type='Resize', scale=(900000, 9))"), "scale.0=900000"),
 }
 
