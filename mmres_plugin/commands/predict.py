@@ -1,26 +1,27 @@
 """Predict on an image, a video, a folder or a pattern, and draw what was found.
 
-``python tools/predict.py photos/ my_config.py work_dirs/my_config/epoch_12.pth``
+The command writes drawn pictures and one JSON file.
 """
 
-import argparse
+from __future__ import annotations
+
+import json
 from collections import Counter
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import track
-
-from ..engine.runner import user_errors
+from ..cli import Parser
 from ..errors import UserError, shortened
-from ..predict import Output, Predictor, count, find_files, pictures
-from ..predict.output import NAME
+
+if TYPE_CHECKING:
+    from ..predict import Predictor
+    from ..predict.sources import Picture
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Predict on images or videos; write drawn pictures and one JSON file"
-    )
+def parser() -> Parser:
+    parser = Parser(__doc__, prog="mmres predict")
     parser.add_argument(
         "input", help="image, video, folder, or a pattern in quotes such as 'photos/*.jpg'"
     )
@@ -29,64 +30,98 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("checkpoint", nargs="?", help="its weights, a file or an address")
     parser.add_argument(
-        "--out-dir", type=Path, default=Path("predictions"), help="default: predictions"
+        "--out-dir", type=Path, default=Path("predictions"), help="folder to write to"
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; by default a GPU if there is one")
     parser.add_argument("--batch-size", type=int, default=1, help="pictures at a time")
     parser.add_argument(
         "--score-threshold",
         type=float,
-        help="leave out lower scores (default: 0.3 for detectors, 0 for classifiers)",
+        help="leave out lower scores; by default 0.3 for detectors, 0 for classifiers",
     )
     parser.add_argument("--top", type=int, default=5, help="classes listed by a classifier")
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON file alone")
-    args = parser.parse_args(argv)
-    for name in ("batch_size", "top"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be 1 or more")
-    return args
-
-
-def predict(args: argparse.Namespace) -> None:
-    files, root = find_files(args.input, leave_out=args.out_dir)
-    total = count(files)
-    predictor = Predictor(args.model, args.checkpoint, args.device, args.score_threshold, args.top)
-    unreadable: list[Path] = []
-    stream = track(
-        pictures(files, unreadable),
-        description="Predicting",
-        total=total,
-        console=Console(stderr=True),
-    )
-    found: Counter[str] = Counter()
-    batch = list(islice(stream, args.batch_size))
-    if not batch:
-        raise UserError([f"no image can be read: {shortened(unreadable)}"])
-    with Output(args.out_dir, files, root, predictor.about()) as out:
-        while batch:
-            samples = predictor.samples([picture.image for picture in batch])
-            for picture, sample in zip(batch, samples, strict=True):
-                predictions = predictor.predictions(sample)
-                drawn = None if args.no_pictures else predictor.draw(picture.image, sample)
-                out.add(picture, predictions, drawn)
-                best = predictions[: 1 if predictor.task == "classification" else None]
-                found.update(prediction["class"] for prediction in best)
-            batch = list(islice(stream, args.batch_size))
-        out.head["unreadable"] = list(map(str, unreadable))
-    print(f"{len(out.results)} pictures: {counted(found)}")
-    if unreadable:
-        print(f"not read, or not to the end: {shortened(unreadable)}")
-    print(
-        f"written: {args.out_dir / NAME}" + ("" if args.no_pictures else " and pictures beside it")
-    )
-
-
-def counted(found: Counter) -> str:
-    """How often each class was found, in words."""
-    return ", ".join(f"{number} × {name}" for name, number in found.most_common(10)) or "nothing"
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    with user_errors():
-        predict(args)
+    args = parser().parse_args(argv)
+    for name in ("batch_size", "top"):
+        if getattr(args, name) < 1:
+            raise UserError([f"--{name.replace('_', '-')} must be 1 or more"])
+    from rich.console import Console
+    from rich.progress import track
+
+    from ..deploy.output import prepare_output
+    from ..predict import Predictor
+    from ..predict.output import Drawings, drawn_names, use_font_for
+    from ..predict.sources import find_files, is_video, pictures
+    from ..weights.files import atomic_write
+
+    files, root, passed_over = find_files(args.input, args.out_dir)
+    names = drawn_names(files, root, args.out_dir)
+    predictor = Predictor(args.model, args.checkpoint, args.device, args.score_threshold, args.top)
+    failed: dict[Path, str] = {}
+    total = None if any(map(is_video, files)) else len(files)
+    console = Console(stderr=True)
+    stream = track(pictures(files, predictor.read, failed), "Predicting", total, console=console)
+    samples = predicted(predictor, stream, args.batch_size, failed)
+    first = next(samples, None)
+    if first is None:
+        reasons = [f"{path}: {reason}" for path, reason in failed.items()]
+        raise UserError([f"nothing can be predicted. {shortened(reasons)}"])
+    out = args.out_dir / "predictions.json"
+    prepare_output(out)
+    if not args.no_pictures:
+        use_font_for(predictor.classes or [])
+    results, found = [], Counter()
+    with Drawings(names) as drawings:
+        for picture, sample in chain([first], samples):
+            predictions = predictor.predictions(sample)
+            height, width = picture.image.shape[:2]
+            frame = {} if picture.frame is None else {"frame": picture.frame}
+            about = {"file": str(picture.path), **frame, "height": height, "width": width}
+            results.append(about | {"predictions": predictions})
+            best = predictions[: 1 if predictor.task == "classification" else None]
+            found.update(prediction["class"] for prediction in best)
+            if not args.no_pictures:
+                drawings.add(picture, predictor.draw(picture.image, sample))
+    head = {
+        "model": args.model,
+        "checkpoint": predictor.checkpoint,
+        "task": predictor.task,
+        "classes": predictor.classes,
+        "score_threshold": predictor.score_threshold,
+        "unreadable": list(map(str, failed)),
+    }
+    with atomic_write(out) as temporary:
+        temporary.write_text(json.dumps(head | {"results": results}, ensure_ascii=False), "utf-8")
+    print(f"{len(results)} pictures: {counted(found) or 'nothing'}")
+    if passed_over:
+        print(f"passed over, as neither images nor videos: {counted(passed_over)}")
+    for path, reason in failed.items():
+        print(f"not predicted, or not to the end: {path}: {reason}")
+    print(f"written: {out}{'' if args.no_pictures else ' and pictures beside it'}")
+    if drawings.problems:
+        raise UserError(drawings.problems)
+
+
+def predicted(
+    predictor: Predictor, stream: Iterator[Picture], size: int, failed: dict[Path, str]
+) -> Iterator[tuple[Picture, Any]]:
+    """Each picture with its data sample; a picture that fails is noted and left out."""
+    while batch := list(islice(stream, size)):
+        try:
+            samples = predictor.samples([picture.image for picture in batch])
+        except Exception as error:  # transforms and networks raise their own kinds
+            if len(batch) == 1:
+                failed[batch[0].path] = f"{type(error).__name__}: {error}".strip()
+            else:  # the others may be fine
+                yield from predicted(predictor, iter(batch), 1, failed)
+            continue
+        yield from zip(batch, samples, strict=True)
+
+
+def counted(found: Counter[str]) -> str:
+    """How often each was found, in words."""
+    return ", ".join(f"{number} × {name}" for name, number in found.most_common(10))

@@ -1,116 +1,134 @@
-"""What predictions are written to: drawn pictures and videos, and one JSON file."""
+"""Drawn pictures and videos."""
 
-import json
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
+from matplotlib.font_manager import fontManager, get_font
 
-from ..deploy.output import prepare_output
 from ..errors import UserError
 from ..weights.files import atomic_write
-from .sources import Picture, is_video, open_video
+from .sources import Picture, is_video
 
-NAME = "predictions.json"
 DRAWN = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # others become .png
 
 
-class Output:
-    """Writes results as they come; a file is there as a whole or not at all.
-
-    Leaving the ``with`` block without an error writes the JSON file.
-
-    Args:
-        folder: Where to write; made if missing.
-        files: All inputs, which are never overwritten.
-        root: Their common folder. Results have the same places below ``folder``.
-        head: What stands in the JSON file before the results.
+def drawn_names(files: list[Path], root: Path, folder: Path) -> dict[Path, Path]:
+    """Where the drawn form of each file is written: below ``folder``, as the file below ``root``.
 
     Raises:
-        UserError: If the folder cannot be written to, or a picture would replace an input.
+        UserError: If a picture would replace an input.
+    """
+    names: dict[Path, Path] = {}
+    inputs = {file.resolve() for file in files}
+    for file in files:
+        name = folder / file.relative_to(root)
+        suffix, kinds = (".mp4", (".mp4",)) if is_video(file) else (".png", DRAWN)
+        if name.suffix.lower() not in kinds:
+            name = name.with_name(name.name + suffix)
+        while name in names.values():  # b.ppm beside b.ppm.png
+            name = name.with_name(f"{name.stem}_{name.suffix}")
+        if name.resolve() in inputs:
+            raise UserError([f"--out-dir {folder}: the pictures would replace those in {root}"])
+        names[file] = name
+    return names
+
+
+class Drawings:
+    """Writes drawn pictures and the frames of drawn videos, one after the other.
+
+    Leaving the ``with`` block after an error leaves no half of a video.
+
+    Args:
+        names: Where the drawn form of each file goes.
+
+    Attributes:
+        problems: What could not be written, and why.
     """
 
-    def __init__(self, folder: Path, files: list[Path], root: Path, head: dict[str, Any]) -> None:
-        self.folder, self.root, self.head = folder, root, head
-        self.results: list[dict[str, Any]] = []
-        self.video: tuple[Path, Path, cv2.VideoWriter] | None = None  # of which, to where
-        inputs = {file.resolve() for file in files}
-        for file in files:
-            if self.place(file).resolve() in inputs:
-                raise UserError([f"--out-dir {folder}: the pictures would replace those in {root}"])
-        prepare_output(folder / NAME)
+    def __init__(self, names: dict[Path, Path]) -> None:
+        self.names, self.video = names, None
+        self.problems: list[str] = []
 
-    def place(self, file: Path) -> Path:
-        """Where the drawn form of ``file`` is written."""
-        place = self.folder / file.relative_to(self.root)
-        if is_video(file):
-            return place.with_name(place.name + ".mp4") if place.suffix != ".mp4" else place
-        return place if place.suffix.lower() in DRAWN else place.with_name(place.name + ".png")
-
-    def add(
-        self, picture: Picture, predictions: list[dict[str, Any]], drawn: np.ndarray | None
-    ) -> None:
-        """Take the results of one picture, and write the picture unless ``drawn`` is None."""
-        height, width = picture.image.shape[:2]
-        frame = {} if picture.frame is None else {"frame": picture.frame}
-        self.results.append(
-            {"file": str(picture.path), **frame, "height": height, "width": width}
-            | {"predictions": predictions}
-        )
-        if drawn is None:
+    def add(self, picture: Picture, drawn: np.ndarray) -> None:
+        """Write a picture, or the next frame of a video, H×W×3 in BGR."""
+        name = self.names[picture.path]
+        if picture.frame is not None:
+            if self.video is None or self.video.path != name:
+                self.end_video()
+                fps = cv2.VideoCapture(str(picture.path)).get(cv2.CAP_PROP_FPS) or 25
+                self.video = Video(name, drawn.shape[1::-1], fps)
+            self.video.write(drawn)
             return
-        if picture.frame is None:
-            place = self.place(picture.path)
-            with atomic_write(place) as temporary:
-                temporary.write_bytes(cv2.imencode(place.suffix, drawn)[1].tobytes())
+        done, data = cv2.imencode(name.suffix, drawn)
+        if done:
+            with atomic_write(name) as temporary:
+                temporary.write_bytes(data.tobytes())
         else:
-            self.add_frame(picture.path, drawn)
-
-    def add_frame(self, file: Path, drawn: np.ndarray) -> None:
-        """Write the next frame of the drawn form of a video."""
-        if self.video is None or self.video[0] != file:
-            self.end_video()
-            place = self.place(file)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            temporary = place.with_name(f".{place.stem}.{os.getpid()}.tmp.mp4")
-            size = (drawn.shape[1], drawn.shape[0])
-            codec = cv2.VideoWriter.fourcc(*"mp4v")
-            video = cv2.VideoWriter(str(temporary), codec, open_video(file).fps or 25, size)
-            if not video.isOpened():
-                raise UserError([f"OpenCV cannot write the video {place}: use --no-pictures"])
-            self.video = (file, temporary, video)
-        self.video[2].write(drawn)
+            self.problems.append(f"{name}: OpenCV cannot write a picture of this size")
 
     def end_video(self, keep: bool = True) -> None:
         """Close the video that is being written, if any."""
-        if self.video is not None:
-            file, temporary, video = self.video
-            self.video = None
-            video.release()
-            if keep:
-                os.replace(temporary, self.place(file))
-            else:
-                temporary.unlink(missing_ok=True)
+        problem = self.video.close(keep) if self.video else None
+        self.problems += [problem] if problem else []
+        self.video = None
 
-    def __enter__(self) -> "Output":
+    def __enter__(self) -> "Drawings":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.end_video(keep=kind is None)
-        if kind is None:
-            with atomic_write(self.folder / NAME) as temporary:
-                temporary.write_text(self.text(), "utf-8")
 
-    def text(self) -> str:
-        """The JSON file, with a line for each picture."""
-        head = json.dumps(self.head, indent=1).removesuffix("\n}")
-        lines = ",\n  ".join(map(json.dumps, self.results))
-        return f'{head},\n "results": [\n  {lines}\n ]\n}}\n'
+
+class Video:
+    """A drawn video, which gets its name when it is complete.
+
+    Args:
+        path: The name.
+        size: Width and height of its frames.
+        fps: Frames per second.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+        self.path, self.size, self.count = path, size, 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
+        self.writer = cv2.VideoWriter(str(self.temporary), codec, fps, size)
+
+    def write(self, drawn: np.ndarray) -> None:
+        """Add a frame. One of another size is scaled: the writer would drop it without a word."""
+        same = drawn.shape[1::-1] == self.size
+        self.writer.write(drawn if same else cv2.resize(drawn, self.size))
+        self.count += 1
+
+    def close(self, keep: bool = True) -> str | None:
+        """Give the file its name if all frames are in it; else remove it and say why."""
+        self.writer.release()
+        written, video = 0, cv2.VideoCapture(str(self.temporary))
+        while keep and video.read()[0]:
+            written += 1
+        if keep and written == self.count:
+            os.replace(self.temporary, self.path)
+            return None
+        self.temporary.unlink(missing_ok=True)
+        return f"{self.path}: {written} of {self.count} frames could be written. Is the disk full?"
+
+
+def use_font_for(names: list[str]) -> None:
+    """Draw with an installed font that has all characters of ``names``; say so if none has."""
+    characters = set(map(ord, "".join(names))) - {ord(" ")}
+    usual = matplotlib.rcParams["font.sans-serif"][0]
+    # The last resort has a frame for every character.
+    fonts = [font for font in fontManager.ttflist if not font.name.startswith("Last Resort")]
+    for font in sorted(fonts, key=lambda font: font.name != usual):
+        if characters <= get_font(font.fname).get_charmap().keys():
+            for family in ("sans-serif", "monospace") if font.name != usual else ():
+                matplotlib.rcParams[f"font.{family}"].insert(0, font.name)
+            return
+    print(
+        "no installed font has all characters of the class names: install one, for example with "
+        "apt-get install fonts-noto-cjk"
+    )

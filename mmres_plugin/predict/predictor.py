@@ -1,32 +1,49 @@
 """A trained classifier or detector, and its predictions for images."""
 
+# PyTorch gives attributes of modules no types of their own.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from mmcv.transforms import Compose
+from mmdet.models.detectors.base import BaseDetector
+from mmdet.structures.mask import encode_mask_results
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
-from mmengine.registry import DATASETS
-from mmpretrain import ImageClassificationInferencer
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
 from mmpretrain.apis.model import ModelHub
+from mmpretrain.models import BaseClassifier
 from mmpretrain.visualization import UniversalVisualizer
+from torch import nn
 
-from ..checks.classes import head_outputs
-from ..config import known_configs, missing_config
-from ..config_parts import innermost, look_up, scope_of
+from ..config import known_configs, load_config
+from ..config_parts import innermost, look_up, scope_of, type_name
 from ..deploy import load_model
-from ..errors import UserError, close_name, shortened, user_error
-from ..hub import SCHEME, all_models, how_to_get, is_model
-from ..weights.hugging_face import SCHEME as SCHEME_OF_HUB
-from ..weights.repository import fetch_config
-from .sources import read_image
+from ..errors import UserError, shortened, user_error
+from ..images import loader_of, read_image
+from ..weights import hugging_face
+
+# What else the family's packages predict, and who draws it.
+OTHERS = {
+    "mmseg": "MMSegInferencer of mmseg.apis",
+    "mmrotate": "inference_detector of mmdet.apis, as MMRotate's demo/image_demo.py does",
+    "mmpose": "MMPoseInferencer of mmpose.apis",
+    "mmdet": "DetInferencer of mmdet.apis",
+    "mmpretrain": "the inferencers of mmpretrain.apis",
+}
+
 
 READABLE = 224  # labels on smaller images could not be read
 
 
 class Predictor:
-    """Calls MMPretrain's ``ImageClassificationInferencer`` or MMDetection's ``DetInferencer``.
+    """Predicts as the test loop of the config does.
 
     The checkpoint is opened without running anything in it, and must fit the model.
 
@@ -41,13 +58,13 @@ class Predictor:
         top: How many classes are listed for an image by a classifier.
 
     Attributes:
-        inferencer: MMPretrain's or MMDetection's.
+        network: The model, in evaluation mode.
         task: ``'classification'`` or ``'detection'``.
         classes: Names of the classes: those in the checkpoint, else those of the config's data;
             None if there are none for this number of outputs.
 
     Raises:
-        UserError: If config, checkpoint or device are wrong.
+        UserError: If config, checkpoint or device are wrong, or the model does something else.
     """
 
     def __init__(
@@ -59,41 +76,37 @@ class Predictor:
         top: int = 5,
     ) -> None:
         device = checked_device(device)
-        if str(model).startswith(SCHEME_OF_HUB):
-            self.config = str(model)
+        if str(model).startswith(hugging_face.SCHEME):
             self.checkpoint = str(checkpoint or model)
             with user_error("model"):
-                config = fetch_config(self.config)
+                config = hugging_face.fetch_config(str(model))
         else:
-            config = find_config(str(model))
-            self.config = str(config)
-            self.checkpoint = str(checkpoint or default_checkpoint(str(model), config))
-        network = load_model(config, self.checkpoint)
-        cfg: Config = network.cfg  # pyright: ignore[reportAssignmentType]
-        if cfg.get("test_dataloader") is None:
-            raise UserError([f"{self.config} has no test_dataloader to say how to load images"])
+            given = None if checkpoint is None else str(checkpoint)
+            config, self.checkpoint = find_model(str(model), given)
+        self.network = load_model(config, self.checkpoint).to(device)
+        cfg: Config = self.network.cfg
+        self.task = task_of(self.network)
+        self.classes = class_names(self.network)
         self.top = top
-        self.classes = class_names(cfg, network.dataset_meta)  # pyright: ignore[reportArgumentType]
-        self.task = "detection" if cfg.get("default_scope") == "mmdet" else "classification"
         default = 0.3 if self.task == "detection" else 0.0
         self.score_threshold = default if score_threshold is None else score_threshold
-        if self.task == "detection":
-            from .detection import LoadedDetector
-
-            self.inferencer = LoadedDetector(network, device, self.classes)
-        else:
-            self.inferencer = ImageClassificationInferencer(
-                network,  # pyright: ignore[reportArgumentType]
-                device=device,
-                classes=self.classes,
+        dataset = innermost(cfg.get("test_dataloader"))
+        loader = loader_of(dataset, cfg.get("default_scope"))
+        if loader is None:
+            raise UserError(
+                [f"{model}: its test_dataloader does not read images by LoadImageFromFile"]
             )
-            self.visualizer = UniversalVisualizer()
+        self.loader = loader
+        steps = [s for s in dataset["pipeline"] if not type_name(s).startswith("LoadImage")]
+        with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+            self.pipeline = Compose(steps)
 
     def __call__(self, images: Sequence[str | Path | np.ndarray]) -> list[list[dict[str, Any]]]:
         """What is on each image, the best score first.
 
         Args:
-            images: Files, or arrays of height×width×3 in BGR, 8 bits. They are one batch.
+            images: Files, or arrays as the pipeline of the model reads them: mostly
+                height×width×3 in BGR, 8 bits. They are one batch.
 
         Returns:
             A list per image with a dict per class or object: ``label`` (its number), ``class``
@@ -101,131 +114,140 @@ class Predictor:
             and ``mask`` (COCO's run lengths) if there are masks.
 
         Raises:
-            UserError: If a file is missing or cannot be decoded.
+            UnreadableImage: If a file cannot be decoded.
+            FileNotFoundError: If it is missing.
         """
-        loaded = [i if isinstance(i, np.ndarray) else read_image(i) for i in images]
-        broken = [given for given, image in zip(images, loaded, strict=True) if image is None]
-        if broken:
-            raise UserError([f"no image can be read from {shortened(broken)}"], "")
-        return [self.predictions(sample) for sample in self.samples(loaded)]  # pyright: ignore[reportArgumentType]
+        loaded = [i if isinstance(i, np.ndarray) else self.read(i) for i in images]
+        return [self.predictions(sample) for sample in self.samples(loaded)]
 
-    def about(self) -> dict[str, Any]:
-        """What the predictions come from, for the file that has them."""
-        return {
-            "model": self.config,
-            "checkpoint": self.checkpoint,
-            "task": self.task,
-            "classes": self.classes,
-            "score_threshold": self.score_threshold,
-        }
+    def draw(self, image: np.ndarray, sample: Any) -> np.ndarray:
+        """A copy of an image with the predictions of its data sample drawn on it, BGR, 8 bits."""
+        if image.dtype != np.uint8:
+            image = cv2.normalize(image, np.empty(()), 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+        image = image.reshape(*image.shape[:2], -1)
+        rgb = np.ascontiguousarray(image[..., 2::-1] if image.shape[2] > 2 else image[..., [0] * 3])
+        if self.task == "detection":
+            visualizer = DetLocalVisualizer()
+            visualizer.dataset_meta = {"classes": self.classes, "palette": "random"}
+            visualizer.add_datasample(
+                "", rgb, sample, draw_gt=False, pred_score_thr=self.score_threshold
+            )
+            drawn = visualizer.get_image()
+        else:
+            short, long = sorted(rgb.shape[:2])
+            resize = READABLE if short < READABLE and long < 8 * short else None
+            drawn = UniversalVisualizer().visualize_cls(
+                rgb, sample, self.classes, draw_gt=False, resize=resize
+            )
+        return np.ascontiguousarray(drawn[..., ::-1])
 
+    def read(self, path: str | Path) -> np.ndarray:
+        """The image at ``path``, as the pipeline of the model reads it."""
+        return read_image(path, self.loader)
+
+    @torch.no_grad()
     def samples(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """The inferencer's data samples of one batch."""
-        batches = self.inferencer.preprocess(list(images), batch_size=len(images))
-        # MMDetection's returns the images as well.
-        inputs = [batch[1] if self.task == "detection" else batch for batch in batches]
-        return [sample for batch in inputs for sample in self.inferencer.forward(batch)]
+        """The model's data samples of one batch."""
+        sides = [image.shape[:2] for image in images]
+        items = [
+            self.pipeline({"img": image, "img_shape": side, "ori_shape": side, "img_path": ""})
+            for image, side in zip(images, sides, strict=True)
+        ]
+        return [sample.cpu() for sample in self.network.test_step(pseudo_collate(items))]
 
     def predictions(self, sample: Any) -> list[dict[str, Any]]:
         """What a data sample says, as lists and numbers."""
-        if self.task == "detection":
-            found = self.inferencer.pred2dict(sample)  # pyright: ignore[reportAttributeAccessIssue]
-            keys = {"labels": "label", "scores": "score", "bboxes": "box", "masks": "mask"}
-            columns = {keys[name]: values for name, values in found.items() if name in keys}
-        else:
-            scores, labels = sample.pred_score.cpu().topk(min(self.top, len(sample.pred_score)))
+        if self.task == "classification":
+            scores, labels = sample.pred_score.topk(min(self.top, len(sample.pred_score)))
             columns = {"label": labels.tolist(), "score": scores.tolist()}
+        else:
+            found = sample.pred_instances
+            columns = {
+                "label": found.labels.tolist(),
+                "score": found.scores.tolist(),
+                "box": found.bboxes.tolist(),
+            }
+            if "masks" in found:
+                masks = encode_mask_results(found.masks.numpy())
+                columns["mask"] = [{**m, "counts": m["counts"].decode()} for m in masks]
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         for row in rows:
             row["class"] = self.classes[row["label"]] if self.classes else str(row["label"])
         rows = [row for row in rows if row["score"] >= self.score_threshold]
         return sorted(rows, key=lambda row: -row["score"])
 
-    def draw(self, image: np.ndarray, sample: Any) -> np.ndarray:
-        """A copy of a BGR image with the predictions of its data sample drawn on it."""
-        rgb = image[..., ::-1]
-        if self.task == "detection":
-            visualizer = self.inferencer.visualizer
-            visualizer.add_datasample(  # pyright: ignore[reportOptionalMemberAccess]
-                "", rgb, sample, draw_gt=False, pred_score_thr=self.score_threshold
-            )
-            drawn = visualizer.get_image()  # pyright: ignore[reportOptionalMemberAccess]
-        else:
-            resize = READABLE if min(rgb.shape[:2]) < READABLE else None
-            drawn = self.visualizer.visualize_cls(
-                rgb, sample, self.classes, draw_gt=False, resize=resize
-            )
-        return np.ascontiguousarray(drawn[..., ::-1])  # pyright: ignore[reportOptionalSubscript]
+
+def find_model(model: str, checkpoint: str | None) -> tuple[str | Path, str]:
+    """The config and the checkpoint of a model by name, or of a config file.
+
+    Args:
+        model: A path, or a name that the plugin or MMPretrain has.
+        checkpoint: What the user named.
+
+    Raises:
+        UserError: If there is no checkpoint.
+    """
+    known = ModelHub.get(model) if ModelHub.has(model) else None
+    config = known_configs(Path()).get(model) or (known.config.filename if known else model)
+    converted = Path("checkpoints", f"{Path(config).stem}.pth")
+    found = checkpoint or (str(converted) if converted.is_file() else known and known.weights)
+    if not found:
+        trained = sorted(Path("work_dirs", Path(config).stem).glob("*.pth"))
+        hint = f": name one after the config, {shortened(trained)}" if trained else ""
+        load_config(config)  # says first if it is the config that is missing
+        raise UserError([f"{model} needs a checkpoint{hint}"])
+    return config, found
+
+
+def task_of(network: nn.Module) -> str:
+    """``'classification'`` or ``'detection'``.
+
+    Raises:
+        UserError: If it does something else; the message names the inferencer for that.
+    """
+    packages = {type(module).__module__.partition(".")[0] for module in network.modules()}
+    kind = type(network).__name__
+    other = next((OTHERS[name] for name in ("mmrotate", "mmseg", "mmpose") if name in packages), "")
+    if not other and isinstance(network, BaseClassifier):
+        return "classification"
+    if not other and isinstance(network, BaseDetector) and "Panoptic" not in kind:
+        return "detection"
+    own = OTHERS.get(type(network).__module__.partition(".")[0], "the inferencer of its package")
+    raise UserError([f"a {kind} gives neither classes nor upright boxes: use {other or own}"])
 
 
 def checked_device(device: str | None) -> str:
     """``device``, or the one that is taken by default.
 
     Raises:
-        UserError: If this machine does not have it.
+        UserError: If PyTorch cannot compute on it.
     """
-    gpus = torch.cuda.device_count()
-    if device is None:
-        return "cuda" if gpus else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        kind, index = torch.device(device).type, torch.device(device).index
-    except RuntimeError as error:
-        raise UserError([f"--device {device}: PyTorch knows no such device"]) from error
-    if kind == "cuda" and (index or 0) >= gpus:
-        raise UserError([f"--device {device}: PyTorch sees {gpus} GPUs here"])
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # of the kind of device
+        reason = str(error).partition("\n")[0]
+        raise UserError([f"--device {device}: cannot be used here: {reason}"]) from error
     return device
 
 
-def find_config(model: str) -> Path:
-    """The config file of ``model``, which is its path or its name.
+def class_names(network: nn.Module) -> list[str] | None:
+    """The names of the classes of a trained model, if there are as many as it has outputs.
 
-    Raises:
-        UserError: If it is neither.
+    Args:
+        network: What :func:`~mmres_plugin.deploy.load_model` returned.
     """
-    if model.endswith((".py", ".json", ".yml", ".yaml")):
-        if not Path(model).is_file():
-            raise UserError([missing_config(Path(model))])
-        return Path(model)
-    shipped = known_configs(Path())
-    if model in shipped:
-        return shipped[model]
-    if model in all_models():
-        return Path(ModelHub.get(model).config.filename)
-    close = close_name(model, [*shipped, *all_models()])
-    meant = f" Did you mean '{close}'?" if close else ""
-    raise UserError(
-        [f"there is no model '{model}', and configs end with .py.{meant} `mmres info` lists them"]
-    )
-
-
-def default_checkpoint(model: str, config: Path) -> str:
-    """The checkpoint of a model of the hub when none is given.
-
-    Raises:
-        UserError: If there is none; the message says how to get one.
-    """
-    converted = Path("checkpoints") / f"{config.stem}.pth"
-    if converted.is_file():
-        return str(converted)
-    known = all_models().get(model)
-    published = known.weights if known else None
-    if published and not published.startswith(SCHEME):
-        return published
-    trained = sorted(Path("work_dirs", config.stem).glob("*.pth"))
-    hint = f"Name one after the config: {shortened(trained)}" if trained else ""
-    if not trained and is_model(config.stem):
-        hint = how_to_get(config.stem, str(converted))
-    raise UserError([f"{config.stem} needs a checkpoint. {hint}".strip()])
-
-
-def class_names(cfg: Config, dataset_meta: dict) -> list[str] | None:
-    """The names of the classes of a trained model, if there are as many as it has outputs."""
-    dataset = innermost(cfg.test_dataloader)
+    cfg = network.cfg
+    dataset = innermost(cfg.get("test_dataloader"))
     kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, cfg.get("default_scope")))
     given = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
     if isinstance(given, str):  # a file with a name per line
         given = Path(given).read_text("utf-8").splitlines() if Path(given).is_file() else None
-    known = getattr(kind, "METAINFO", {}).get("classes")
-    names = dataset_meta.get("classes") or given or known
-    outputs = {number for _, number in head_outputs(cfg.model)}
+    known = (getattr(kind, "METAINFO", None) or {}).get("classes")
+    names = network.dataset_meta.get("classes") or given or known
+    outputs = {
+        module.num_classes
+        for name, module in network.named_modules()
+        if "rpn_head" not in name and isinstance(getattr(module, "num_classes", None), int)
+    }
     return None if not names or (outputs and len(names) not in outputs) else list(names)

@@ -2,17 +2,20 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import mmcv
+import cv2
 import numpy as np
 
-from ..errors import UserError, did_you_mean
+from ..errors import UnreadableImage, UserError, did_you_mean
+from ..images import MOST_PIXELS, OTHER_SUFFIXES, SUFFIXES, image_files
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+# Animated GIFs are read like videos.
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".gif")
+IMAGES = tuple(suffix for suffix in SUFFIXES + OTHER_SUFFIXES if suffix not in VIDEOS)
 
 
 class Picture(NamedTuple):
@@ -21,7 +24,7 @@ class Picture(NamedTuple):
     Attributes:
         path: The file.
         frame: Number of the frame, from 0; None for an image.
-        image: Height×width×3 in BGR, 8 bits.
+        image: Height×width×channels, as the pipeline of the model reads it.
     """
 
     path: Path
@@ -34,7 +37,7 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEOS
 
 
-def find_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[Path], Path]:
+def find_files(source: str, leave_out: Path) -> tuple[list[Path], Path, Counter[str]]:
     """The images and videos that ``source`` means.
 
     Args:
@@ -43,85 +46,71 @@ def find_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[
         leave_out: A folder within ``source`` whose files do not count: that of earlier results.
 
     Returns:
-        The files in alphabetical order, and the folder that they have in common.
+        The files in alphabetical order; the folder that they have in common; how many files of
+        each suffix are neither images nor videos.
 
     Raises:
         UserError: If there is none.
     """
     path = Path(source).expanduser()
     if path.is_file():
-        return [path], path.parent
+        return [path], path.parent, Counter()
     if path.is_dir():
-        found, where = path.rglob("*"), f"{path} and the folders in it have"
-    elif glob.has_magic(str(source)):
-        names = glob.glob(str(path), recursive=True)
-        found, where = map(Path, names), f"the {len(names)} files and folders like {source} have"
+        found = list(image_files(path))
+    elif glob.has_magic(source):
+        found = [Path(name) for name in glob.glob(str(path), recursive=True)]
+        found = [file for file in found if file.is_file()]
     else:
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
         meant = did_you_mean(path.name, [other.name for other in beside])
         raise UserError([f"there is no file or folder {path}.{meant}"])
-    results = leave_out.resolve() if leave_out else None
-    if results and (path.resolve() == results or path.resolve().is_relative_to(results)):
-        results = None  # the search starts there, or within
-    files = sorted(
-        file
-        for file in found
-        if file.suffix.lower() in IMAGES + VIDEOS
-        and file.is_file()
-        and not (results and file.resolve().is_relative_to(results))
-    )
+    results = leave_out.resolve()
+    if not path.resolve().is_relative_to(results):  # else the search starts there, or within
+        found = [file for file in found if not file.resolve().is_relative_to(results)]
+    files = sorted(file for file in found if file.suffix.lower() in IMAGES + VIDEOS)
     if not files:
-        raise UserError([f"{where} no image or video ({' '.join(IMAGES + VIDEOS)})"])
+        kinds = " ".join(IMAGES + VIDEOS)
+        raise UserError([f"{path}: none of {len(found)} files is an image or video ({kinds})"])
     root = path if path.is_dir() else Path(os.path.commonpath([file.parent for file in files]))
-    return files, root
+    passed_over = Counter(file.suffix.lower() for file in found if file not in set(files))
+    return files, root, passed_over
 
 
-def count(files: Iterable[Path]) -> int:
-    """How many pictures the files have, according to their headers.
-
-    Raises:
-        UserError: If a video cannot be read.
-    """
-    return sum(len(open_video(path)) if is_video(path) else 1 for path in files)
-
-
-def pictures(files: Iterable[Path], unreadable: list[Path]) -> Iterator[Picture]:
+def pictures(
+    files: Iterable[Path], read: Callable[[Path], np.ndarray], failed: dict[Path, str]
+) -> Iterator[Picture]:
     """The images and the frames of the videos, one after the other.
 
     Args:
         files: From :func:`find_files`.
-        unreadable: Gets the images that cannot be decoded, and the videos that end early.
+        read: Reads an image; it raises UnreadableImage or OSError.
+        failed: Gets what cannot be read, and why.
     """
     for path in files:
         if is_video(path):
-            video, number = open_video(path), 0
-            for number, frame in enumerate(video, 1):
-                yield Picture(path, number - 1, frame)
-            if number < len(video):
-                unreadable.append(path)
+            yield from _frames(path, failed)
             continue
-        image = read_image(path)
-        if image is None:
-            unreadable.append(path)
-        else:
-            yield Picture(path, None, image)
+        try:
+            image = read(path)
+        except (UnreadableImage, OSError) as error:
+            failed[path] = str(error)
+            continue
+        yield Picture(path, None, image)
 
 
-def read_image(path: str | Path) -> np.ndarray | None:
-    """The image as the pipelines read it, or None if it cannot be decoded."""
-    try:
-        return mmcv.imread(str(path))
-    except Exception:  # each decoder raises its own kinds
-        return None
-
-
-def open_video(path: Path) -> mmcv.VideoReader:
-    """The video, at its first frame.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
-    video = mmcv.VideoReader(str(path))
-    if not video.opened or video.read() is None:
-        raise UserError([f"the video {path} cannot be read: it is damaged, or of an unknown kind"])
-    return mmcv.VideoReader(str(path))
+def _frames(path: Path, failed: dict[Path, str]) -> Iterator[Picture]:
+    """The frames of a video, read forward only: seeking loses frames of some formats."""
+    video = cv2.VideoCapture(str(path))
+    sides = [video.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
+    if sides[0] * sides[1] > MOST_PIXELS:
+        failed[path] = f"its header announces frames of {sides[0]:.0f} × {sides[1]:.0f} pixels"
+        return
+    number = 0
+    while (frame := video.read()[1]) is not None:
+        yield Picture(path, number, frame)
+        number += 1
+    announced = video.get(cv2.CAP_PROP_FRAME_COUNT)  # negative in some live recordings
+    if number == 0:
+        failed[path] = "no frame can be read: it is damaged, or of an unknown kind"
+    elif number < announced < 2**31:
+        failed[path] = f"{number} of the {announced:.0f} frames that its header announces are there"
