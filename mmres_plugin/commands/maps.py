@@ -185,7 +185,7 @@ class ClassScores(nn.Module):
     def __init__(self, model: nn.Module, samples: list) -> None:
         super().__init__()
         self.model, self.samples = model, samples
-        self.classes = class_names(model.cfg, model.dataset_meta)
+        self.classes = class_names(model)
 
     def forward(self, images: Tensor) -> Tensor:
         """1×3×H×W to 1×classes."""

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 import torchvision
 
-from mmres_plugin.checks import build_model
-from mmres_plugin.config import load_config
+from mmres_plugin.config import build_model, load_config
 
 from . import randomise
 from .configs import classifier_config, detector_config
