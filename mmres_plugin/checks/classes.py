@@ -166,8 +166,11 @@ def _differences(
             "metric and a prefix for each"
         )
     reasons = others[:2] + ([f"it lacks {shortened(strange, 3)}"] if strange else [])
+    text = f"{key}.ann_file: {path} is not the annotation file of {data.key}, {data.file}"
     if reasons:
-        yield (
-            f"{key}.ann_file: {path} is not the annotation file of {data.key}, {data.file}: "
-            f"{'; '.join(reasons)}. {cure}"
+        yield f"{text}: {'; '.join(reasons)}. {cure}"
+    elif not is_wrong:
+        images = f"{len(content.ids):,} and {len(theirs.ids):,} images"
+        yield Remark(
+            f"{text}: they have {images}. Objects that only one of them has count as wrong"
         )

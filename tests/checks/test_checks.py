@@ -1,9 +1,8 @@
 """Each thing a user can get wrong is named before the run, with what to do about it."""
 
-import gc
 import os
 import pickle
-import time
+import sys
 from pathlib import Path
 
 import mmdet
@@ -11,25 +10,18 @@ import numpy as np
 import pytest
 import torch
 from helpers import ENV, ROOT, complete
-from helpers.checks import problems
+from helpers.checks import problems, remarks
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
-from mmcv.transforms import LoadImageFromFile
-from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.model.weight_init import PretrainedInit
-from mmengine.runner import Runner
 
 import mmres_plugin  # noqa: F401
-from mmres_plugin.checks import build_model, check, checkpoints
+from mmres_plugin.checks import check
 from mmres_plugin.checks.data import missing_data
 from mmres_plugin.checks.names import unknown_names
-from mmres_plugin.config import load_config
-from mmres_plugin.engine.bad_images import NameBadImages, NamedLoader
-from mmres_plugin.engine.launchers import RANKS
-from mmres_plugin.engine.runner import build_runner, user_errors
-from mmres_plugin.errors import UnreadableImage, UserError, close_name
-from mmres_plugin.weights import read_checkpoint
+from mmres_plugin.config import build_model, load_config
+from mmres_plugin.errors import UserError, close_name
 from mmres_plugin.weights.files import open_checkpoint
 
 
@@ -44,14 +36,6 @@ def home(tmp_path_factory) -> Path:
     state = build_model(load_config(str(home / "cls.py"))).state_dict()
     torch.save({"state_dict": state, "meta": {}}, home / "cls.pth")
     return home
-
-
-@pytest.fixture
-def log(monkeypatch) -> list[str]:
-    """What the checks of checkpoints log."""
-    lines = []
-    monkeypatch.setattr(checkpoints, "print_log", lambda text, **kwargs: lines.append(text))
-    return lines
 
 
 @pytest.mark.parametrize("name", ["det", "cls"])
@@ -100,36 +84,6 @@ def test_detectors_of_mmdetection_pass(home, tmp_path, name):
         for key, value in (("num_workers", 0), ("batch_size", 2))
     }
     assert problems(tmp_path / "mine.py", **options) == ""
-
-
-def test_few_images_are_evaluated_in_the_rehearsal(tmp_path, monkeypatch):
-    """COCO's evaluation of all images takes half a minute, however few have detections."""
-    from pycocotools.cocoeval import COCOeval
-
-    root = make_coco(tmp_path / "coco", val=5)
-    seen, evaluate = [], COCOeval.evaluate
-
-    def counted(self):
-        seen.append(len(self.params.imgIds))
-        evaluate(self)
-
-    monkeypatch.setattr(COCOeval, "evaluate", counted)
-    assert problems(detector_config(tmp_path / "det.py", root)) == ""
-    assert seen == [2]
-
-
-def test_no_search_for_cycles_while_data_sets_are_read(home, monkeypatch):
-    """For a million annotations it takes a third of the time."""
-    searching, load = [], CocoDataset.load_data_list
-
-    def watched(self):
-        searching.append(gc.isenabled())
-        return load(self)
-
-    monkeypatch.setattr(CocoDataset, "load_data_list", watched)
-    assert problems(home / "det.py") == ""
-    assert searching == [False, False]
-    assert gc.isenabled()
 
 
 def test_unknown_task(home):
@@ -280,7 +234,8 @@ def test_mmcv_without_operators(home, tmp_path):
     """MMCV built without a look at torch can be imported, and fails only within MMDetection."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mmcv._ext'] = None\n")
     env = {**ENV, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ENV['PYTHONPATH']}"}
-    done = complete("mmres", "train", home / "det.py", env=env, cwd=tmp_path)
+    words = ("-m", "mmres_plugin", "train", home / "det.py")
+    done = complete(sys.executable, *words, env=env, cwd=tmp_path)
     assert done.returncode == 2
     assert "detectors need mmcv's compiled operators" in done.stderr
     assert "Traceback" not in done.stderr
@@ -304,8 +259,6 @@ def test_incomplete_config(home):
     said = problems(home / "det.py", val_evaluator=None, optim_wrapper=None)
     assert "no 'val_evaluator', which is needed to train" in said
     assert "no 'optim_wrapper'" in said
-    said = problems(home / "det.py", auto_scale_lr={"_delete_": True, "enable": True})
-    assert "auto_scale_lr: AssertionError: Lack of `base_batch_size`" in said
 
 
 # Data
@@ -385,7 +338,7 @@ def test_imagenet_layout(tmp_path):
 
 def test_digits_name_their_builder(home):
     said = problems(home / "cls.py", train_dataloader__dataset__data_root="data/digits/cls")
-    assert "python tools/datasets/build_digits.py" in said
+    assert "mmres digits" in said
 
 
 # Checkpoints
@@ -506,8 +459,8 @@ def test_old_files_and_wrapped_names_fit(home, tmp_path):
     [
         ("backbone.", None),
         ("backbone", None),
-        ("bakbone.", "are in {} with prefix='bakbone.'"),
-        (None, "are in {} with prefix=None"),
+        ("bakbone.", "{} has only 0 of 100 tensors of the backbone with prefix='bakbone.'"),
+        (None, "{} has only 0 of 100 tensors of the backbone with prefix=None"),
     ],
 )
 def test_pretrained_backbone(home, prefix, answer):
@@ -516,7 +469,6 @@ def test_pretrained_backbone(home, prefix, answer):
     said = problems(home / "det.py", model__backbone__init_cfg=start)
     assert answer.format(home / "cls.pth") in said if answer else said == ""
     if answer:
-        assert "model.backbone.init_cfg.checkpoint: only 0 of 100 tensors" in said
         assert "prefix='backbone.' would match 100%" in said
     start["checkpoint"] = "torchvision://resnet18"  # fetched by name: not looked at
     assert problems(home / "det.py", model__backbone__init_cfg=start) == ""
@@ -533,7 +485,7 @@ def test_missing_pretrained_file_names_who_makes_it(home):
     start = dict(type="Pretrained", checkpoint="work_dirs/sreresnet18_digits/epoch_4.pth")
     said = problems(home / "det.py", model__backbone__init_cfg=start)
     assert "there is no checkpoint work_dirs/sreresnet18_digits/epoch_4.pth" in said
-    assert "python tools/train.py " in said
+    assert "mmres train " in said
     assert "configs/digits/sreresnet18_digits.py" in said
     assert "--cfg-options model.backbone.init_cfg=None" in said
 
@@ -543,11 +495,13 @@ def test_pretrained_by_class(home):
     start = dict(type=PretrainedInit, checkpoint=str(home / "cls.pth"), prefix="bakbone.")
     cfg = load_config(home / "det.py")
     cfg.model.backbone.init_cfg = start
-    with pytest.raises(UserError, match=r"model\.backbone\.init_cfg\.checkpoint: only 0 of 100"):
+    with pytest.raises(
+        UserError, match=r"model\.backbone\.init_cfg\.checkpoint: .* has only 0 of 100"
+    ):
         check(cfg, "train")
 
 
-def test_weights_for_other_images_are_a_warning(home, tmp_path, log):
+def test_weights_for_other_images_are_a_remark(home, tmp_path):
     config = tmp_path / "caffe.py"
     start = "dict(type='Pretrained', checkpoint='torchvision://resnet50')"
     config.write_text(
@@ -557,7 +511,7 @@ def test_weights_for_other_images_are_a_warning(home, tmp_path, log):
         "    neck=dict(in_channels=[512, 1024, 2048]))\n"
     )
     assert problems(config) == ""
-    said = "".join(log)
+    said = remarks(config)
     assert "model.backbone.init_cfg: these are weights of torchvision or timm, whose" in said
     assert "set mean=[123.675, 116.28, 103.53]" in said
 
@@ -566,22 +520,31 @@ def test_weights_for_other_images_are_a_warning(home, tmp_path, log):
 
 
 @pytest.mark.parametrize(
-    ("options", "answer"),
+    ("options", "answer", "find"),
     [
-        ({"frozen_stages": 1}, "--cfg-options model.backbone.frozen_stages=-1"),
-        ({"norm_eval": True}, "--cfg-options model.backbone.norm_eval=False"),
+        ({"frozen_stages": 1}, "frozen_stages=-1", problems),
+        (
+            {"norm_eval": True},
+            "norm_eval=False",
+            remarks,
+        ),  # norms alone: the rest learns around them
         (
             {"norm_cfg": {"type": "BN", "requires_grad": False}},
-            "--cfg-options model.backbone.norm_cfg.requires_grad=True",
+            "norm_cfg.requires_grad=True",
+            remarks,
         ),
-        ({"frozen_stages": 0, "norm_eval": True}, "frozen_stages=-1 model.backbone.norm_eval"),
+        (
+            {"frozen_stages": 0, "norm_eval": True},
+            "frozen_stages=-1 model.backbone.norm_eval",
+            problems,
+        ),
     ],
 )
-def test_frozen_random_weights(home, options, answer):
+def test_frozen_random_weights(home, options, answer, find):
     options = {f"model__backbone__{key}": value for key, value in options.items()}
-    said = problems(home / "det.py", **options)
+    said = find(home / "det.py", **options)
     assert "model.backbone: starts from random weights and keeps some of them as they are" in said
-    assert answer in said
+    assert f"--cfg-options model.backbone.{answer}" in said
 
 
 @pytest.mark.parametrize(
@@ -624,15 +587,14 @@ def test_channels_between_the_parts(home, config, options, answer):
     assert f"--cfg-options model.{answer}" in said
 
 
-def test_training_that_is_complete(home, tmp_path, log):
+def test_training_that_is_complete(home, tmp_path):
     content = torch.load(home / "cls.pth")
     content |= {"meta": {"epoch": 2, "iter": 8}, "message_hub": {}, "optimizer": {}}
     torch.save(content, tmp_path / "epoch_2.pth")
     options = dict(resume=True, load_from=str(tmp_path / "epoch_2.pth"))
     assert problems(home / "cls.py", **options) == ""
-    assert "nothing is left to train" in log[0]
-    assert problems(home / "cls.py", train_cfg__max_epochs=3, **options) == ""
-    assert len(log) == 1
+    assert "nothing is left to train" in remarks(home / "cls.py", **options)
+    assert remarks(home / "cls.py", train_cfg__max_epochs=3, **options) == ""
 
 
 def test_misspelt_annotations_suggest_the_file(home):
@@ -642,85 +604,3 @@ def test_misspelt_annotations_suggest_the_file(home):
     name = "annotations/instances_trian2017.json"
     said = problems(home / "det.py", train_dataloader__dataset__ann_file=name)
     assert "trian2017.json. Did you mean 'instances_train2017.json'?" in said
-
-
-# Images
-
-
-@pytest.mark.parametrize("keep", [0, 1, 0.5], ids=["empty", "one byte", "half"])
-def test_unreadable_image_is_named(home, tmp_path, keep):
-    content = next((home / "coco/train2017").iterdir()).read_bytes()
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
-    with pytest.raises(UnreadableImage, match=f"the image {broken} cannot be read"):
-        NamedLoader(LoadImageFromFile())({"img_path": str(broken)})
-    with pytest.raises(UnreadableImage, match=f"the image {tmp_path}/gone.jpg cannot be read"):
-        NamedLoader(LoadImageFromFile())({"img_path": f"{tmp_path}/gone.jpg"})
-
-
-def test_unreadable_image_ends_a_real_run(tmp_path, capsys):
-    """From within a worker process: a message with the file, exit code 2."""
-    root = make_imagenet(tmp_path / "imagenet")
-    config = classifier_config(tmp_path / "broken_image.py", root)
-    broken = root / "train/n00000001/train_0005.JPEG"
-    broken.write_bytes(b"")
-    cfg = load_config(str(config), {"train_dataloader.num_workers": 1})
-    cfg.work_dir = str(tmp_path / "work")
-    runner = Runner.from_cfg(cfg)
-    runner.register_hook(NameBadImages())
-    with pytest.raises(SystemExit) as end, user_errors():
-        runner.train()
-    assert end.value.code == 2
-    assert f"Stopped: the image {broken} cannot be read" in capsys.readouterr().err
-
-
-def test_config_in_a_resumed_checkpoint_is_not_run(tmp_path, monkeypatch):
-    """MMEngine runs the text under ``meta['config']`` when it resumes."""
-    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")  # set by the tools; here taken back
-    config = classifier_config(tmp_path / "cls.py", make_imagenet(tmp_path / "imagenet"))
-    cfg = load_config(config)
-    cfg.update(work_dir=str(tmp_path / "work"), launcher="none", visualizer=None)
-    cfg.train_cfg.max_epochs = 1
-    build_runner(cfg).train()
-    path = tmp_path / "work/epoch_1.pth"
-    content = read_checkpoint(path)
-    content["meta"]["config"] = f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n"
-    torch.save(content, path)
-    cfg.train_cfg.max_epochs = 2
-    cfg.update(load_from=str(path), resume=True, experiment_name="again")
-    runner = build_runner(cfg)
-    runner.train()
-    assert runner.epoch == 2
-    assert not (tmp_path / "ran").exists()
-
-
-# Several processes
-
-
-@pytest.mark.parametrize(
-    ("numbers", "patient"),
-    [
-        ({}, False),
-        ({"RANK": "8", "LOCAL_RANK": "0"}, False),  # the first of the second machine
-        ({"RANK": "1", "LOCAL_RANK": "1"}, True),
-        ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "LOCAL_RANK": "0"}, False),
-        ({"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "LOCAL_RANK": "0"}, True),
-        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_LOCAL_RANK": "3"}, True),
-    ],
-)
-def test_no_error_is_lost_among_processes(numbers, patient, monkeypatch, capsys):
-    """The first process of a machine speaks; another waits for it, and speaks if still alive."""
-    for names in RANKS:
-        for name in names:
-            monkeypatch.delenv(name, raising=False)
-    for name, value in numbers.items():
-        monkeypatch.setenv(name, value)
-    waited = []
-    monkeypatch.setattr(time, "sleep", waited.append)
-    for error, waits in ((UserError(["slip"]), patient), (UnreadableImage("a.jpg"), False)):
-        waited.clear()
-        with pytest.raises(SystemExit) as end, user_errors():
-            raise error
-        assert end.value.code == 2
-        assert str(error) in capsys.readouterr().err
-        assert bool(waited) == waits
