@@ -1,32 +1,31 @@
-"""Evaluate a checkpoint: ``python tools/test.py configs/… work_dirs/…/epoch_12.pth``."""
+"""Evaluate a checkpoint or an exported file with the metrics of its config.
 
+mmres test CONFIG work_dirs/…/epoch_12.pth
+mmres test CONFIG model.onnx
+"""
+
+import argparse
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
-import mmengine
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import METRICS
-
-from ..checks import check
-from ..config_parts import innermost, type_name
-from ..engine.runner import (
-    Parser,
-    build_runner,
-    leave_process_group,
-    read_config,
-    user_errors,
-)
+from ..cli import Parser
 from ..errors import UserError
+from .train import add_common_options
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 OUT_SUFFIXES = {"pred": (".pkl", ".pickle"), "metrics": (".json", ".yaml", ".yml", ".pkl")}
 
 
-def parse_args(argv: list[str] | None = None):
-    parser = Parser("Evaluate a classifier or a detector")
-    parser.add_argument("checkpoint", help="checkpoint file")
+def parser() -> Parser:
+    parser = Parser(__doc__, prog="mmres test")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint, or exported file that ends with .onnx")
     parser.add_argument("--out", help="write the predictions, or the metrics, to this file")
     parser.add_argument(
         "--out-item",
-        choices=["metrics", "pred"],
+        choices=list(OUT_SUFFIXES),
         default="pred",
         help="content of --out: predictions (.pkl) or metrics (.json, .yaml or .pkl)",
     )
@@ -40,14 +39,14 @@ def parse_args(argv: list[str] | None = None):
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="average over augmented images, as in tta_model and tta_pipeline of the config; by "
-        "default over flips",
+        help="average over augmented images, as in tta_model and tta_pipeline of the config, or "
+        "else over flips",
     )
-    parser.add_common_options()
-    return parser.parse_args(argv)
+    add_common_options(parser)
+    return parser
 
 
-def show_predictions(cfg: Config, args) -> None:
+def show_predictions(cfg: "Config", args: argparse.Namespace) -> None:
     """Switch on the visualization hook, which has other arguments in each package."""
     hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None:
@@ -59,15 +58,19 @@ def show_predictions(cfg: Config, args) -> None:
             ["--tta: classifiers draw no pictures with it. Drop it, or --show and --show-dir."]
         )
     hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
-    if type_name(hook).startswith("Det"):
+    if cfg.get("default_scope") == "mmdet":
         hook.update(draw=True, test_out_dir=args.show_dir)
     else:
         hook.update(enable=True, out_dir=args.show_dir)
 
 
-def augment(cfg: Config) -> None:
+def augment(cfg: "Config") -> None:
     """Wrap model and pipeline for test-time augmentation."""
-    dataset = innermost(cfg.test_dataloader)
+    from mmengine.config import ConfigDict
+
+    dataset = cfg.test_dataloader.dataset
+    while "dataset" in dataset:
+        dataset = dataset.dataset
     detection = cfg.get("default_scope") == "mmdet"
     if "tta_model" not in cfg:
         cfg.tta_model = dict(type="mmpretrain.AverageClsScoreTTA")
@@ -88,23 +91,40 @@ def augment(cfg: Config) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    with user_errors():
+    args = parser().parse_args(argv)
+    if args.out and not args.out.endswith(OUT_SUFFIXES[args.out_item]):
+        allowed = ", ".join(OUT_SUFFIXES[args.out_item])
+        raise UserError([f"--out {args.out}: --out-item {args.out_item} writes {allowed}"])
+    exported = args.checkpoint.endswith(".onnx")
+    if exported and (args.tta or args.amp):
+        raise UserError([f"{args.checkpoint} is run as it was exported: drop --tta and --amp"])
+    import mmengine
+    from mmengine.config import Config
+    from mmengine.registry import METRICS
+
+    from ..checks import check
+    from ..deploy.exported_model import ExportedModel
+    from ..engine.processes import leave_process_group
+    from ..engine.runner import build_runner, read_config, user_errors
+    from ..engine.signals import listening
+    from ..weights.safe_loading import load_safely
+
+    load_safely()
+    with user_errors(), listening():
         cfg = read_config(args, loops=("test",))
-        cfg.load_from = args.checkpoint
-        if args.out and not args.out.endswith(OUT_SUFFIXES[args.out_item]):
-            allowed = ", ".join(OUT_SUFFIXES[args.out_item])
-            raise UserError([f"--out {args.out}: --out-item {args.out_item} writes {allowed}"])
+        cfg.load_from = None if exported else args.checkpoint
         if args.show or args.show_dir:
             show_predictions(cfg, args)
-        datasets = {} if args.no_checks else check(cfg, "test")
+        if not args.no_checks:
+            check(cfg, "test")
         if args.amp:
             cfg.test_cfg.fp16 = True
         if args.tta:
             augment(cfg)
-            datasets = {}  # their pipeline is another now
         # Without the file's name, so that the runner does not write over the training's config.
-        runner = build_runner(Config(cfg.to_dict()), datasets)
+        runner = build_runner(Config(cfg.to_dict()))
+        if exported:
+            runner.model = ExportedModel(args.checkpoint)
         if args.out and args.out_item == "pred":
             kind = "mmdet.DumpDetResults" if cfg.get("default_scope") == "mmdet" else "DumpResults"
             dump = METRICS.build(dict(type=kind, out_file_path=args.out))

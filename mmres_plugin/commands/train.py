@@ -1,24 +1,12 @@
-"""Train a classifier or a detector: ``python tools/train.py configs/…``."""
+"""Train a classifier or a detector: ``mmres train configs/…``."""
 
-from pathlib import Path
+import argparse
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.config import Config
+from ..cli import Parser
 
-from ..checks import check
-from ..engine import AverageLossHook, EndOnSignalHook, FiniteHook
-from ..engine.amp import computes_bfloat16
-from ..engine.resume import latest_checkpoint
-from ..engine.runner import (
-    Parser,
-    build_runner,
-    leave_process_group,
-    read_config,
-    register_guards,
-    user_errors,
-)
-from ..engine.storage import storage_errors
-from ..engine.work_dir import only_training
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 SLOW_AMP = (
     "--amp: this CPU has no instructions for bfloat16, so a step may take many times as long as "
@@ -26,8 +14,9 @@ SLOW_AMP = (
 )
 
 
-def parse_args(argv: list[str] | None = None):
-    parser = Parser("Train a classifier or a detector")
+def parser() -> Parser:
+    parser = Parser(__doc__, prog="mmres train")
+    parser.add_argument("config", help="config file")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -39,12 +28,6 @@ def parse_args(argv: list[str] | None = None):
         action="store_true",
         help="save a checkpoint before SIGTERM or Ctrl-C ends the training",
     )
-    parser.add_argument(
-        "--skip-non-finite",
-        action="store_true",
-        help="leave out any number of steps whose loss or gradient is not finite, "
-        "instead of ending after three in a row",
-    )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument("--no-validate", action="store_true", help="train without validation")
     parser.add_argument(
@@ -53,12 +36,51 @@ def parse_args(argv: list[str] | None = None):
         help="multiply the learning rate by the total batch size, divided by "
         "auto_scale_lr.base_batch_size of the config",
     )
-    parser.add_common_options()
-    return parser.parse_args(argv)
+    add_common_options(parser)
+    return parser
 
 
-def merge_options(cfg: Config, args) -> None:
-    """Put the options into the config."""
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing share."""
+    parser.add_argument(
+        "--work-dir",
+        help="folder for logs and checkpoints; without it work_dir of the config, or "
+        "work_dirs/<name of the config>",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help='change settings of the config, lists as key="[a,b]", for example '
+        "model.backbone.depth=101 train_dataloader.batch_size=4",
+    )
+    parser.add_argument(
+        "--no-pin-memory", action="store_true", help="do not pin the memory of batches"
+    )
+    parser.add_argument(
+        "--no-persistent-workers",
+        action="store_true",
+        help="start new data loading workers for each epoch",
+    )
+    parser.add_argument(
+        "--no-checks", action="store_true", help="skip the checks of config and data"
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what started this process, if it is one of several",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def merge_options(cfg: "Config", args: argparse.Namespace) -> None:
+    """Put the options of training into the config."""
+    import torch
+
+    from ..engine.amp import computes_bfloat16
+    from ..engine.resume import checkpoint_folders, latest_checkpoint
+
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp and cfg.get("optim_wrapper") is not None:
@@ -70,7 +92,7 @@ def merge_options(cfg: Config, args) -> None:
             if not computes_bfloat16():
                 print(SLOW_AMP)
     if args.resume == "auto" or (cfg.get("resume") and not cfg.get("load_from")):
-        latest = latest_checkpoint(Path(cfg.work_dir))
+        latest = latest_checkpoint(*checkpoint_folders(cfg))
         cfg.resume = latest is not None
         # A job that always starts with --resume still needs load_from at its first start.
         cfg.load_from = str(latest) if latest else cfg.get("load_from")
@@ -81,20 +103,19 @@ def merge_options(cfg: Config, args) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    with user_errors():
+    args = parser().parse_args(argv)
+    from ..checks import check
+    from ..engine import AverageLossHook, EndOnSignalHook, FiniteHook
+    from ..engine.processes import leave_process_group
+    from ..engine.runner import read_config, train, user_errors
+    from ..engine.signals import listening
+    from ..weights.safe_loading import load_safely
+
+    load_safely()
+    with user_errors(), listening():
         cfg = read_config(args, loops=("train", "val"))
         merge_options(cfg, args)
-        datasets = {} if args.no_checks else check(cfg, "train")
-        with only_training(cfg.work_dir), storage_errors(cfg.work_dir):
-            runner = build_runner(cfg, datasets)
-            register_guards(
-                runner,
-                [
-                    FiniteHook(stop_after=0) if args.skip_non_finite else FiniteHook(),
-                    AverageLossHook(),
-                    EndOnSignalHook(save=args.save_on_signal),
-                ],
-            )
-            runner.train()
+        if not args.no_checks:
+            check(cfg, "train")
+        train(cfg, [FiniteHook(), AverageLossHook(), EndOnSignalHook(save=args.save_on_signal)])
         leave_process_group()

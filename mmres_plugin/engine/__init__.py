@@ -1,4 +1,4 @@
-"""Training and testing: what the tools and configs add to MMEngine's runner."""
+"""Training and testing: what the commands and configs add to MMEngine's runner."""
 
 from .amp import CPUAmpOptimWrapper
 from .checkpoints import SafeCheckpointHook

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmcv.transforms import LoadImageFromFile
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop
+from mmengine.runner import Runner
 
 from ..errors import UnreadableImage
 
@@ -23,9 +23,8 @@ class NamedLoader:
         try:
             return self.loader(results)  # pyright: ignore[reportReturnType]
         except Exception as error:  # each decoder raises its own kinds
-            path = results.get("img_path")
             raise UnreadableImage(
-                f"the image {path} cannot be read: {error} "
+                f"the image {results.get('img_path')} cannot be read: {error} "
                 "(replace the file, or take it out of the data set)"
             ) from error
 
@@ -34,23 +33,31 @@ class NamedLoader:
 
 
 class NameBadImages(Hook):
-    """Puts :class:`NamedLoader` around the image loaders of all data sets of a runner."""
+    """Puts :class:`NamedLoader` around the image loaders of the data sets that a run reads."""
 
-    def before_run(self, runner: Any) -> None:
-        for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-            if isinstance(loop, BaseLoop):  # else it is a config that does not run this time
-                for dataset in leaves(loop.dataloader.dataset):
-                    transforms = getattr(getattr(dataset, "pipeline", None), "transforms", [])
-                    for index, transform in enumerate(transforms):
-                        if isinstance(transform, LoadImageFromFile):
-                            transforms[index] = NamedLoader(transform)
+    def before_train(self, runner: Runner) -> None:
+        name_bad_images(runner.train_dataloader.dataset)
+        if runner.val_loop is not None:
+            name_bad_images(runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        name_bad_images(runner.test_dataloader.dataset)
 
 
-def leaves(dataset: Any) -> Iterator[Any]:
+def name_bad_images(dataset: Any) -> None:
+    """Wrap the image loaders in the pipelines of ``dataset``, once."""
+    for one in innermost_datasets(dataset):
+        transforms = getattr(getattr(one, "pipeline", None), "transforms", [])
+        for index, transform in enumerate(transforms):
+            if isinstance(transform, LoadImageFromFile):
+                transforms[index] = NamedLoader(transform)
+
+
+def innermost_datasets(dataset: Any) -> Iterator[Any]:
     """The data sets that read files, within any wrappers (repeat, concatenate …)."""
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     if inner == [None]:
         yield dataset
     for one in inner:
         if one is not None:
-            yield from leaves(one)
+            yield from innermost_datasets(one)

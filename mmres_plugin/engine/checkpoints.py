@@ -1,20 +1,25 @@
 """Checkpoints that survive a kill, a full disk and diverged training."""
 
+import math
 import os
-from collections.abc import Iterable
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from bisect import bisect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.dist import all_gather_object, get_rank, is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
-from ..errors import UserError, shortened
-from ..weights.files import atomic_write
-from .random_state import DataOrder, random_state, restore_random_state
+from ..errors import UserError, shortened, user_error
+from ..weights.files import read_checkpoint
+from .finite import not_finite
+from .random_state import number_batches, random_state, restore_random_state
+from .resume import compare
 from .storage import BACKEND, remove_leftovers, room_problem, storage_errors
+
+HELD = ("state_dict", "ema_state_dict", "optimizer")  # must be finite
 
 
 @HOOKS.register_module(force=True)  # again when the module is reloaded
@@ -22,165 +27,241 @@ class SafeCheckpointHook(CheckpointHook):
     """MMEngine's hook, in a safe order: a checkpoint is saved whole, then ``last_checkpoint`` names
     it, then older ones are deleted.
 
-    A checkpoint also has the random states of all processes, so that a resumed training draws what
-    the uninterrupted one would have drawn. One with weights that are not finite is not saved.
+    A checkpoint also has the random states of all processes and the state of early stopping, so
+    that a resumed training does what the uninterrupted one would have done; a validation that did
+    not end is repeated. A checkpoint with a tensor that is not finite is not saved.
 
     ``default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))`` in a config; takes the
     arguments of :class:`mmengine.hooks.CheckpointHook`. With an ``out_dir`` in remote storage, or
     ``backend_args`` of your own, files are written as that backend does it.
     """
 
-    resumed: list[dict] | None = None
-    outdated: list[str] = []
-    saved: list[dict] | None = None
-    before_validation: dict | None = None
+    def __init__(self, *args: Any, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # which keeps all: older ones are deleted here
+        self.keep = max_keep_ckpts
+        self.files: list[str] = []  # names of what this training has saved, the newest last
+        self.outdated: list[str] = []  # names of what is to be deleted after the next save
+        self.resumed: dict = {}
+        self.added: dict = {}  # what the next checkpoint gets beside MMEngine's content
+        self.before_validation: dict | None = None
+        self.saved_at = self.validated_at = -1  # iterations
+        self.is_read_back = False
+
+    @property
+    def best(self) -> dict[str, str | None]:
+        """Paths of the best checkpoints, by metric if there are several."""
+        if hasattr(self, "best_ckpt_path"):
+            return {"": self.best_ckpt_path}
+        return dict(getattr(self, "best_ckpt_path_dict", {}))
+
+    @best.setter
+    def best(self, paths: dict[str, str | None]) -> None:
+        if "" in paths:
+            self.best_ckpt_path = paths[""]
+        elif paths:
+            self.best_ckpt_path_dict = paths
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remove what this hook added from a checkpoint that is resumed."""
-        states = checkpoint.pop("random_states", None)
-        outdated = checkpoint.pop("outdated", [])
-        if runner._resume:
-            self.resumed, self.outdated = states, outdated
+        """Take out of a checkpoint what this hook has added."""
+        added = checkpoint.pop("resume", {})
+        if runner._resume:  # nothing public says whether the file is resumed or only loaded
+            compare(checkpoint, runner)
+            self.resumed = {"processes": checkpoint.pop("random_states", ()), **added}
 
     def before_train(self, runner: Runner) -> None:
-        """Prepare the folder, then go on with the random states of the checkpoint."""
+        """Prepare the folder, then go on where the checkpoint was saved."""
         folder = str(self.out_dir or runner.work_dir)
         if "://" not in folder and self.backend_args is None and self.file_client_args is None:
             self.backend_args = {"backend": BACKEND}
         super().before_train(runner)
-        self.file_backend = LateDeletion(self.file_backend)
-        self._find_best_here()
+        # Also after a work dir was moved or copied, the best checkpoints are those in it.
+        self.best = {
+            key: path and self._path(os.path.basename(path)) for key, path in self.best.items()
+        }
+        self.files = list(self.resumed.get("files", ()))
+        self.outdated = list(self.resumed.get("outdated", ()))
         if is_main_process() and self.backend_args == {"backend": BACKEND}:
             with storage_errors(self.out_dir):
                 os.makedirs(self.out_dir, exist_ok=True)
                 for folder in {str(self.out_dir), str(runner.work_dir)}:
                     remove_leftovers(folder)
-            for name in self.outdated:  # a kill may have come before they were deleted
-                path = os.path.join(self.out_dir, os.path.basename(name))
-                if path.endswith(".pth") and os.path.isfile(path):
-                    self.file_backend.remove(path)
-            self.file_backend.delete(self._in_use())
+            pointer = os.path.join(runner.work_dir, "last_checkpoint")
+            if os.path.lexists(pointer) and not os.path.isfile(pointer):
+                raise UserError([f"{pointer} is not a file: move it away."])
             problem = room_problem(self.out_dir, 2 * checkpoint_size(runner))
             if problem:
                 runner.logger.warning(problem)
-        self.data_order = DataOrder(runner)
-        if self.resumed and len(self.resumed) == runner.world_size:
-            state = self.resumed[get_rank()]
-            self.data_order.restore(state)
+        self._delete()
+        self.batches = number_batches(runner)
+        self._go_on(runner)
+
+    def _go_on(self, runner: Runner) -> None:
+        states = self.resumed.get("processes", ())
+        if states and len(states) == runner.world_size:
+            state = states[get_rank()]
             restore_random_state(state)
-        elif runner._resume and runner.iter:
+            if self.batches and state["sampler"] is not None:
+                self.batches.sampler.seed = state["sampler"]
+        elif runner.iter:
             runner.logger.warning(
-                f"the checkpoint has the random states of {len(self.resumed or ())} processes, but "
-                f"this run has {runner.world_size}: augmentation and drop path will differ"
+                f"the checkpoint has the random states of {len(states)} processes, but this run "
+                f"has {runner.world_size}: augmentation and drop path will differ"
             )
+        saved = self.resumed.get("hooks", ())
+        for (hook, names), (kind, state) in zip(kept_of_hooks(runner), saved, strict=False):
+            if kind == type(hook).__name__ and state.keys() == set(names):
+                vars(hook).update(state)
+        early = any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks)
+        if early and self.resumed.get("stopped"):
+            runner.train_loop.stop_training = True
+            runner.logger.warning(
+                "--resume: the training has stopped early, so nothing is left to train. To train "
+                "on, take EarlyStoppingHook out of the config"
+            )
+        elif self.resumed.get("validated") is False and validation_is_due(runner):
+            runner.logger.info("--resume: repeating the validation that followed the checkpoint")
+            self.saved_at = runner.iter
+            runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Go to the batch at which training continues."""
-        self.data_order.begin(runner.train_loop)
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Save what is due."""
-        self.data_order.end(runner.train_loop)
-        super().after_train_epoch(runner)
+        """Go to the batch at which training continues; a loop by iterations does so itself."""
+        loop = runner.train_loop
+        if self.batches and isinstance(loop, EpochBasedTrainLoop):
+            self.batches.number = loop.epoch * len(self.batches)
+            states = self.resumed.get("processes", ())
+            if states and states[0]["batches"] == len(self.batches):
+                self.batches.skip = loop.iter - self.batches.number
+            self.resumed = {}
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Keep the random states: what validation draws must not change the training."""
         self.before_validation = random_state()
+        self.again = self.saved_at == runner.iter
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Put the random states back, then look for the best checkpoint."""
+        """Save the best checkpoint; the one that was the best is deleted later."""
+        for name in set(self.save_best or ()) & metrics.keys():
+            if math.isnan(metrics[name] or 0):
+                runner.logger.warning(f"{name} is not a number, so no best checkpoint is saved")
+        before = self.best
+        self.best = dict.fromkeys(before)  # upstream deletes the one that it knows before it saves
+        super().after_val_epoch(runner, metrics)
+        now = {key: path or before[key] for key, path in self.best.items()}
+        self.outdated += [os.path.basename(p) for k, p in before.items() if p and p != now[k]]
+        self.best = now
+
+    def after_val(self, runner: Runner) -> None:
+        """Put the random states back, and save what the validation has changed."""
         if self.before_validation:
             restore_random_state(self.before_validation)
             self.before_validation = None
-        super().after_val_epoch(runner, metrics)
+        self.validated_at = runner.iter
+        if self.again:
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            step = runner.epoch if self.by_epoch else runner.iter
+            self._save_checkpoint_with_step(runner, step, meta)
+        self._delete()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse weights that are not finite; add the random states where a training can go on."""
-        state = checkpoint["state_dict"]
-        broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+        """Refuse tensors that are not finite, keep plain values, add what a resume needs."""
+        held = {key: checkpoint.get(key) for key in HELD}
+        broken = list(not_finite(held))
         if broken:
             raise UserError(
                 [
-                    f"{len(broken)} of {len(state)} tensors are not finite after iteration "
-                    f"{runner.iter} ({shortened(broken)}). They were not saved; the last "
-                    f"checkpoint in {self.out_dir} is intact."
+                    f"{len(broken)} tensors are not finite after iteration {runner.iter} "
+                    f"({shortened(broken)}). They were not saved; the last checkpoint in "
+                    f"{self.out_dir} is intact."
                 ],
                 "Stopped:",
             )
-        if "optimizer" in checkpoint:
-            checkpoint["random_states"] = self.saved
-            waiting = [os.path.basename(path) for _, path in self.file_backend.waiting]
-            checkpoint["outdated"] = waiting
+        if "param_schedulers" in checkpoint:
+            checkpoint["param_schedulers"] = plain(checkpoint["param_schedulers"])
+        checkpoint.update(self.added)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: object, meta: dict) -> None:
-        state = self.before_validation or random_state()
-        self.saved = all_gather_object({**state, **self.data_order.state()})
-        with (
-            storage_errors(runner.work_dir),
-            TemporaryDirectory(prefix=".saving-", suffix=".tmp", dir=runner.work_dir) as folder,
-        ):
-            # MMEngine writes last_checkpoint into this folder, from where it is moved.
-            super()._save_checkpoint_with_step(_InFolder(runner, folder), step, meta)
-            if is_main_process():
-                with atomic_write(Path(runner.work_dir, "last_checkpoint")) as temporary:
-                    os.replace(Path(folder, "last_checkpoint"), temporary)
-        self.file_backend.delete(self._in_use())
+        # Overridden although it is private: nothing public is called at every save in all processes
+        if self.before_validation:
+            self.again = True
+            return
+        name = self.filename_tmpl.format(step)
+        self.files = [*(other for other in self.files if other != name), name]
+        if self.keep > 0:
+            self.outdated += self.files[: -self.keep]
+            self.files = self.files[-self.keep :]
+        self.outdated = [other for other in self.outdated if other != name]
+        batches = self.batches
+        state = random_state()
+        state.update(sampler=getattr(batches and batches.sampler, "seed", None))
+        state.update(batches=len(batches) if batches else None)
+        hooks = [
+            (type(hook).__name__, plain({one: getattr(hook, one) for one in names}))
+            for hook, names in kept_of_hooks(runner)
+        ]
+        resume = dict(
+            validated=self.validated_at == meta["iter"],
+            stopped=getattr(runner.train_loop, "stop_training", False),
+            **dict(hooks=hooks, files=self.files, outdated=self.outdated),
+        )
+        self.added = {"random_states": all_gather_object(state), "resume": resume}
+        super()._save_checkpoint_with_step(runner, step, meta)
+        self.added = {}
+        self.saved_at = meta["iter"]
+        if not self.is_read_back and is_main_process() and "://" not in str(self.last_ckpt):
+            with user_error("Stopped: the first checkpoint cannot be read back"):
+                read_checkpoint(str(self.last_ckpt))
+        self.is_read_back = True
+        self._delete()
 
-    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        super()._save_best_checkpoint(runner, metrics)
-        self.file_backend.delete(self._in_use())
+    def _delete(self) -> None:
+        while self.outdated:
+            path = self._path(self.outdated.pop(0))
+            if is_main_process() and self.file_backend.exists(path):
+                is_file = self.file_backend.isfile(path)  # DeepSpeed's are folders
+                (self.file_backend.remove if is_file else self.file_backend.rmtree)(path)
 
-    def _in_use(self) -> set:
-        best = getattr(self, "best_ckpt_path_dict", {})
-        return {self.last_ckpt, getattr(self, "best_ckpt_path", None), *best.values()}
-
-    def _find_best_here(self) -> None:
-        """The best checkpoints lie in ``out_dir``, also after a work dir was moved or copied."""
-
-        def here(path: str | None) -> str | None:
-            return path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
-
-        if hasattr(self, "best_ckpt_path"):
-            self.best_ckpt_path = here(self.best_ckpt_path)
-        best = getattr(self, "best_ckpt_path_dict", {})
-        best.update({key: here(path) for key, path in best.items()})
-
-
-class LateDeletion:
-    """A storage backend that deletes only when ``delete`` is called."""
-
-    def __init__(self, backend: Any) -> None:
-        self.backend = backend
-        self.waiting: list[tuple[Any, str]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
-
-    def remove(self, filepath: str) -> None:
-        """Remove the file later."""
-        self.waiting.append((self.backend.remove, filepath))
-
-    def rmtree(self, dir_path: str) -> None:
-        """Remove the folder later."""
-        self.waiting.append((self.backend.rmtree, dir_path))
-
-    def delete(self, in_use: Iterable[str | None]) -> None:
-        """Remove all that waits for it, except files that were written again since."""
-        while self.waiting:
-            remove, path = self.waiting.pop(0)
-            if path not in in_use:
-                remove(path)
+    def _path(self, name: str) -> str:
+        return self.file_backend.join_path(self.out_dir, name)
 
 
-class _InFolder:
-    """A runner with another ``work_dir``."""
+def plain(node: Any) -> Any:
+    """``node`` without functions and with Python's numbers: our reader runs nothing."""
+    if isinstance(node, Mapping):
+        return {key: plain(child) for key, child in node.items() if not callable(child)}
+    if isinstance(node, list | tuple):
+        return type(node)(map(plain, node))
+    return node.item() if isinstance(node, np.generic) else node
 
-    def __init__(self, runner: Runner, work_dir: str) -> None:
-        self.runner = runner
-        self.work_dir = work_dir
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.runner, name)
+def kept_of_hooks(runner: Runner) -> list[tuple[Hook, Sequence[str]]]:
+    """The hooks whose state a checkpoint keeps, and the names of the attributes that hold it.
+
+    A hook of your own lists them in an attribute ``kept_on_resume``.
+    """
+    early = ("wait_count", "best_score")
+    kept = [
+        (
+            hook,
+            getattr(hook, "kept_on_resume", early if isinstance(hook, EarlyStoppingHook) else ()),
+        )
+        for hook in runner.hooks
+    ]
+    return [(hook, names) for hook, names in kept if names]
+
+
+def validation_is_due(runner: Runner) -> bool:
+    """Whether the loop validates before it takes its next step."""
+    loop = runner.train_loop
+    if runner.val_loop is None or not runner.iter:
+        return False
+    if isinstance(loop, IterBasedTrainLoop):
+        done, end = loop.iter, loop.max_iters
+    elif isinstance(loop, EpochBasedTrainLoop) and loop.iter == loop.epoch * len(loop.dataloader):
+        done, end = loop.epoch, loop.max_epochs
+    else:
+        return False
+    interval = loop.dynamic_intervals[bisect(loop.dynamic_milestones, done + 1) - 1]
+    return done >= loop.val_begin and (done % interval == 0 or done == end)
 
 
 def checkpoint_size(runner: Runner) -> int:

@@ -1,19 +1,24 @@
 """Random numbers of training, so that a resumed run draws what an uninterrupted one would.
 
-The states of the generators in the training's own process are stored. Processes that load data have
-no state worth storing: the seed of each batch follows from its place in the training.
+The states of the generators in the training's own process are stored. What is drawn while data are
+loaded needs no state: each batch has a number, which seeds the generators for it.
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_rank
-from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils.data import Dataset, get_worker_info
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+# What a loader with numbered batches has from the one that it replaces.
+SAME = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor")
+SAME += ("multiprocessing_context", "persistent_workers", "pin_memory_device")
 
 
 def random_state() -> dict[str, Any]:
@@ -38,100 +43,115 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
-class DataOrder:
-    """In which order, and with which random numbers, a runner's training data is loaded."""
-
-    def __init__(self, runner: Runner) -> None:
-        self.loader: Any = runner.train_dataloader
-        self.sampler: Any = getattr(self.loader.batch_sampler, "sampler", self.loader.sampler)
-        self.batches = SeededBatches(self.loader.dataset, (runner.seed or 0, get_rank()))
-        self.loader.dataset.__getitems__ = self.batches
-        # From torch's own generator, each new set of workers would take a number.
-        self.loader.generator = torch.Generator()
-        self.resumed = False
-
-    def state(self) -> dict[str, Any]:
-        """What a resumed training needs for the same order."""
-        return {"sampler": getattr(self.sampler, "seed", None), "batches": len(self.loader)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Load the data in the order that the :meth:`state` of another run describes."""
-        if state["sampler"] is not None:
-            self.sampler.seed = state["sampler"]
-        self.resumed = state["batches"] == len(self.loader)
-
-    def begin(self, loop: Any) -> None:
-        """Go to the place in the data where ``loop`` is, at the start of an epoch.
-
-        MMEngine does this for a loop by iterations, and would repeat an epoch that was interrupted.
-        """
-        done = max(0, loop.iter - loop.epoch * len(self.loader))
-        self.batches.start[:] = torch.tensor([loop.epoch, done])
-        if self.resumed and done and isinstance(loop, EpochBasedTrainLoop):
-            # Past the loader's own guard; a loader has built nothing yet that depends on it.
-            rest = RestOfBatches(self.loader.batch_sampler, done)
-            object.__setattr__(self.loader, "batch_sampler", rest)
-            run_iter = loop.run_iter
-            loop.run_iter = lambda idx, data_batch: run_iter(idx + done, data_batch)
-
-    def end(self, loop: Any) -> None:
-        """Called at the end of an epoch: the next one begins with its first batch."""
-        self.resumed = False
-        vars(loop).pop("run_iter", None)
+@contextmanager
+def unchanged_random_state() -> Iterator[None]:
+    """Put the generators back at the end to where they were."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(state)
 
 
-class RestOfBatches:
-    """A batch sampler that leaves out the first ``done`` batches, the first time it is run."""
+class NumberedBatches:
+    """A batch sampler whose batches know their numbers in the training.
 
-    def __init__(self, batches: Any, done: int) -> None:
-        self.all = batches
-        self.done = done
-
-    def __iter__(self) -> Iterator:
-        # As a generator: torch's loader makes an iterator that it does not use, and then another.
-        done, self.done = self.done, 0
-        yield from islice(self.all, done, None)
-
-    def __len__(self) -> int:
-        return len(self.all)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.all, name)
-
-
-class SeededBatches:
-    """Loads batches; in a worker process, with random numbers that follow from their places.
-
-    An instance is the ``__getitems__`` of a data set, which torch's loader calls once per batch.
-
-    Args:
-        dataset: The data set.
-        seed: Further numbers that the random numbers depend on.
+    Attributes:
+        number: Of the next batch.
+        skip: How many batches to leave out first.
+        endless: Whether to begin again at the end, as a loop by iterations does.
     """
 
-    def __init__(self, dataset: Dataset, seed: Sequence[int]) -> None:
-        self.dataset = dataset
-        self.seed = seed
-        # Epoch and number of its first batch, in shared memory, because workers may outlive one.
-        self.start = torch.zeros(2, dtype=torch.int64).share_memory_()
-        self.epoch, self.calls = -1, 0
+    def __init__(self, batches: Any, endless: bool) -> None:
+        self.batches, self.endless = batches, endless
+        self.number = self.skip = 0
 
-    def __call__(self, indices: Sequence[int]) -> list:
-        worker = get_worker_info()
-        if worker is not None:  # else the generators are those that a checkpoint stores
-            epoch, first = self.start.tolist()
-            if epoch != self.epoch:
-                self.epoch, self.calls = epoch, 0
-            # Batches are dealt out to the workers in turn.
-            number = first + self.calls * worker.num_workers + worker.id
-            self.calls += 1
-            set_seed((*self.seed, epoch, number))
-        return [self.dataset[index] for index in indices]
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for epoch in count(1):
+            for indices in self.batches:
+                number, self.number = self.number, self.number + 1
+                if self.skip:
+                    self.skip -= 1
+                else:
+                    yield [(number, index) for index in indices]
+            if not self.endless:
+                return
+            self.batches.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.batches, name)
 
 
-def set_seed(seed: Sequence[int]) -> None:
-    """Seed Python's, NumPy's and torch's generators, each with a number of its own."""
-    numbers = np.random.SeedSequence(seed).generate_state(3)
-    random.seed(int(numbers[0]))
-    np.random.seed(numbers[1])
-    torch.default_generator.manual_seed(int(numbers[2]))
+class SeededDataset:
+    """A data set that seeds the generators with the number of each batch that is loaded from it.
+
+    Anything else that is asked of it, or set, is its data set's.
+    """
+
+    def __init__(self, dataset: Any, seed: tuple[int, ...]) -> None:
+        vars(self).update(dataset=dataset, seed=seed)
+
+    def __getitems__(self, batch: list[tuple[int, int]]) -> list:
+        # In the training's own process, the generators are also those of drop path.
+        with nullcontext() if get_worker_info() else unchanged_random_state():
+            numbers = np.random.SeedSequence((*self.seed, batch[0][0])).generate_state(3)
+            random.seed(int(numbers[0]))
+            np.random.seed(numbers[1])
+            torch.default_generator.manual_seed(int(numbers[2]))
+            return [self.dataset[index] for _, index in batch]
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by pickle, before there is a data set
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
+
+
+class EndlessBatches:
+    """What a loop by iterations takes batches from; it can leave out those that were seen."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader, self.iterator = loader, None
+
+    def __next__(self) -> Any:
+        self.iterator = self.iterator or iter(self.loader)
+        return next(self.iterator)
+
+    def skip_iter(self, count: int) -> None:
+        """Leave out ``count`` batches, before the first is loaded."""
+        self.loader.batch_sampler.skip = count
+
+
+def number_batches(runner: Runner) -> NumberedBatches | None:
+    """Give the training a loader whose batches are seeded by their numbers.
+
+    Returns:
+        Its batch sampler, or None for loops and data sets of other kinds, which stay as they are.
+    """
+    loop, loader = runner.train_loop, runner.train_dataloader
+    by_iterations = isinstance(loop, IterBasedTrainLoop)
+    known = by_iterations or isinstance(loop, EpochBasedTrainLoop)
+    if not known or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
+        return None
+    batches = NumberedBatches(loader.batch_sampler, endless=by_iterations)
+    loop.dataloader = DataLoader(
+        SeededDataset(loader.dataset, (runner.seed or 0, get_rank())),
+        batch_sampler=batches,
+        # From torch's own generator, each new set of workers would take a number.
+        generator=torch.Generator(),
+        **{name: getattr(loader, name) for name in SAME},
+    )
+    if by_iterations:
+        loop.dataloader_iterator = EndlessBatches(loop.dataloader)
+    return batches

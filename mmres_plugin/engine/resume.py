@@ -1,19 +1,53 @@
-"""Find the checkpoint to resume from."""
+"""Find the checkpoint to resume from, and compare its config with the present one."""
 
+import ast
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from ..errors import UserError
 from ..weights.files import find_state_dict, read_checkpoint
-from .launchers import is_first
+from .processes import is_first
 
 TRAINING_STATE = {"meta", "message_hub", "optimizer"}
+# Settings of optimizers without which another one cannot go on.
+OPTIMIZERS = {"momentum", "betas", "alpha", "rho", "lambd", "etas"}
 
 
-def latest_checkpoint(work_dir: Path) -> Path | None:
-    """The newest checkpoint in ``work_dir`` that is whole; None if there is none at all.
+def checkpoint_folders(cfg: Config) -> list[Path]:
+    """The work dir, and the folder for checkpoints if it is another one on this machine."""
+    work_dir = Path(cfg.work_dir)
+    out_dir = ((cfg.get("default_hooks") or {}).get("checkpoint") or {}).get("out_dir")
+    if not out_dir or "://" in str(out_dir):
+        return [work_dir]
+    return list(dict.fromkeys([work_dir, Path(out_dir) / work_dir.absolute().name]))
+
+
+def refuse_to_overwrite(cfg: Config) -> None:
+    """Raise UserError if a new training would write over another's checkpoints in its ``out_dir``.
+
+    The names there come from the last part of the work dir alone, so trainings may share them.
+    """
+    work_dir, *others = checkpoint_folders(cfg)
+    for folder in [] if cfg.get("resume") or _named_by(work_dir / "last_checkpoint") else others:
+        if any(folder.glob("*.pth")):
+            raise UserError(
+                [
+                    f"default_hooks.checkpoint.out_dir: {folder} has checkpoints of another "
+                    "training. Choose a --work-dir with another name, or go on with --resume."
+                ],
+                "Nothing was started:",
+            )
+
+
+def latest_checkpoint(*folders: Path) -> Path | None:
+    """The newest whole checkpoint in ``folders``, the work dir first; None if there is none at all.
 
     ``last_checkpoint`` is a hint: it may be missing, empty, outdated or point to a folder that has
     moved. The log says which files were passed over, and why.
@@ -21,9 +55,10 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
     Raises:
         UserError: If there are checkpoints and none is whole. A new training would write over them.
     """
-    pointer = work_dir / "last_checkpoint"
+    pointer = folders[0] / "last_checkpoint"
     named = _named_by(pointer)
-    files = {*work_dir.glob("*.pth"), *([named] if named else [])}
+    files = {path for folder in folders for path in folder.glob("*.pth") if path.is_file()}
+    files |= {named} if named else set()
     # A kill between saving a file and naming it leaves one that is newer than the name.
     hinted = {path for path in files if not named or path == named or _age(path) > _age(pointer)}
     refused = []
@@ -39,19 +74,20 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
             _say([f"--resume: passed over, {text}" for text in refused])
             _say([f"--resume: continuing from {latest}"], logging.INFO)
             return latest
+    where = " and ".join(map(str, folders))
     if refused:
-        hint = f"To start over, choose another --work-dir, or move the files in {work_dir} away."
+        hint = f"To start over, choose another --work-dir, or move the files in {where} away."
         raise UserError([*(f"--resume: {text}" for text in refused), hint])
-    _say([f"--resume: {work_dir} has no checkpoint yet, so training starts from the beginning"])
+    _say([f"--resume: {where} has no checkpoint yet, so training starts from the beginning"])
     return None
 
 
 def _named_by(pointer: Path) -> Path | None:
     """The existing file that ``last_checkpoint`` means, in its own folder if it is there."""
     try:
-        named = Path(pointer.read_text().strip())
+        named = Path(pointer.read_text().strip()) if pointer.is_file() else Path()
         return next((p for p in (pointer.parent / named.name, named) if p.is_file()), None)
-    except (OSError, ValueError):  # no such file, or no text, or no name that a file could have
+    except (OSError, ValueError):  # no text, or no name that a file could have
         return None
 
 
@@ -75,3 +111,66 @@ def _age(path: Path) -> int:
 def _say(lines: list[str], level: int = logging.WARNING) -> None:
     for line in lines if is_first() else ():
         print_log(line, logger="current", level=level)
+
+
+def compare(checkpoint: Mapping[str, Any], runner: Runner) -> None:
+    """Log which settings of the present config a resumed training does not follow.
+
+    MMEngine restores optimizer and schedulers with the settings of the checkpoint.
+
+    Raises:
+        UserError: If the state of the optimizer belongs to another optimizer or other parameters.
+    """
+    saved = checkpoint.get("optimizer", {}).get("param_groups", [])
+    groups = getattr(runner.optim_wrapper, "param_groups", [])
+    if saved and groups and isinstance(groups, list):
+        lost = OPTIMIZERS & groups[0].keys() - saved[0].keys()
+        counts = [[len(group["params"]) for group in one] for one in (saved, groups)]
+        why = f"another optimizer (it has no {', '.join(sorted(lost))})" if lost else ""
+        if counts[0] != counts[1]:
+            why = f"parameters in groups of {counts[0]}, the config's are {counts[1]}"
+        if why:
+            raise UserError([f"--resume: the checkpoint is of {why}. {START_ANEW}"])
+    old, new = (settings(text) for text in (checkpoint["meta"].get("cfg"), runner.cfg.pretty_text))
+    remarks = []
+    for place in ("optim_wrapper.optimizer", "param_scheduler"):
+        if old and at(old, place) != at(new, place):
+            remarks.append(f"{place} stays {at(old, place)}, as in the checkpoint. {START_ANEW}")
+    for place in ("train_cfg", "train_dataloader.batch_size"):
+        if old and at(old, place) != at(new, place):
+            remarks.append(f"{place} was {at(old, place)}, from now on it is {at(new, place)}")
+    if "ema_state_dict" in checkpoint and not any(isinstance(h, EMAHook) for h in runner.hooks):
+        remarks.append("without EMAHook, training goes on from the averaged weights")
+    _say([f"--resume: {text}" for text in remarks])
+
+
+START_ANEW = "To train with other settings, start from its weights: load_from, without --resume"
+
+
+def settings(text: str | None) -> dict[str, Any]:
+    """The plain values that a config's text assigns; nothing of it is run."""
+    found = {}
+    try:
+        for node in ast.parse(text or "").body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                found[node.targets[0].id] = _value(node.value)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}  # not as MMEngine writes it
+    return found
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        return {word.arg: _value(word.value) for word in node.keywords}
+    if isinstance(node, ast.Dict):
+        return {ast.unparse(k): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_value(child) for child in node.elts]
+    return ast.unparse(node)
+
+
+def at(node: Any, place: str) -> Any:
+    """What stands at a dotted place in nested dicts, or None."""
+    for key in place.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node

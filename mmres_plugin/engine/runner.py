@@ -1,153 +1,85 @@
-"""Code that tools/train.py and tools/test.py share."""
+"""The one runner of a training or a test: its config, its hooks, and how it ends."""
 
 import argparse
-import atexit
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..config import load_config
-from ..errors import Interrupted, UnreadableImage, UserError, did_you_mean
+from ..errors import Interrupted, UnreadableImage, UserError, place_of_code, reason_of
 from .bad_images import NameBadImages
-from .launchers import is_first_on_its_machine
+from .processes import end_process, is_distributed, is_first_on_its_machine, use_cpus
+from .resume import checkpoint_folders, refuse_to_overwrite
+from .storage import storage_errors
+from .validate_first import ValidateFirst
+from .work_dir import only_training
 
-EXIT_CODE = 2  # like argparse's, for errors that the user can fix
 PATIENCE = 20  # seconds that other processes leave the first one to report an error
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser with the options of both tools; it suggests names for misspelt ones."""
-
-    def __init__(self, description: str) -> None:
-        super().__init__(description=description)
-        self.add_argument("config", help="config file")
-
-    def add_common_options(self) -> None:
-        """Add the options that training and testing share, after those of the tool."""
-        self.add_argument(
-            "--work-dir",
-            help="folder for logs and checkpoints (default: work_dir of the config, or "
-            "work_dirs/<name of the config>)",
-        )
-        self.add_argument(
-            "--cfg-options",
-            nargs="+",
-            action=DictAction,
-            help='change settings of the config: key=value, lists as key="[a,b]", '
-            "for example model.backbone.depth=101 train_dataloader.batch_size=4",
-        )
-        self.add_argument(
-            "--no-pin-memory", action="store_true", help="do not pin the memory of batches"
-        )
-        self.add_argument(
-            "--no-persistent-workers",
-            action="store_true",
-            help="start new data loading workers for each epoch",
-        )
-        self.add_argument(
-            "--no-checks", action="store_true", help="skip the checks of config and data"
-        )
-        self.add_argument(
-            "--launcher",
-            choices=["none", "pytorch", "slurm", "mpi"],
-            default="none",
-            help="what started this process, if it is one of several",
-        )
-        # torch.distributed.launch passes the rank like this; torchrun sets the variable.
-        self.add_argument("--local_rank", "--local-rank", type=int, default=0)
-
-    def parse_args(self, args: list[str] | None = None) -> argparse.Namespace:
-        """Parse the command line; errors end the program with exit code 2."""
-        try:
-            parsed, rest = self.parse_known_args(args)
-        except ValueError:  # raised by DictAction for a word without '='
-            self.error("--cfg-options takes key=value pairs, for example model.backbone.depth=18")
-        except AssertionError as error:  # raised by DictAction for a bracket that is not closed
-            self.error(f"--cfg-options: {error}")
-        if rest:
-            known = [option for action in self._actions for option in action.option_strings]
-            pair = " Settings follow --cfg-options directly." if "=" in rest[0] else ""
-            self.error(f"there is no option {rest[0]}.{did_you_mean(rest[0], known)}{pair}")
-        os.environ.setdefault("LOCAL_RANK", str(parsed.local_rank))
-        return parsed
-
-
 def read_config(args: argparse.Namespace, loops: tuple[str, ...]) -> Config:
-    """Read the config of ``args`` and apply the common options.
+    """Read the config and put the options into it that training and testing share.
 
     Args:
-        args: From :class:`Parser`.
-        loops: Whose dataloaders to prepare: any of ``'train'``, ``'val'`` and ``'test'``.
+        args: From the command line, with what :func:`commands.train.add_common_options` adds.
+        loops: Whose data loaders to prepare: any of ``'train'``, ``'val'`` and ``'test'``.
     """
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
+    # torch.distributed.launch passes the rank as an option; torchrun sets the variable.
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
-    for loop in loops:
-        loader = cfg.get(f"{loop}_dataloader")
-        if loader is not None:
-            cfg[f"{loop}_dataloader"] = prepared_loader(
-                loader, cfg.get("default_scope"), args.no_pin_memory, args.no_persistent_workers
-            )
+    for key in (f"{loop}_dataloader" for loop in loops):
+        if cfg.get(key) is not None:
+            cfg[key] = prepared_loader(cfg[key], cfg.get("default_scope"))
+            if args.no_pin_memory:
+                cfg[key].pin_memory = False
+            if args.no_persistent_workers:
+                cfg[key].persistent_workers = False
     return cfg
 
 
-def prepared_loader(
-    loader: dict,
-    scope: str | None,
-    no_pin_memory: bool = False,
-    no_persistent_workers: bool = False,
-) -> ConfigDict:
-    """A dataloader config with the options and the defaults of its package's own tools."""
+def prepared_loader(loader: dict, scope: str | None) -> ConfigDict:
+    """A data loader's config with the defaults of its package's own tools."""
     loader = ConfigDict(loader)
     if scope == "mmpretrain":
         loader.setdefault("pin_memory", torch.cuda.is_available())
         loader.setdefault("persistent_workers", True)
         loader.setdefault("collate_fn", dict(type="default_collate"))
-    if no_pin_memory:
-        loader.pin_memory = False
-    # Without workers there are none to keep, and torch raises.
-    if no_persistent_workers or not loader.get("num_workers"):
+    if isinstance(loader.get("collate_fn"), dict):
+        loader.collate_fn.pop("_scope_", None)  # MMEngine would pass it to the function
+    if not loader.get("num_workers"):  # there are none to keep, and torch raises
         loader.persistent_workers = False
     return loader
 
 
-def build_runner(cfg: Config, datasets: Mapping[str, object] | None = None) -> Runner:
-    """The runner of ``cfg``, in the process group that its launcher asks for.
-
-    Args:
-        cfg: The config.
-        datasets: Data sets by loop that the checks have built, so they are not built twice.
-    """
+def build_runner(cfg: Config) -> Runner:
+    """The runner of ``cfg``, in the process group that its launcher asks for."""
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         use_cpus(cfg)
     logging.raiseExceptions = False  # a full disk is reported once, not for each line of the log
-    use_safe_checkpoints(cfg)
+    checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    if checkpoint.get("type") in ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook):
+        checkpoint["type"] = "SafeCheckpointHook"
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
-    for loop, dataset in (datasets or {}).items():
-        getattr(runner, f"_{loop}_dataloader")["dataset"] = dataset
     runner.register_hook(NameBadImages())
     return runner
-
-
-def use_safe_checkpoints(cfg: Config) -> None:
-    """Replace MMEngine's plain checkpoint hook, if the config has it, with ours."""
-    hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
-    if hook.get("type") in ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook):
-        hook["type"] = "SafeCheckpointHook"
 
 
 def register_guards(runner: Runner, hooks: Iterable[Hook]) -> None:
@@ -157,75 +89,75 @@ def register_guards(runner: Runner, hooks: Iterable[Hook]) -> None:
             runner.register_hook(hook)
 
 
-def use_cpus(cfg: Config) -> None:
-    """Let several processes run without GPUs; mmengine would give each of them one."""
-    torch.distributed.init_process_group("gloo")
-    if cfg.get("model_wrapper_cfg") is None:
-        cfg.model_wrapper_cfg = dict(
-            type="MMDistributedDataParallel",
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get("find_unused_parameters", False),
-        )
+def train(cfg: Config, guards: Iterable[Hook]) -> None:
+    """Train, alone in the folders that ``cfg`` writes to.
 
+    Args:
+        cfg: The config.
+        guards: Hooks to add if the config does not have them.
 
-def leave_process_group() -> None:
-    """Wait for the other processes and close their group, at the end of a run.
-
-    A launcher stops all processes when one of them fails, and a process that ends with its group
-    open while the first one still evaluates may fail.
+    Raises:
+        UserError: If another training is there, if the disk refuses a file, and for any error
+            until the first step is done.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        end_process(0)
+    refuse_to_overwrite(cfg)
+    first = ValidateFirst()
+    with ExitStack() as locks:
+        for folder in checkpoint_folders(cfg):
+            locks.enter_context(only_training(folder))
+        try:
+            with storage_errors(cfg.work_dir):
+                runner = build_runner(cfg)
+                register_guards(runner, [*guards, first])
+                runner.train()
+        except (UserError, UnreadableImage, URLError):
+            raise
+        except Exception as error:
+            if not first.stage:
+                raise
+            raise failed_start(error, first.stage) from error
 
 
-def end_process(code: int) -> None:
-    """End the process with this exit code.
-
-    Once a model has been wrapped, PyTorch keeps gloo's threads alive, even after the group is
-    destroyed. Such a thread, running while Python shuts down, aborts the process ("terminate called
-    without an active exception"). So with gloo the exit functions run, and the shutdown does not.
-    """
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not distributed:
-        sys.exit(code)
-    gloo = torch.distributed.get_backend() == "gloo"
-    if not code:  # else other processes may be gone, and this one would wait for them
-        torch.distributed.destroy_process_group()
-    if gloo or code:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+def failed_start(error: Exception, stage: str) -> UserError:
+    """The error for one of any kind before the end of the first step; the log has all of it."""
+    print_log(traceback.format_exc(), logger="current", level=logging.DEBUG)
+    text = f"{type(error).__name__}: {reason_of(error)} {place_of_code(error)}"
+    return UserError([f"{stage}: {text}"], "Stopped by an error:")
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """End the program with a message and exit code 2, no traceback, when the user can fix it."""
-    code = EXIT_CODE
+    """End the processes of a run in order, with a message once, when the user can fix an error.
+
+    Raises:
+        UserError: In a process that is not one of several, for its caller.
+    """
     try:
-        yield
+        with _as_user_errors():
+            yield
     except Interrupted as error:  # launchers interrupt all processes
-        message = str(error) if is_first_on_its_machine() else ""
-        code = error.exit_code
+        if is_first_on_its_machine():
+            print(f"\n{error}", file=sys.stderr, flush=True)
+        end_process(error.exit_code)
     except UserError as error:
-        message = str(error)
         # Most errors are found by all processes, and one message is enough. The launcher ends all
         # processes once the first of a machine has ended. One that is still alive after that time
         # is the only one with this error, and prints it.
         if not is_first_on_its_machine():
             time.sleep(PATIENCE)
+        if not is_distributed():
+            raise
+        print(f"\nmmres: {error}", file=sys.stderr, flush=True)
+        end_process(2)
+
+
+@contextmanager
+def _as_user_errors() -> Iterator[None]:
+    try:
+        yield
     except UnreadableImage as error:  # from a worker process the text starts with its traceback
-        message = "Stopped: " + str(error).rpartition("UnreadableImage: ")[2].strip()
+        text = str(error).rpartition("UnreadableImage: ")[2].strip()
+        raise UserError([text], "Stopped:") from error
     except URLError as error:  # weights that cannot be fetched are other errors
-        message = (
-            f"Stopped: the data could not be downloaded ({error.reason}). Without a connection, "
-            "unpack the archive in data_root of the data sets yourself"
-        )
-    else:
-        return
-    if message:
-        print(f"\n{message}", file=sys.stderr, flush=True)
-    end_process(code)
+        text = f"the data could not be downloaded ({error.reason}). Without a connection, unpack "
+        raise UserError([f"{text}the archive in data_root of the data sets yourself"]) from error

@@ -1,7 +1,10 @@
-"""SIGTERM and Ctrl-C end training cleanly, optionally after saving a checkpoint."""
+"""SIGTERM and Ctrl-C end a run in order: a handler notes the signal, a safe moment acts on it."""
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -16,68 +19,133 @@ from ..errors import Interrupted
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class Listener:
+    """The handler of both signals.
+
+    Attributes:
+        noted: The number of the signal that has come, or 0.
+        waits: Whether a safe moment will come; else the signal raises Interrupted at once.
+    """
+
+    def __init__(self) -> None:
+        self.noted, self.waits = 0, False
+        self.before: dict[int, Any] = {}
+        # Children end as they would without it, also by a signal that comes while they are made.
+        os.register_at_fork(
+            before=partial(self._mask, signal.SIG_BLOCK),
+            after_in_parent=partial(self._mask, signal.SIG_UNBLOCK),
+            after_in_child=self._leave_to_child,
+        )
+
+    def start(self) -> None:
+        """Take over the signals of this process."""
+        self.noted, self.waits = 0, False
+        self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def stop(self) -> None:
+        """Give the signals back."""
+        while self.before:
+            signal.signal(*self.before.popitem())
+
+    def _mask(self, how: int) -> None:
+        if self.before:
+            signal.pthread_sigmask(how, SIGNALS)
+
+    def _leave_to_child(self) -> None:
+        self.stop()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.noted:
+            os._exit(128 + number)
+        self.noted = number
+        if not self.waits:
+            raise Interrupted(f"Stopped by {signal.Signals(number).name}.", number)
+
+
+LISTENER = Listener()
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Raise Interrupted when a signal comes, also where other code has caught it.
+
+    Raises:
+        Interrupted: Instead of any other exception that ends the block after a signal.
+    """
+    LISTENER.start()
+    try:
+        yield
+    except Interrupted:
+        raise
+    except BaseException as error:
+        if not LISTENER.noted:
+            raise
+        name = signal.Signals(LISTENER.noted).name
+        raise Interrupted(f"Stopped by {name}.", LISTENER.noted) from error
+    finally:
+        LISTENER.stop()
+
+
 @HOOKS.register_module(force=True)  # again when the module is reloaded
 class EndOnSignalHook(Hook):
-    """Ends a training when the process gets SIGTERM or SIGINT (Ctrl-C).
+    """Ends a training after the step, or the batch of a validation, in which a signal comes.
 
     Args:
-        save: Whether to finish the step and save a checkpoint first. With several processes it is
-            enough that one of them gets the signal. A second signal ends the training at once.
+        save: Whether to save a checkpoint after the step. In a validation nothing is saved: a
+            resumed training repeats it. With several processes it is enough that one of them gets
+            the signal. A second signal ends the process at once.
     """
 
     priority = "LOWEST"  # after everything else has been done for the step
 
     def __init__(self, save: bool = False) -> None:
         self.save = save
-        self.received = 0
 
     def before_train(self, runner: Runner) -> None:
-        """Take over the signals of this process, but not of those that load data for it."""
-        process = os.getpid()
-
-        def receive(number: int, frame: FrameType | None) -> None:
-            if os.getpid() != process:
-                return
-            if self.received or not self.save:
-                raise Interrupted(self._message(runner, number), number)
-            self.received = number
-
-        self.before = {number: signal.signal(number, receive) for number in SIGNALS}
+        """From now on, wait for the end of a step."""
+        self.started = not LISTENER.before
+        if self.started:
+            LISTENER.start()
+        LISTENER.waits = True
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Save and end if a signal has come."""
-        self._end(runner, runner.iter + 1)
-
-    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Save and end if a signal has come; a resumed training does not validate again."""
-        if runner.world_size == 1:  # else processes have different numbers of validation steps
-            self._end(runner, runner.iter)
-
-    def after_val_epoch(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Save and end if a signal has come."""
-        self._end(runner, runner.iter)
-
-    def after_train(self, runner: Runner) -> None:
-        """Give the signals back."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _end(self, runner: Runner, iteration: int) -> None:
-        if not self.save:
-            return
-        received = torch.tensor(self.received)
-        all_reduce(received, "max")  # all processes must save after the same step
-        if received:
+        """End if a signal has come, after saving if that is wanted."""
+        number = LISTENER.noted
+        if self.save:
+            received = torch.tensor(number)
+            all_reduce(received, "max")  # all processes must save after the same step
+            number = int(received)
+        if number and self.save:
+            iteration = runner.iter + 1
             hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
             meta = dict(epoch=runner.epoch, iter=iteration)
+            # Private, but the only method that also names the file in last_checkpoint.
             hook._save_checkpoint_with_step(runner, f"{runner.epoch}_iter_{iteration}", meta)
-            raise Interrupted(self._message(runner, int(received)), int(received))
+        self._end(runner, number)
 
-    @staticmethod
-    def _message(runner: Runner, number: int) -> str:
-        last = runner.message_hub.runtime_info.get("last_ckpt")
-        kept = f"The last checkpoint is {last}." if last else "No checkpoint was saved yet."
-        return (
-            f"Stopped by {signal.Signals(number).name} in epoch {runner.epoch + 1}, after "
-            f"{runner.iter} iterations. {kept} To continue, run the same command with --resume."
-        )
+    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """End if a signal has come."""
+        self._end(runner, LISTENER.noted)
+
+    def after_val(self, runner: Runner) -> None:
+        """End if a signal has come while the metrics were computed."""
+        self._end(runner, LISTENER.noted)
+
+    def after_train(self, runner: Runner) -> None:
+        """No step follows whose end could be waited for."""
+        LISTENER.waits = False
+        if self.started:
+            LISTENER.stop()
+
+    def _end(self, runner: Runner, number: int) -> None:
+        if number:
+            self.after_train(runner)
+            last = runner.message_hub.runtime_info.get("last_ckpt")
+            kept = f"The last checkpoint is {last}." if last else "No checkpoint was saved yet."
+            raise Interrupted(
+                f"Stopped by {signal.Signals(number).name} in epoch {runner.epoch + 1}, after "
+                f"{runner.iter} iterations. {kept} To continue, run the same command with "
+                "--resume.",
+                number,
+            )

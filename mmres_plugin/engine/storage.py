@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from ..errors import UserError
 from ..weights.files import atomic_write
 
 BACKEND = "whole_files"
-# What can be wrong with the place where a training writes, and what to do.
+# What to do about errors of the place where a training writes; for any other, look at the disk.
 REMEDIES = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "your quota is used up: make room, or choose another --work-dir",
@@ -21,9 +22,9 @@ REMEDIES = {
     errno.EROFS: "choose another --work-dir",
     errno.EACCES: "choose a --work-dir in which you may write, or change its permissions",
     errno.EPERM: "choose a --work-dir in which you may write, or change its permissions",
-    errno.EEXIST: "choose another --work-dir",
-    errno.ENOTDIR: "choose another --work-dir",
+    errno.ENAMETOOLONG: "choose a shorter --work-dir",
 }
+LEFTOVER = re.compile(r"\.(.+\.pth|last_checkpoint)\.\d+\.tmp")  # names that atomic_write makes
 
 
 class WholeFiles(LocalBackend):
@@ -35,46 +36,48 @@ class WholeFiles(LocalBackend):
         Raises:
             UserError: If the file cannot be written. One that had the name is as it was.
         """
-        with storage_errors(filepath, len(obj)), atomic_write(filepath) as temporary:
-            temporary.write_bytes(obj)
+        try:
+            with atomic_write(filepath) as temporary:
+                temporary.write_bytes(obj)
+        except OSError as error:
+            raise refusal(f"{filepath} ({len(obj) / 1e6:.0f} MB)", error) from error
 
 
 register_backend(BACKEND, WholeFiles, force=True)  # again when the module is reloaded
 
 
-@contextmanager
-def storage_errors(path: str | Path, size: int = 0) -> Iterator[None]:
-    """Turn the errors of a disk, a quota or permissions into one sentence.
+def refusal(what: str | Path, error: OSError) -> UserError:
+    """The error for ``what``, a file or folder that cannot be written."""
+    remedy = REMEDIES.get(error.errno or 0, "look at the disk, or choose another --work-dir")
+    return UserError(
+        [
+            f"{what} cannot be written: {error.strerror or error}. Files saved earlier are "
+            f"intact. To continue, {remedy}, then run the command with --resume."
+        ],
+        "Stopped:",
+    )
 
-    Args:
-        path: What is written, or the folder in which files are.
-        size: The number of bytes needed, if it is known.
+
+@contextmanager
+def storage_errors(folder: str | Path) -> Iterator[None]:
+    """Turn errors of the disk under ``folder``, where a training writes, into one sentence.
 
     Raises:
-        UserError: For these errors; any other passes.
+        UserError: For errors that name the folder, a file in it or a folder above it, and for those
+            of writing that name none; any other passes.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in REMEDIES or not _is_about(error, Path(path)):
+        place = Path(folder).absolute()
+        if isinstance(error.filename, str | bytes):
+            named = Path(os.fsdecode(error.filename)).absolute()
+            ours = place in (named, *named.parents) or named in place.parents
+        else:
+            ours = error.errno in REMEDIES
+        if not ours:
             raise
-        need = f" ({size / 1e6:.0f} MB)" if size else ""
-        raise UserError(
-            [
-                f"{path}{need} cannot be written: {error.strerror}. Files saved earlier are "
-                f"intact. To continue, {REMEDIES[error.errno]}, then run the command with --resume."
-            ],
-            "Stopped:",
-        ) from error
-
-
-def _is_about(error: OSError, path: Path) -> bool:
-    """Whether the error, if it names a file, names one of the same folder."""
-    if not error.filename:
-        return True
-    folder = (path if path.is_dir() else path.parent).absolute()
-    named = Path(os.fsdecode(error.filename)).absolute()
-    return folder in (named, *named.parents) or named in folder.parents
+        raise refusal(error.filename or folder, error) from error
 
 
 def room_problem(folder: str | Path, needed: int) -> str | None:
@@ -90,6 +93,7 @@ def room_problem(folder: str | Path, needed: int) -> str | None:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove the unfinished files of a killed training in ``folder``, which nobody else uses."""
-    for path in Path(folder).glob(".*.tmp"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Remove the unfinished files of a killed training in ``folder``, which is locked."""
+    for path in Path(folder).iterdir():
+        if LEFTOVER.fullmatch(path.name) and path.is_file():
+            path.unlink()

@@ -1,35 +1,28 @@
-"""Only one training run at a time in a work dir.
+"""One training run at a time in a folder.
 
-The kernel releases the lock when the process ends, however it ends: a crash leaves nothing to clean
-up. But on some network file systems locks do not reach other machines, or do not exist. So the
-holder also touches the file every few seconds, and a run that finds the name of another machine in
-it first checks whether the file is still being touched.
+The lock is a file that the training touches every few seconds. The one that a dead training left is
+taken over: on the same machine at once, on another when nobody has touched it for a while.
 """
 
-import errno
-import fcntl
-import json
 import os
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import SoftFileLease, Timeout
 
 from ..errors import UserError
-from .launchers import is_first
+from .processes import is_first
 from .storage import storage_errors
 
 NAME = ".training_lock"
-BEAT = 5.0  # seconds between two touches of the file
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+SILENCE = 15.0  # seconds without a touch, after which a training on another machine is dead
 
 
 @contextmanager
-def only_training(work_dir: str | Path) -> Iterator[None]:
-    """Keep other trainings out of ``work_dir``, which is made if it is missing.
+def only_training(folder: str | Path) -> Iterator[None]:
+    """Keep other trainings out of ``folder``, which is made if it is missing.
 
     Of several processes, the first does this for all.
 
@@ -39,73 +32,38 @@ def only_training(work_dir: str | Path) -> Iterator[None]:
     if not is_first():
         yield
         return
-    path = Path(work_dir) / NAME
-    with storage_errors(work_dir):
+    path = Path(folder) / NAME
+    with storage_errors(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    over = threading.Event()
-    with file:
-        locked = _lock(file)
-        holder = _holder(file)
-        on_another_host = holder.get("host") != socket.gethostname()
-        if locked is False or (holder and (on_another_host or not locked) and _is_touched(path)):
-            raise UserError([_refusal(work_dir, holder)])
-        with storage_errors(path):
-            _write(file, host=socket.gethostname(), pid=os.getpid(), since=time.strftime("%F %T"))
-        threading.Thread(target=_touch, args=(path, over), daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
-            _write(file)
-
-
-def _lock(file: IO) -> bool | None:
-    """Whether the lock is ours; None where the file system has no locks."""
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            raise UserError([f"{path} is not a file, but the lock of a training is: move it away."])
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()  # what version 0.1 leaves behind
+        lock = SoftFileLease(path, lease_duration=SILENCE, poll_interval=SILENCE / 10)
+        _acquire(lock, folder)
     try:
-        # Not flock, which a worker process would inherit and keep for a while after a kill. This
-        # one ends when the process closes the file, however often it is open: open it only once.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError as error:
-        return None if error.errno in NO_LOCKS else False
+        yield
+    finally:
+        lock.release()
 
 
-def _holder(file: IO) -> dict:
-    """Who has written into the file; empty if its training has ended in order."""
-    file.seek(0)
+def _acquire(lock: SoftFileLease, folder: str | Path) -> None:
     try:
-        return dict(json.loads(file.read()))
-    except ValueError:
-        return {}
-
-
-def _write(file: IO, **holder: object) -> None:
-    file.truncate(0)
-    file.write(json.dumps(holder) if holder else "")
-    file.flush()
-
-
-def _touch(path: Path, over: threading.Event) -> None:
-    while not over.wait(BEAT) and path.exists():
-        os.utime(path)
-
-
-def _is_touched(path: Path) -> bool:
-    """Whether somebody touches the file; clocks of machines differ, so it is watched."""
-    before = path.stat().st_mtime_ns
-    end = time.monotonic() + 2.5 * BEAT
-    while time.monotonic() < end:
-        time.sleep(BEAT / 10)
-        if path.stat().st_mtime_ns != before:
-            return True
-    return False
-
-
-def _refusal(work_dir: str | Path, holder: dict) -> str:
-    who = "another process"
-    if holder:
-        who = f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-    return (
-        f"a training is in {work_dir} already ({who}). Choose another --work-dir, or end that one."
-    )
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = lock.owner
+        if owner is None or owner.hostname != os.uname().nodename:
+            # A training on another machine, of which only its silence can tell that it is dead.
+            print(f"waiting {SILENCE:.0f} s: a training on another machine may be in {folder}")
+            try:
+                return lock.acquire(timeout=SILENCE * 1.3)
+            except Timeout:
+                owner = lock.owner
+        since = time.strftime("%F %T", time.localtime(os.stat(lock.lock_file).st_mtime))
+        who = f"process {owner.pid} on {owner.hostname}, seen {since}" if owner else "another"
+        raise UserError(
+            [
+                f"a training is in {folder} already ({who}). Choose another --work-dir, or end "
+                "that one."
+            ]
+        ) from None

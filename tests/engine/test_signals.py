@@ -1,89 +1,131 @@
 """SIGTERM and Ctrl-C end a training in order, by option after a checkpoint."""
 
+import multiprocessing
 import os
 import signal
+import time
 
 import pytest
+import torch
 from helpers.toy import toy_runner, validation
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 
 from mmres_plugin.engine import EndOnSignalHook
 from mmres_plugin.engine.runner import user_errors
+from mmres_plugin.engine.signals import listening
 from mmres_plugin.errors import Interrupted
 from mmres_plugin.weights import read_checkpoint
 
 
-@pytest.fixture(autouse=True)
-def own_signals():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 class Send(Hook):
-    """Sends a signal to this very process in one step."""
+    """Sends a signal to this very process at one call of a hook's method."""
 
-    def __init__(self, number: int, iteration: int, times: int = 1) -> None:
-        self.number, self.iteration, self.times = number, iteration, times
+    def __init__(self, number: int, method: str, call: int) -> None:
+        self.number, self.left = number, call
+        setattr(self, method, self.send)
 
-    def before_train_iter(self, runner, *args, **kwargs) -> None:
-        if runner.iter == self.iteration:
-            for _ in range(self.times):
-                os.kill(os.getpid(), self.number)
+    def send(self, runner, *args, **kwargs) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), self.number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_the_program_in_order(tmp_path, capsys, number):
-    runner = toy_runner(tmp_path, Send(number, 5), EndOnSignalHook())
-    with pytest.raises(SystemExit) as end, user_errors():
-        runner.train()
-    assert end.value.code == 128 + number
-    assert runner.iter == 5
-    said = capsys.readouterr().err
-    assert f"Stopped by {number.name} in epoch 2, after 5 iterations." in said
-    assert f"The last checkpoint is {tmp_path}/epoch_1.pth." in said
-    assert "Traceback" not in said
-    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["epoch_1.pth"]
-
-
-def test_saved_before_the_end(tmp_path):
+@pytest.mark.parametrize("save", [True, False])
+def test_signal_ends_the_program_in_order(tmp_path, capsys, number, save):
     """The step is finished; the resumed epoch goes on after it, the next checkpoint replaces it."""
     keep = dict(max_keep_ckpts=1)
-    hooks = Send(signal.SIGTERM, 5), EndOnSignalHook(save=True)
-    with pytest.raises(Interrupted, match=r"epoch_1_iter_6\.pth"):
-        toy_runner(tmp_path, *hooks, checkpoint=keep).train()
-    assert read_checkpoint(tmp_path / "epoch_1_iter_6.pth")["meta"]["iter"] == 6
-    runner = toy_runner(tmp_path, EndOnSignalHook(save=True), checkpoint=keep, resume=True)
+    hooks = Send(number, "before_train_iter", 6), EndOnSignalHook(save)
+    runner = toy_runner(tmp_path, *hooks, checkpoint=keep)
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as end, user_errors(), listening():
+        runner.train()
+    assert signal.getsignal(number) is before
+    assert end.value.code == 128 + number
+    said = capsys.readouterr().err
+    last = "epoch_1_iter_6.pth" if save else "epoch_1.pth"
+    assert f"Stopped by {number.name} in epoch 2, after 5 iterations." in said
+    assert f"The last checkpoint is {tmp_path}/{last}." in said
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.glob("*.pth")] == [last]
+    runner = toy_runner(tmp_path, EndOnSignalHook(), checkpoint=keep, resume=True)
     runner.train()
     assert (runner.epoch, runner.iter) == (2, 8)
-    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["epoch_2.pth"]
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["epoch_2.pth"]
 
 
-def test_signal_in_a_validation(tmp_path):
-    """The random states are those of the training, which a validation does not change."""
+@pytest.mark.parametrize("method", ["before_val_iter", "after_val_iter", "after_val_epoch"])
+@pytest.mark.parametrize("average", [True, False])
+def test_signal_in_a_validation(tmp_path, method, average):
+    """No weights are saved that a hook has lent the model: the resumed training repeats it."""
+    ends = []
+    for name, hooks in {
+        "whole": [],
+        "stopped": [Send(signal.SIGTERM, method, 1), EndOnSignalHook(save=True)],
+        "again": [],
+    }.items():
+        folder = tmp_path / ("whole" if name == "whole" else "stopped")
+        hooks = [*hooks, *([EMAHook(momentum=0.1)] if average else [])]
+        runner = toy_runner(folder, *hooks, resume=name == "again", **validation())
+        if name == "stopped":
+            with pytest.raises(Interrupted):
+                runner.train()
+        else:
+            runner.train()
+            ends.append(read_checkpoint(folder / "epoch_2.pth")["state_dict"])
+    assert [key for key, one in ends[0].items() if not torch.equal(one, ends[1][key])] == []
 
-    class SendInValidation(Hook):
-        def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
-            if batch_idx == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Interrupted):
-        toy_runner(tmp_path, SendInValidation(), EndOnSignalHook(save=True), **validation()).train()
-    states = [
-        read_checkpoint(tmp_path / f"{name}.pth")["random_states"][0]["numpy"]
-        for name in ("epoch_1", "epoch_1_iter_4")
-    ]
-    assert states[0] == states[1]
+class Nothing(Exception):
+    pass
+
+
+def test_signal_before_the_training(capsys):
+    """At once; also where other code catches everything and raises something else."""
+
+    def careless() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(9)
+        except BaseException as error:
+            raise Nothing from error
+
+    with pytest.raises(SystemExit) as end, user_errors(), listening():
+        careless()
+    assert end.value.code == 143
+    assert "Stopped by SIGTERM." in capsys.readouterr().err
 
 
 def test_second_signal_does_not_wait(tmp_path):
-    hooks = Send(signal.SIGINT, 2, times=2), EndOnSignalHook(save=True)
-    with pytest.raises(Interrupted, match="No checkpoint was saved yet"):
-        toy_runner(tmp_path, *hooks).train()
+    def run() -> None:
+        with listening():
+            sends = [Send(signal.SIGINT, "before_train_iter", n) for n in (2, 2)]
+            toy_runner(tmp_path, *sends, EndOnSignalHook(save=True)).train()
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 130
+    assert not list(tmp_path.glob("*.pth"))
 
 
-def test_signals_are_given_back(tmp_path):
-    before = signal.getsignal(signal.SIGTERM)
-    toy_runner(tmp_path, EndOnSignalHook()).train()
-    assert signal.getsignal(signal.SIGTERM) is before
+class EndChild(Hook):
+    """Starts a sleeping child in a step and ends it by SIGTERM, as pools do."""
+
+    def before_train_iter(self, runner, *args, **kwargs) -> None:
+        with multiprocessing.get_context("fork").Pool(2) as pool:  # whose exit terminates them
+            pool.map(abs, [1])
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join(20)
+        self.code = child.exitcode
+
+
+def test_children_end_as_they_would_without_us(tmp_path):
+    hook = EndChild()
+    with listening():
+        toy_runner(
+            tmp_path, hook, EndOnSignalHook(), train_cfg=dict(by_epoch=False, max_iters=2)
+        ).train()
+    assert hook.code == -signal.SIGTERM

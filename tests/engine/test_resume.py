@@ -1,0 +1,256 @@
+"""The newest whole checkpoint is found; what a resumed training does not follow is said."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.toy import toy_runner, validation
+from mmengine.config import Config
+from mmengine.hooks import EMAHook, Hook
+
+from mmres_plugin.engine import resume
+from mmres_plugin.engine.resume import (
+    checkpoint_folders,
+    latest_checkpoint,
+    refuse_to_overwrite,
+    settings,
+)
+from mmres_plugin.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The work dir of a training of two epochs."""
+    work_dir = tmp_path_factory.mktemp("trained")
+    toy_runner(work_dir).train()
+    return work_dir
+
+
+@pytest.fixture
+def copy(trained, tmp_path) -> Path:
+    """A copy of it, with the times of its files."""
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What is logged about the checkpoint."""
+    lines = []
+    monkeypatch.setattr(resume, "print_log", lambda text, **kwargs: lines.append(text))
+    return lines
+
+
+# Which checkpoint
+
+
+def test_first_start_says_so(tmp_path, said):
+    for folder in (tmp_path, tmp_path / "none"):
+        assert latest_checkpoint(folder) is None
+    assert "has no checkpoint yet, so training starts from the beginning" in said[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"\xff\xfe\x00", b"\x00", b"/old/place/epoch_2.pth", b"x" * 9999, b"epoch_9.pth"],
+    ids=["lost", "empty", "binary", "NUL", "moved", "long", "gone"],
+)
+def test_pointer_is_only_a_hint(copy, content):
+    (copy / "last_checkpoint").unlink()
+    if content is not None:
+        (copy / "last_checkpoint").write_bytes(content)
+    assert latest_checkpoint(copy) == copy / "epoch_2.pth"
+
+
+@pytest.mark.parametrize("kind", ["folder", "FIFO", "loop"])
+def test_pointer_that_is_no_file(copy, kind):
+    pointer = copy / "last_checkpoint"
+    pointer.unlink()
+    {
+        "folder": pointer.mkdir,
+        "FIFO": lambda: os.mkfifo(pointer),
+        "loop": lambda: pointer.symlink_to(pointer),
+    }[kind]()
+    (copy / "latest.pth").symlink_to("gone.pth")
+    os.mkfifo(copy / "pipe.pth")
+    assert latest_checkpoint(copy) == copy / "epoch_2.pth"
+    with pytest.raises(UserError, match="last_checkpoint is not a file"):
+        toy_runner(copy).train()
+
+
+def test_folder_of_the_config(copy, tmp_path):
+    """Checkpoints in ``out_dir`` are found, and those of another training not overwritten."""
+    out = tmp_path / "out" / "run"
+    shutil.move(copy, out)
+    hook = dict(type="CheckpointHook", out_dir=str(tmp_path / "out"))
+    cfg = Config(dict(work_dir=str(tmp_path / "new/run"), default_hooks=dict(checkpoint=hook)))
+    folders = checkpoint_folders(cfg)
+    assert folders == [tmp_path / "new/run", out]
+    assert latest_checkpoint(*folders) == out / "epoch_2.pth"
+    with pytest.raises(UserError, match=f"{out} has checkpoints of another training"):
+        refuse_to_overwrite(cfg)
+    cfg.resume = True
+    refuse_to_overwrite(cfg)
+
+
+def test_copy_goes_on_from_itself(copy, trained):
+    assert str(trained) in (copy / "last_checkpoint").read_text()
+    assert latest_checkpoint(copy) == copy / "epoch_2.pth"
+
+
+def test_pointer_is_behind(copy):
+    """A kill came after the second epoch was saved and before it was named; or it is older."""
+    (copy / "last_checkpoint").write_text("epoch_1.pth")
+    os.utime(copy / "epoch_2.pth", (time.time() + 1,) * 2)
+    assert latest_checkpoint(copy) == copy / "epoch_2.pth"
+    os.utime(copy / "epoch_2.pth", (time.time() - 100,) * 2)
+    assert latest_checkpoint(copy) == copy / "epoch_1.pth"
+
+
+def test_damaged_ones_are_passed_over(copy, said):
+    newest = copy / "epoch_2.pth"
+    newest.write_bytes(newest.read_bytes()[:-500])
+    assert latest_checkpoint(copy) == copy / "epoch_1.pth"
+    assert f"passed over, {newest} is not a checkpoint, or is damaged" in said[0]
+    assert said[1] == f"--resume: continuing from {copy}/epoch_1.pth"
+
+
+def test_nothing_whole_is_never_written_over(copy):
+    torch.save({"state_dict": {"a": torch.ones(1)}}, copy / "epoch_1.pth")
+    (copy / "epoch_2.pth").write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        latest_checkpoint(copy)
+    assert "epoch_2.pth is empty" in str(error.value)
+    assert "epoch_1.pth holds weights but not the state of a training" in str(error.value)
+    assert "choose another --work-dir" in str(error.value)
+
+
+# What is kept and what is new
+
+OLD = """
+model = dict(type='Toy', scale=__import__('os').sep)
+optim_wrapper = dict(optimizer=dict(lr=0.01, type='SGD'))
+train_cfg = dict(by_epoch=True, max_epochs=2)
+train_dataloader = dict(batch_size=2)
+"""
+
+
+def test_settings_are_read_and_not_run():
+    read = settings(OLD)
+    assert read["optim_wrapper"] == {"optimizer": {"lr": "0.01", "type": "'SGD'"}}
+    for text in (None, "", "not python", "x = " + "(" * 9999, "x = " + "-" * 99999 + "1", 7 * "{"):
+        assert settings(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("lr=0.01", "lr=0.02", "optim_wrapper.optimizer stays {'lr': '0.01', 'type': \"'SGD'\"}"),
+        ("max_epochs=2", "max_epochs=9", "train_cfg was {'by_epoch': 'True', 'max_epochs': '2'}"),
+        ("batch_size=2", "batch_size=4", "train_dataloader.batch_size was 2, from now on it is 4"),
+        ("", "param_scheduler = []\n", "param_scheduler stays None, as in the checkpoint"),
+        ("", "", None),
+    ],
+)
+def test_other_settings_are_said(copy, said, old, new, says):
+    content = torch.load(copy / "epoch_2.pth", weights_only=False)
+    content["meta"]["cfg"] = OLD
+    cfg = Config.fromstring(OLD.replace(old, new) if old else OLD + new, ".py")
+    runner = toy_runner(copy)
+    runner.cfg = cfg
+    resume.compare(content, runner)
+    assert len(said) == (says is not None)
+    assert says is None or says in said[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(optimizer=dict(type="Adam", lr=0.01)), "another optimizer (it has no betas)"),
+        (
+            dict(
+                optimizer=dict(type="SGD", lr=0.01, momentum=0.9),
+                paramwise_cfg=dict(custom_keys={"layers.2": dict(lr_mult=0.1)}),
+            ),
+            "parameters in groups of [4], the config's are [1, 1",
+        ),
+    ],
+)
+def test_what_cannot_go_on_is_refused(copy, settings, words):
+    runner = toy_runner(copy, resume=True, optim_wrapper=settings)
+    with pytest.raises(UserError) as error:
+        runner.train()
+    assert words in str(error.value)
+    assert "load_from, without --resume" in str(error.value)
+
+
+def test_removed_average_is_said(tmp_path, said):
+    toy_runner(tmp_path, EMAHook()).train()
+    toy_runner(tmp_path, resume=True).train()
+    assert "--resume: without EMAHook, training goes on from the averaged weights" in said
+
+
+# State of hooks
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_early_stopping_goes_on(tmp_path, stop_at):
+    """Stopped after four epochs, also when the training is resumed in between or afterwards."""
+
+    def train(**more):
+        hook = dict(type="EarlyStoppingHook", monitor="score", rule="less", patience=3)
+        loop = dict(by_epoch=True, max_epochs=9)
+        runner = toy_runner(tmp_path, hook, train_cfg=loop, **validation(), **more)
+        runner.train()
+        return runner.epoch
+
+    assert train() == 4
+    assert train(resume=True, load_from=str(tmp_path / f"epoch_{stop_at}.pth")) == 4
+    assert train(resume=True) == 4
+    logs = [path.read_text() for path in tmp_path.glob("*/*.log")]
+    assert sum("the training has stopped early" in text for text in logs) == 1
+
+
+class Counter(Hook):
+    """A hook of somebody's own that counts steps."""
+
+    kept_on_resume = ("steps",)
+    steps = 0
+
+    def after_train_iter(self, *args, **kwargs) -> None:
+        self.steps += 1
+
+
+def test_hooks_say_what_they_keep(tmp_path):
+    toy_runner(tmp_path, Counter()).train()
+    hook = Counter()
+    toy_runner(tmp_path, hook, resume=True, load_from=str(tmp_path / "epoch_1.pth")).train()
+    assert hook.steps == 8
+
+
+def test_interrupted_validation_is_repeated(tmp_path):
+    """Also the last one, when nothing is left to train; one that ended is not."""
+
+    class Stop(Hook):
+        def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
+            if runner.epoch == 2:
+                raise KeyboardInterrupt
+
+    class Count(Hook):
+        seen = 0
+
+        def after_val_epoch(self, runner, metrics=None) -> None:
+            self.seen += 1
+
+    best = dict(save_best="score", rule="greater", max_keep_ckpts=1)
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(tmp_path, Stop(), checkpoint=best, **validation()).train()
+    for times in (1, 0):
+        hook, metric = Count(), validation()
+        metric["val_evaluator"][0].score = 1
+        toy_runner(tmp_path, hook, checkpoint=best, resume=True, **metric).train()
+        assert hook.seen == times
+    names = sorted(path.name for path in tmp_path.glob("*.pth"))
+    assert names == ["best_score_epoch_2.pth", "epoch_2.pth"]
