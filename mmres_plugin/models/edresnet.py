@@ -28,16 +28,9 @@ from .seresnet import SEResNet, SEResNeXt
 class EDResNet(ResNet):
     """ResNet with the encoder-decoder path."""
 
-    def __init__(
-        self,
-        depth: Depth = None,
-        *,
-        encoder_decoder: dict | None = {},
-        zero_init_residual: bool = False,
-        **kwargs,
-    ) -> None:
-        kwargs.update(encoder_decoder=encoder_decoder, zero_init_residual=zero_init_residual)
-        super().__init__(depth, **kwargs)
+    def __init__(self, depth: Depth = None, *, encoder_decoder: dict | None = {}, **kwargs) -> None:
+        kwargs = {"zero_init_residual": False, **kwargs}
+        super().__init__(depth, encoder_decoder=encoder_decoder, **kwargs)
 
 
 @register_backbone

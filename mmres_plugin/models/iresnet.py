@@ -28,15 +28,11 @@ class IResNet(ResNet):
         *,
         staged_blocks: bool = True,
         max_pool_shortcut: bool = True,
-        zero_init_residual: bool = False,
         **kwargs,
     ) -> None:
+        kwargs = {"zero_init_residual": False, **kwargs}
         super().__init__(
-            depth,
-            staged_blocks=staged_blocks,
-            max_pool_shortcut=max_pool_shortcut,
-            zero_init_residual=zero_init_residual,
-            **kwargs,
+            depth, staged_blocks=staged_blocks, max_pool_shortcut=max_pool_shortcut, **kwargs
         )
 
 
