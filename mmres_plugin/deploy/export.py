@@ -150,7 +150,8 @@ def _whole(model: nn.Module, scores: bool, topk: int) -> nn.Module:
 
 def describe(model: nn.Module, exported: Exported) -> dict[str, str]:
     """The metadata of the file: see docs/deployment.md."""
-    texts = {"task": exported.task, "mmres_plugin": __version__}
+    kind = "images" if exported.takes_pixels else "nchw-float"
+    texts = {"task": exported.task, "input": kind, "mmres_plugin": __version__}
     preprocessor = getattr(model, "data_preprocessor", None)
     if preprocessor is not None:
         texts["channels"] = "RGB" if takes_rgb(preprocessor) else "BGR"
