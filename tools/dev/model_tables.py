@@ -1,5 +1,8 @@
 """Write parameters and MACs into the metafiles, and the tables of models into the Markdown pages.
 
+    python tools/dev/model_tables.py            # write
+    python tools/dev/model_tables.py --check    # exit code 1 if a file is out of date
+
 A table stands between two comments. The first lists its models as patterns of ``family/model``:
 
     <!-- models: iresnet/iresnet* iresnet/iresgroup* -->
@@ -8,13 +11,18 @@ A table stands between two comments. The first lists its models as patterns of `
 
 import os
 import re
+import sys
 from collections import Counter
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from modelindex.models.Model import Model
+from mmengine.config import Config
+from mmpretrain.apis.model import ModelHub
+from modelindex.load_model_index import load
 
-from mmres_plugin.hub import all_models
+from mmres_plugin.analysis.cost import count
 
 ROOT = Path(__file__).parents[2]
 SUFFIX = "_8xb32_in1k"
@@ -29,9 +37,13 @@ ACCURACIES = {
 
 
 def model_configs() -> dict[str, Path]:
-    """The config of each ImageNet model by name, sorted by family and depth."""
+    """The config of each ImageNet model by name; edresnet50 before edresnet50-a and edresnet101."""
+
+    def padded(path: Path) -> str:
+        return re.sub(r"\d+", lambda n: n[0].zfill(5), path.stem.removesuffix(SUFFIX))
+
     paths = ROOT.glob(f"configs/[!_]*/*{SUFFIX}.py")
-    return {path.stem: path for path in sorted(paths, key=_natural_order)}
+    return {path.stem: path for path in sorted(paths, key=padded)}
 
 
 def pages() -> list[Path]:
@@ -45,9 +57,11 @@ def metafiles() -> list[Path]:
     return sorted(ROOT.glob("configs/*/metafile.yml"))
 
 
-def hub_entry(name: str) -> Model:
-    """The hub's entry of a model; unlike `ModelHub.get` this does not parse the config."""
-    return all_models()[name]
+@cache
+def hub_entry(name: str) -> Any:
+    """The hub's entry of a model, ours or MMPretrain's."""
+    index: Any = load(str(Path(__file__).parents[2] / "model-index.yml"))  # reads no config
+    return next((model for model in index.models if model.name == name), None) or ModelHub.get(name)
 
 
 def renew_files(counts: dict[str, tuple[int, int]], write: bool) -> list[Path]:
@@ -57,16 +71,16 @@ def renew_files(counts: dict[str, tuple[int, int]], write: bool) -> list[Path]:
         counts: Parameters and MACs of each model of :func:`model_configs`.
         write: Also bring them up to date.
     """
-    renewed = {path: _metafile(path.read_text("utf-8"), counts) for path in metafiles()}
+    renewed = {path: _metafile(path, counts) for path in metafiles()}
     renewed |= {path: _page(path, counts) for path in pages()}
     stale = [path for path, text in renewed.items() if text != path.read_text("utf-8")]
-    if write:
-        for path in stale:
-            path.write_text(renewed[path], "utf-8")
+    for path in stale if write else ():
+        path.write_text(renewed[path], "utf-8")
     return stale
 
 
-def _metafile(text: str, counts: dict[str, tuple[int, int]]) -> str:
+def _metafile(path: Path, counts: dict[str, tuple[int, int]]) -> str:
+    text = path.read_text("utf-8")
     for name, (params, macs) in counts.items():
         numbers = rf"(Name: {name}\n.*?FLOPs: )\d+(\n\s+Parameters: )\d+"
         text = re.sub(numbers, rf"\g<1>{macs}\g<2>{params}", text, count=1, flags=re.DOTALL)
@@ -74,52 +88,36 @@ def _metafile(text: str, counts: dict[str, tuple[int, int]]) -> str:
 
 
 def _page(path: Path, counts: dict[str, tuple[int, int]]) -> str:
+    def metrics(config: Path) -> dict[str, float]:
+        results = hub_entry(config.stem).results
+        return results[0].metrics if results else {}
+
     def table(match: re.Match) -> str:
         start, patterns, end = match.groups()
-        configs = [config for pattern in patterns.split() for config in _matching(pattern)]
-        known = Counter(key for config in configs for key in _metrics(config))
+        configs = [
+            config
+            for pattern in patterns.split()
+            for name, config in model_configs().items()
+            if fnmatch(f"{config.parent.name}/{name.removesuffix(SUFFIX)}", pattern)
+        ]
+        known = Counter(key for config in configs for key in metrics(config))
         shown = [key for key in ACCURACIES if known[key] > 1]
-        rows = [_row(config, *counts[config.stem], shown, path.parent) for config in configs]
-        return start + _header(shown) + "".join(rows) + end
+        names = ["Model", "Params (M)", "MACs (G)", *(ACCURACIES[key] for key in shown)]
+        rows = [f"| {' | '.join(names)} |", f"|---|{'---:|' * (len(names) - 1)}"]
+        for config in configs:
+            params, macs = counts[config.stem]
+            link = f"[{config.stem.removesuffix(SUFFIX)}]({os.path.relpath(config, path.parent)})"
+            found = [metrics(config).get(key) for key in shown]
+            cells = [link, f"{params / 1e6:.3f}", f"{macs / 1e9:.3f}"]
+            cells += ["–" if value is None else f"{value:.2f}" for value in found]
+            rows.append(f"| {' | '.join(cells)} |")
+        return start + "\n".join(rows) + "\n" + end
 
     return TABLE.sub(table, path.read_text("utf-8"))
 
 
-def _matching(pattern: str) -> list[Path]:
-    configs = [
-        path
-        for name, path in model_configs().items()
-        if fnmatch(f"{path.parent.name}/{name.removesuffix(SUFFIX)}", pattern)
-    ]
-    if not configs:
-        raise ValueError(f"a table asks for models {pattern!r}, but no config has such a name")
-    return configs
-
-
-def _metrics(config: Path) -> dict[str, float]:
-    """The accuracies that the hub has for a model with the name of this config."""
-    results = hub_entry(config.stem).results or []
-    return results[0].metrics if results else {}
-
-
-def _header(shown: list[str]) -> str:
-    names = ["Model", "Params (M)", "MACs (G)", *(ACCURACIES[key] for key in shown)]
-    return f"| {' | '.join(names)} |\n|---|{'---:|' * (len(names) - 1)}\n"
-
-
-def _row(config: Path, params: int, macs: int, shown: list[str], folder: Path) -> str:
-    """One line of a table in a page of ``folder``."""
-    accuracies = [_metrics(config).get(key) for key in shown]
-    cells = [
-        f"[{config.stem.removesuffix(SUFFIX)}]({os.path.relpath(config, folder)})",
-        f"{params / 1e6:.3f}",
-        f"{macs / 1e9:.3f}",
-        *("–" if accuracy is None else f"{accuracy:.2f}" for accuracy in accuracies),
-    ]
-    return "| " + " | ".join(cells) + " |\n"
-
-
-def _natural_order(path: Path) -> list:
-    """A key that sorts edresnet50 before edresnet50-a and edresnet101."""
-    name = path.stem.removesuffix(SUFFIX)
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+if __name__ == "__main__":
+    counted = {name: count(Config.fromfile(path)) for name, path in model_configs().items()}
+    stale = renew_files(counted, write="--check" not in sys.argv)
+    print(*(f"out of date: {path.relative_to(ROOT)}" for path in stale), sep="\n")
+    sys.exit(bool(stale) and "--check" in sys.argv)
