@@ -4,34 +4,26 @@ import copy
 from importlib import import_module
 
 import cv2
-import numpy as np
 import pytest
 import torch
-from helpers import ROOT, complete, randomise
-from helpers.configs import classifier_config, detector_config
+from helpers import ROOT, randomise
+from helpers.configs import detector_config
 from helpers.data import make_coco
 from mmcv.cnn import ConvModule
 from mmdet.apis import inference_detector
 from mmdet.models.dense_heads.tood_head import TaskDecomposition
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
-from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import MODELS
-from mmres_plugin.weights.repository import kept_settings
-from PIL import Image
 from torch import nn
 
 import mmres_plugin.models as families
-from mmres_plugin.checks import build_model
-from mmres_plugin.config import load_config
-from mmres_plugin.deploy import fold_norms, load_folded, load_model, save_folded
+from mmres_plugin.config import build_model, load_config
+from mmres_plugin.deploy import fold_norms, load_model
 from mmres_plugin.deploy.export import Exported
 from mmres_plugin.errors import UserError
 from mmres_plugin.models.shortcut import EncoderDecoder
 from mmres_plugin.registry import BACKBONES
-from mmres_plugin.weights.files import find_state_dict, read_checkpoint
-from mmres_plugin.weights.stored_config import check_types
 
 DEPTH = (4, 2, 2, 3)  # every position of a block in its stage occurs
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -254,150 +246,21 @@ def test_transposed_convolutions_get_no_bias():
         assert module.decoder_norm.offset.abs().sum() > 0
 
 
-NAMES = [f"digit {number}" for number in range(10)]
-CONFIG = """
-_base_ = '{root}/configs/digits/sreresnet18_digits.py'
-model = dict(backbone=dict(depth={depth}), head=dict(in_channels=1024))
-"""
-
-
-def fold_checkpoint(*args):
-    return complete(ROOT / "tools/model_converters/fold_checkpoint.py", *args)
-
-
-def test_fold_checkpoint(tmp_path):
-    config = tmp_path / "config.py"
-    config.write_text(CONFIG.format(root=ROOT, depth=DEPTH))
-    cfg = Config.fromfile(config)
-    init_default_scope("mmpretrain")
-    model = randomise(MODELS.build(cfg.model)).eval()
-    meta = {"dataset_meta": {"classes": NAMES}}
-    torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "trained.pth")
-
-    run = fold_checkpoint(config, tmp_path / "trained.pth", tmp_path / "new/folded.pth")
-    assert run.returncode == 0, run.stderr
-    assert "folded 38 of 38 norms" in run.stdout
-    folded = load_folded(tmp_path / "new/folded.pth")
-    x = images(2, 3, 64, 64).float()
-    with torch.no_grad():
-        torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
-
-    # What MMPretrain's inferencer looks for; the pipeline of the test set comes along.
-    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "image.png")
-    assert folded.dataset_meta["classes"] == NAMES
-    assert (
-        ImageClassificationInferencer(folded)(str(tmp_path / "image.png"))[0]["pred_class"] in NAMES
-    )
-
-    # Elsewhere the file would load in part and compute something else.
-    for load in (read_state_dict, lambda path: load_checkpoint(model, path)):
-        with pytest.raises(ValueError, match=r"mmres_plugin\.deploy\.load_folded\("):
-            load(str(tmp_path / "new/folded.pth"))
-
-
-def read_state_dict(path: str) -> dict:
-    return find_state_dict(read_checkpoint(path), path)
-
-
-def test_folded_detector_finds_with_mmdet(tmp_path):
-    """``inference_detector`` takes the model as it comes from the file."""
+def test_a_loaded_detector_finds_with_mmdet(tmp_path):
+    """``inference_detector`` takes a loaded model, folded or not."""
     config = detector_config(tmp_path / "det.py", make_coco(tmp_path / "coco"))
     model = randomise(build_model(load_config(config)))
     meta = {"dataset_meta": {"classes": ("cat", "dog")}}
     torch.save({"state_dict": model.state_dict(), "meta": meta}, tmp_path / "det.pth")
     model = load_model(config, tmp_path / "det.pth")
-    save_folded(fold_norms(model), config, tmp_path / "folded.pth")
+    assert model.dataset_meta["classes"] == ("cat", "dog")
     picture = cv2.imread(str(next((tmp_path / "coco/val2017").iterdir())))
     found = [
         inference_detector(network, picture).pred_instances
-        for network in (model, load_folded(tmp_path / "folded.pth"))
+        for network in (model, fold_norms(model))
     ]
     assert len(found[0]) > 0
     torch.testing.assert_close(found[0].scores, found[1].scores, rtol=1e-3, atol=1e-5)
-
-
-def test_wrapped_data_and_types_as_classes(tmp_path):
-    """Inferencers look for the pipeline in the data set, not in what it wraps."""
-    config = classifier_config(tmp_path / "cls.py", tmp_path)
-    wrapped = tmp_path / "wrapped.py"
-    wrapped.write_text(
-        f"_base_ = {str(config)!r}\n"
-        "test_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[\n"
-        "    dict(type='RepeatDataset', times=2, dataset=_base_.val_dataloader.dataset)]))\n"
-    )
-    save_folded(fold_norms(load_model(wrapped)), wrapped, tmp_path / "folded.pth")
-    for model in (load_model(wrapped), load_folded(tmp_path / "folded.pth")):
-        assert model.cfg.test_dataloader.dataset.pipeline[0].type == "LoadImageFromFile"
-    classes = tmp_path / "classes.py"
-    classes.write_text(
-        "from mmengine.config import read_base\nfrom mmpretrain.models import ImageClassifier\n"
-        "model = dict(type=ImageClassifier, backbone=dict(type='ResNet', depth=18))\n"
-        "default_scope = 'mmpretrain'\n"
-    )
-    with pytest.raises(UserError, match=r"was refused: .*config.model.type"):
-        save_folded(fold_norms(load_model(classes)), classes, tmp_path / "no.pth")
-    assert not (tmp_path / "no.pth").exists()
-
-
-HOSTILE = {
-    "a function": {"type": "subprocess.check_call", "args": "true"},
-    "in a list": [{"type": "ConvModule"}, {"type": "os.mkdir", "path": "ran"}],
-    "a class by its module": {"type": "torch.nn.modules.linear.Identity"},
-    "an operator by eval": {"type": "__import__('os').getpid"},
-    "a scope": {"type": "Conv2d", "_scope_": "os"},
-    "a list": {"type": ["ConvModule"]},
-    # What some registered class evaluates, reads as a config, or fetches and runs.
-    "a text": {"type": "CameraMotionCompensation", "warp_mode": "__import__('os').mkdir('ran')"},
-    "a config": {"type": "LAD", "teacher_config": "teacher.py"},
-    "remote code": {"type": "HuggingFaceClassifier", "trust_remote_code": True},
-}
-
-
-@pytest.mark.parametrize("part", HOSTILE.values(), ids=HOSTILE)
-def test_a_file_names_registered_types_alone(tmp_path, monkeypatch, part):
-    monkeypatch.chdir(tmp_path)
-    model = {"type": "ImageClassifier", "backbone": {"type": "ResNet", "depth": 18}, "neck": part}
-    meta = {"mmres_plugin_folded": {"default_scope": "mmpretrain", "model": model}}
-    torch.save({"meta": meta, "state_dict": {"w": torch.zeros(1)}}, tmp_path / "hostile.pth")
-    monkeypatch.setattr(MODELS, "build", lambda cfg: pytest.fail("the model was built"))
-    with pytest.raises(UserError, match=r"hostile.pth was refused: .*\(config\.model\.neck\."):
-        load_folded(tmp_path / "hostile.pth")
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sreresnet/sreresnet50_8xb256-rsb-a2-300e_in1k",
-        "sreresnet/fcos_sreresnet50-srefpn_1x",
-        "sreresnet/mask-rcnn_sreresnet50_1x",
-        "sreresnet/dino_sreresnet50_1x",
-        "cub/iresnet50_8xb8_cub",
-    ],
-)
-def test_shipped_configs_are_not_refused(name):
-    check_types(kept_settings(load_config(ROOT / f"configs/{name}.py")), name)
-
-
-def test_a_detector_of_two_stages_is_not_refused(tmp_path):
-    """Its RoI layers are operators of MMCV, which are in no registry."""
-    backbone = "backbone=dict(depth=18, init_cfg=None), neck=dict(in_channels=[64, 128, 256, 512])"
-    base = ROOT / "configs/iresnet/faster-rcnn_iresnet50_1x.py"
-    config = tmp_path / "det.py"
-    config.write_text(f"_base_ = {str(base)!r}\nmodel = dict({backbone})\n")
-    model = randomise(load_model(config))
-    save_folded(fold_norms(model), config, tmp_path / "folded.pth")
-    loaded = load_folded(tmp_path / "folded.pth")
-    x = torch.rand(1, 3, 64, 64)
-    for ours, theirs in zip(loaded.extract_feat(x), model.extract_feat(x), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item())
-
-
-def test_a_config_in_the_file_is_data(tmp_path):
-    """As the text of a config file it would be run."""
-    text = f"import os; os.mkdir({str(tmp_path / 'ran')!r}); model = None"
-    content = {"meta": {"mmres_plugin_folded": text}, "state_dict": {"w": torch.zeros(1)}}
-    torch.save(content, tmp_path / "hostile.pth")
-    with pytest.raises(UserError, match="is not folded"):
-        load_folded(tmp_path / "hostile.pth")
-    assert not (tmp_path / "ran").exists()
+    torch.save({"state_dict": {"w": torch.ones(1)}}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"checkpoint: .*other\.pth does not fit the model"):
+        load_model(config, tmp_path / "other.pth")
