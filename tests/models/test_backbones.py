@@ -3,31 +3,29 @@
 import copy
 import functools
 import pickle
-import warnings
 from itertools import accumulate
 from operator import mul
 
 import pytest
 import torch
 from helpers import randomise
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import set_random_seed
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
+from mmres_plugin import registry
 from mmres_plugin.models.shortcut import EncoderDecoder
-from mmres_plugin.registry import BACKBONES as REGISTERED
-from mmres_plugin.registry import MODELS
 
-BACKBONES = sorted(REGISTERED)
+BACKBONES = sorted(registry.BACKBONES)
 BLOCKS = (2, 3, 2, 2)  # bottlenecks: a start, a middle and an end block in stage 2
 
 
 def build(name, **kwargs):
     kwargs = {"depth": BLOCKS, "base_channels": 32, "out_indices": (0, 1, 2, 3), **kwargs}
-    return MODELS.build({"type": f"mmres_plugin.{name}", **kwargs})
+    return registry.MODELS.build({"type": f"mmres_plugin.{name}", **kwargs})
 
 
 @pytest.fixture(params=BACKBONES)
@@ -59,6 +57,7 @@ def small(name):
 
 @settings(max_examples=4, deadline=None)
 @given(height=st.integers(1, 75), width=st.integers(1, 75))
+@example(height=200, width=336)
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_any_image_size(backbone, height, width):
     model = small(backbone)
@@ -68,13 +67,6 @@ def test_any_image_size(backbone, height, width):
     for feature, stride in zip(features, strides_of(model), strict=True):
         assert feature.shape[-2:] == (-(-height // stride), -(-width // stride))
     assert features[-1].shape[1] == model.feat_dim
-
-
-@pytest.mark.parametrize("size", [(33, 33), (225, 225), (200, 336)])
-def test_odd_and_detection_sizes(name, size):
-    with torch.no_grad():
-        features = small(name)(torch.rand(1, 3, *size))
-    assert features[-1].shape[-2:] == tuple(-(-n // 32) for n in size)
 
 
 @pytest.mark.parametrize(
@@ -245,33 +237,12 @@ def test_drop_path_drops(name):
         assert model(x)[-1].equal(model(x)[-1])
 
 
-def test_state_dict_round_trip(name, tmp_path):
-    source = randomise(build(name)).eval()
-    torch.save(source.state_dict(), tmp_path / "weights.pth")
-    target = build(name).eval()
-    target.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
-    x = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        assert all(a.equal(b) for a, b in zip(source(x), target(x), strict=True))
-
-
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_compute_the_same(name, copied):
     model = small(name)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert all(a.equal(b) for a, b in zip(model(x), copied(model)(x), strict=True))
-
-
-@pytest.mark.slow
-def test_trace(name):
-    model = small(name)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("error", torch.jit.TracerWarning)
-        traced = torch.jit.trace(model, torch.rand(1, 3, 64, 64))
-        x = torch.rand(2, 3, 71, 65)  # neither the size nor the parity of the traced image
-        for a, b in zip(model(x), traced(x), strict=True):
-            torch.testing.assert_close(a, b)
 
 
 @pytest.mark.slow
@@ -363,14 +334,3 @@ def test_ideas_combine(name, arguments):
         for layer in model.res_layers:
             getattr(model, layer).recursions = 0
         assert features[-1].equal(model(x)[-1]) != recursive
-
-
-def test_layers_for_learning_rate_decay(name):
-    model = build(name, depth=50)
-    depths, total = {}, set()
-    for n, _ in model.named_parameters():
-        depths[n], layers = model.get_layer_depth(f"backbone.{n}", "backbone.")
-        total.add(layers)
-    assert total == {8}
-    assert min(depths.values()) == 0 and max(depths.values()) == 6
-    assert model.get_layer_depth("head.fc.weight", "backbone.") == (7, 8)

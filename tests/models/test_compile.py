@@ -1,12 +1,8 @@
 """torch.compile: whole graphs, one compilation for all batch sizes, and training by the runner.
 
-Channels last, the other switch for speed, is tested here too.
-
 The quick tests compile with ``aot_eager``, which captures graphs and gradients as Inductor does
 but generates no code; what Inductor makes of them is tested among the slow ones.
 """
-
-import importlib
 
 import pytest
 import torch
@@ -139,17 +135,6 @@ def test_channels_last_switch_of_the_runner(tmp_path):
     )
     runner.train()
     assert formats and all(formats)
-
-
-@pytest.mark.parametrize("name", ["amp", "speed"])
-def test_modules_that_register_can_be_reloaded(name):
-    module = importlib.import_module(f"mmres_plugin.engine.{name}")
-    for registered in module.__dict__.values():
-        if isinstance(registered, type) and registered.__module__ == module.__name__:
-            assert getattr(importlib.reload(module), registered.__name__) is not registered
-            break
-    else:
-        pytest.fail("nothing is registered")
 
 
 @pytest.mark.slow

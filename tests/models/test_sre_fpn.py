@@ -1,6 +1,5 @@
 """SReFPN: FPN without recursion, and what a recursion adds."""
 
-import copy
 import sys
 
 import pytest
@@ -108,17 +107,6 @@ def test_trace_serves_other_sizes():
             torch.testing.assert_close(a, b)
 
 
-def test_copies_keep_their_own_convolutions():
-    _, ours = pair("fcos", 1)
-    other = copy.deepcopy(ours)
-    with torch.no_grad():
-        before = ours(maps())
-        for p in other.parameters():
-            p.zero_()
-        assert all(a.equal(b) for a, b in zip(ours(maps()), before, strict=True))
-        assert not other(maps())[0].any()
-
-
 @pytest.mark.parametrize("recursions", [-1, 0.5, "1"])
 def test_wrong_recursions(recursions):
     with pytest.raises(ValueError, match="recursions must be a whole number from 0, got"):
@@ -132,11 +120,6 @@ import sys
 sys.modules['mmdet'] = None  # as if it were not installed
 import mmres_plugin
 from mmpretrain.registry import MODELS
-MODELS.build(dict(type='mmres_plugin.SReResNet', depth=18))
-try:
-    MODELS.build(dict(type='mmres_plugin.SReFPN', in_channels=[8], out_channels=8, num_outs=1))
-except ImportError as error:
-    print(error)
+print(type(MODELS.build(dict(type='mmres_plugin.SReResNet', depth=18))).__name__)
 """
-    output = run(sys.executable, "-W", "ignore", "-c", code)
-    assert "mmdet" in output.splitlines()[-1]
+    assert "SReResNet" in run(sys.executable, "-W", "ignore", "-c", code)
