@@ -24,7 +24,7 @@ from .sources import WRAPPERS, recognise
 ALLOW_PARTIAL = "To load what there is, set allow_partial=True in init_cfg."
 # Sources whose backbones have our names, up to a prefix.
 SAME_NAMES = ("torchvision", "mmpretrain", "mmdetection")
-STATISTICS = (".running_mean", ".running_var")
+NORM = re.compile(r"(^|\.)(bn|gn|ln|in|norm)\d*\.\w+$|\.running_(mean|var)$")
 
 
 def is_pretrained(cfg: Mapping) -> bool:
@@ -59,7 +59,7 @@ def load_pretrained(
             backbone's weights are in it under these names, if it lacks a weight of a stage that
             stays frozen, or if the backbone has no place for a tensor of one of its stages, as
             when the file is of another family or depth. A stage that the backbone does not have
-            at all may be in the file, and so may statistics of norms that have none.
+            at all may be in the file, and so may norms of another kind.
     """
     tensors, fit, settings = fitting_tensors(module, checkpoint, prefix, allow_partial)
     module.load_state_dict(tensors, strict=False)
@@ -115,9 +115,9 @@ def _problems(
             f"{conversion or _other_prefix(tensors, ours)}"
         )
     stages = {_stage(name) for name in ours} - {0}
-    unlike = [name for name in [*fit.unused, *fit.reshaped] if _stage(name) in stages]
-    strange = [name for name in unlike if not name.endswith(STATISTICS)]
-    if strange:
+    strange = [name for name in [*fit.unused, *fit.reshaped] if _stage(name) in stages]
+    only_norms = all(NORM.search(name) for name in [*strange, *fit.missing])
+    if strange and not only_norms:
         yield (
             "is of another network or depth: the backbone has no place for "
             f"{len(strange)} tensors of the file's stages ({shortened(strange)}). "

@@ -235,7 +235,10 @@ BAD = {
         save(meta={"mmres_plugin_folded": {}}, w=torch.ones(1)),
         "holds a folded model: use the checkpoint that it was made from",
     ),
-    "NaN": (save(w=torch.tensor(torch.nan), b=torch.ones(1)), r"infinite weights in 1 of 2 tensors"),
+    "NaN": (
+        save(w=torch.tensor(torch.nan), b=torch.ones(1)),
+        r"infinite weights in 1 of 2 tensors",
+    ),
     "variance": (save(**{"bn.running_var": -torch.ones(1)}), r"negative variances in 1 of 1"),
     "expanded": (
         save(w=torch.zeros(1).expand(10**12)),

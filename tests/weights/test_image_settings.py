@@ -7,7 +7,7 @@ from helpers.weights import caffe_resnet50, resnet50
 from mmengine.config import Config
 
 from mmres_plugin.models import SReResNet
-from mmres_plugin.weights import convert_checkpoint, pretrained
+from mmres_plugin.weights import convert_checkpoint, pretrained, read_checkpoint
 from mmres_plugin.weights.image_settings import (
     CAFFE,
     PYTORCH,
@@ -27,27 +27,42 @@ def log(monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("content", "fitting", "other"),
-    [(resnet50, "pytorch", "caffe"), (caffe_resnet50, "caffe", "pytorch")],
+    ("content", "origin", "fitting", "other"),
+    [
+        (resnet50, "torchvision", "pytorch", "caffe"),
+        (caffe_resnet50, "Caffe", "caffe", "pytorch"),
+    ],
 )
-def test_style_is_said_at_loading(tmp_path, log, content, fitting, other):
+def test_style_is_said_at_loading(tmp_path, log, content, origin, fitting, other):
     torch.save(content(), tmp_path / "file.pth")
     start = dict(type="Pretrained", checkpoint=str(tmp_path / "file.pth"))
     SReResNet(50, style=other, init_cfg=start).init_weights()
     assert log[0].startswith("loaded 265 of 265")
+    assert f"look like weights of {origin}" in log[1]
     assert f"set style='{fitting}' in the backbone" in log[1]
     log.clear()
     SReResNet(50, style=fitting, init_cfg=start).init_weights()
     assert len(log) == 1
 
 
-@pytest.mark.parametrize(("content", "other"), [(resnet50, "caffe"), (caffe_resnet50, "pytorch")])
-def test_the_converter_notes_what_images_a_file_is_for(tmp_path, log, content, other):
-    torch.save(content(), tmp_path / "file.pth")
+def test_a_guess_is_called_one_and_not_stored(tmp_path, log):
+    """PyTorch's weights without counters and classifier have the names of Caffe's."""
+    torch.save(caffe_resnet50(), tmp_path / "file.pth")
+    start = dict(type="Pretrained", checkpoint=str(tmp_path / "file.pth"))
+    SReResNet(50, style="pytorch", init_cfg=start).init_weights()
+    assert "these look like weights of Caffe" in log[1]
+    assert "if they are, set style='caffe'" in log[1]
     convert_checkpoint(tmp_path / "file.pth", tmp_path / "ours.pth")
+    assert read_checkpoint(tmp_path / "ours.pth")["meta"]["images"] is None
+
+
+def test_the_converter_notes_what_an_address_says(tmp_path, log, monkeypatch):
+    theirs = {"state_dict": resnet50(), "meta": {}}
+    monkeypatch.setattr("mmengine.runner.checkpoint.load_from_http", lambda *a, **_: theirs)
+    convert_checkpoint("torchvision://resnet50", tmp_path / "ours.pth")
     start = dict(type="Pretrained", checkpoint=str(tmp_path / "ours.pth"), prefix="backbone.")
-    SReResNet(50, style=other, init_cfg=start).init_weights()
-    assert "whose bottlenecks stride in another convolution" in log[1]
+    SReResNet(50, style="caffe", init_cfg=start).init_weights()
+    assert "these are weights of torchvision or timm, whose bottlenecks stride in" in log[1]
 
 
 def test_files_that_do_not_tell():

@@ -27,8 +27,9 @@ from mmres_plugin.models import (
     SReResNet,
     SReSEResNet,
 )
-from mmres_plugin.weights import convert_checkpoint, read_checkpoint
+from mmres_plugin.weights import convert_checkpoint, load_pretrained, read_checkpoint
 from mmres_plugin.weights.files import write_checkpoint
+from mmres_plugin.weights.fit import compare
 
 SHALLOW = (2, 2, 2, 2)
 
@@ -92,7 +93,7 @@ def test_prefix(tmp_path, log, prefix, kind):
             resnet50,
             SReResNet,
             dict(prefix="backbone."),
-            "only 0 of 265 tensors .* with prefix='backbone.'. The file has names such as "
+            "has only 0 of 265 tensors .* with prefix='backbone.'. The file has names such as "
             "conv1.weight, .*; the backbone has conv1.weight, .* prefix=None would match 100%",
         ),
         (
@@ -101,7 +102,7 @@ def test_prefix(tmp_path, log, prefix, kind):
             {},
             "with prefix=None.* prefix='model.backbone.' would match 100%",
         ),
-        (maskrcnn_benchmark, SReResNet, {}, "names of 'maskrcnn-benchmark': convert the file"),
+        (maskrcnn_benchmark, SReResNet, {}, "'maskrcnn-benchmark': convert the file, with mmres"),
         (resnet50, IResGroup, {}, "No other prefix would do: the file is of another network"),
         # Most of the tensors fit these two.
         (
@@ -153,6 +154,11 @@ def test_what_is_missing_is_a_warning(tmp_path, log):
     [
         (resnet50, dict(se_ratio=16), r"lacks 12 tensors .*frozen_stages=1 \(layer1.0.se_layer"),
         (
+            resnet50,
+            dict(in_channels=4),
+            r"lacks 1 tensors .*\(conv1.weight\): set frozen_stages=-1 to train them",
+        ),
+        (
             lambda: DetResNet(depth=50, deep_stem=True).state_dict(),
             dict(deep_stem=True),
             r"lacks 15 tensors .*stem.0.conv.weight, .*names of 'deep-stem': convert the file",
@@ -163,7 +169,7 @@ def test_what_is_missing_is_a_warning(tmp_path, log):
             "lacks 15 tensors .*names of 'mmdetection': convert the file",
         ),
     ],
-    ids=["excitation", "deep stem", "deep stem of a detector"],
+    ids=["excitation", "four channels", "deep stem", "deep stem of a detector"],
 )
 def test_what_stays_frozen_must_be_in_the_file(tmp_path, log, content, arguments, message):
     torch.save(content(), tmp_path / "a.pth")
@@ -174,6 +180,49 @@ def test_what_stays_frozen_must_be_in_the_file(tmp_path, log, content, arguments
     assert not log()
     SReResNet(50, frozen_stages=-1, init_cfg=init_cfg, **arguments).init_weights()
     assert log()[0][0] == "WARNING"
+
+
+def test_another_norm_is_no_other_network(tmp_path, log):
+    """The convolutions are taken, and the rest is named; it must not stay frozen."""
+    torch.save(resnet50(), tmp_path / "a.pth")
+    init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "a.pth"))
+    norm_cfg = dict(type="GN", num_groups=32)
+    backbone = SReResNet(50, norm_cfg=norm_cfg, frozen_stages=-1, init_cfg=init_cfg)
+    backbone.init_weights()
+    assert torch.equal(backbone.layer1[0].conv3.weight, resnet50()["layer1.0.conv3.weight"])
+    assert "only in the file: bn1.weight" in log()[0][1]
+    with pytest.raises(ValueError, match=r"lacks \d+ tensors .*gn1.weight.*frozen_stages=-1"):
+        SReResNet(50, norm_cfg=norm_cfg, frozen_stages=1, init_cfg=init_cfg).init_weights()
+
+
+def test_a_refused_file_changes_nothing(tmp_path):
+    torch.save(SReResNet(101).state_dict(), tmp_path / "a.pth")
+    backbone = SReResNet(50)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    fit = compare(backbone, torch.load(tmp_path / "a.pth"))
+    assert "[3, 4, 23, 3] blocks per stage, the model [3, 4, 6, 3]: another depth" in fit.problem
+    with pytest.raises(ValueError, match="another network or depth"):
+        load_pretrained(backbone, str(tmp_path / "a.pth"))
+    assert all(torch.equal(before[name], t) for name, t in backbone.state_dict().items())
+
+
+def test_models_that_rename_old_names():
+    """They are asked by a copy without memory, and stay as they are."""
+
+    class Renaming(nn.Linear):
+        def _load_from_state_dict(self, state_dict, prefix, *rest):
+            state_dict[f"{prefix}weight"] = state_dict.pop(f"{prefix}old").reshape(2, 2)
+            super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    model = nn.Sequential(Renaming(2, 2))
+    old = {"0.old": torch.ones(4), "0.bias": torch.ones(2)}
+    before = model[0].weight.clone()
+    fit = compare(model, old)
+    assert fit.problem is None
+    assert torch.equal(model[0].weight, before)
+    model.load_state_dict(fit.tensors, strict=False)
+    assert torch.equal(model[0].weight, torch.ones(2, 2))
+    assert compare(model, {"0.older": torch.ones(4)}).problem
 
 
 def add_prefix(state_dict: dict) -> dict:
@@ -206,9 +255,8 @@ def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):
         start(IResNet, "checkpoints/iresnet50_8xb32_in1k.pth", prefix="backbone.")
     for part in (
         f"(looked for in {tmp_path})",
-        "tools/model_converters/convert_checkpoint.py FILE checkpoints/iresnet50_8xb32_in1k.pth "
-        "--model iresnet50_8xb32_in1k",
-        "tools/train.py configs/iresnet/iresnet50_8xb32_in1k.py",
+        "mmres convert FILE checkpoints/iresnet50_8xb32_in1k.pth --model iresnet50_8xb32_in1k",
+        "mmres train configs/iresnet/iresnet50_8xb32_in1k.py",
     ):
         assert part in str(error.value)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint work_dirs/a.pth .*Train it first"):

@@ -141,8 +141,18 @@ def test_detector_keeps_the_backbone():
 # MMDetection pools by 1 in the first block of stage 1, MMPretrain does not pool there. The
 # shortcuts of ResNet-D of basic blocks have the names of IResNet's.
 STEMS = {
-    "detector": ("backbone.", DetResNetV1d(depth=18), SReResNetV1d(18, recursions=0), "mmdetection"),
-    "detector d": ("backbone.", DetResNetV1d(depth=50), SReResNetV1d(50, recursions=0), "mmdetection-d"),
+    "detector": (
+        "backbone.",
+        DetResNetV1d(depth=18),
+        SReResNetV1d(18, recursions=0),
+        "mmdetection",
+    ),
+    "detector d": (
+        "backbone.",
+        DetResNetV1d(depth=50),
+        SReResNetV1d(50, recursions=0),
+        "mmdetection-d",
+    ),
     "backbone d": ("", DetResNetV1d(depth=50), SReResNetV1d(50, recursions=0), "resnet-d"),
     "basic d": ("", DetResNetV1d(depth=18), SReResNetV1d(18, recursions=0), "deep-stem"),
     "deep stem": (
