@@ -194,6 +194,9 @@ def export_onnx(
     """
     if sum(tensor.nbytes for tensor in exported.state_dict().values()) > LARGEST:
         raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"])
+    divisor = exported.preprocess.divisor if exported.floats and exported.preprocess else 1
+    if any(side % divisor for side in size):
+        raise UserError([f"--size {size}: this model takes multiples of {divisor}"])
     try:
         model = _graph(exported, size, opset)
     except Exception as error:  # of any kind: the exporter runs the code of the model
