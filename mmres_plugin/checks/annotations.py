@@ -4,12 +4,12 @@ import gc
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import shortened
-from .faults import DROPPED, Faults
+from .faults import DROPPED, KINDS, STOPS, Faults
 
 # Tuples: a million look-ups in a union take a second longer.
 Number = (int, float)
@@ -42,14 +42,14 @@ class Objects:
         faults: What is wrong with the file.
         passed_over: Objects that are no fault and yet not learned, by the reason.
         left: How many objects are left.
-        boxes: How many objects have boxes within reach of their images, learned or not.
+        total: How many objects there are.
         images: The images by their ids.
         occupied: Ids of the images with an object of ``classes``.
     """
 
     def __init__(self, content: Any, classes: Sequence[str], masks: Masks | None = None) -> None:
         self.faults, self.passed_over = Faults(), Counter[str]()
-        self.left = self.boxes = 0
+        self.left = self.total = 0
         self.images: dict[Any, dict] = {}
         self.occupied: set = set()
         self._masks = masks
@@ -71,7 +71,7 @@ class Objects:
                 self.occupied.add(entry["image_id"])
             else:
                 self._judge(entry, index)
-        self.boxes += self.left
+        self.total = len(lists["annotations"])
 
     def _read_lists(self, lists: dict[str, list]) -> None:
         """Look at images and categories, and for ids that occur twice."""
@@ -150,9 +150,8 @@ class Objects:
         kind, what = _box_fault(entry, *size)
         if kind:
             self.faults.add(kind, what or f"{where}: {entry['bbox']}")
-            if kind != "box far beyond its image":
+            if KINDS[kind] in (STOPS, DROPPED):
                 return
-            self.boxes += 1
         if entry["category_id"] not in self._known:
             self.faults.add("unknown category", f"{where} (category {entry['category_id']})")
         elif entry["category_id"] not in self._wanted:
@@ -211,9 +210,9 @@ def _box_fault(entry: dict, width: float, height: float) -> tuple[str, str]:
         return "missing key", f"bbox of {where}"
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(i, Number) for i in box):
         return "wrong type", f"bbox of {where}: {box!r}"
-    if not all(map(isfinite, box)):
-        return "box is infinite or NaN", ""
     x, y, w, h = box
+    if isnan(w) or isnan(h) or not isfinite(x) or not isfinite(y):
+        return "box is not finite", ""
     if w <= 0 or h <= 0:
         return "box without area", ""
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
@@ -224,6 +223,8 @@ def _box_fault(entry: dict, width: float, height: float) -> tuple[str, str]:
         return "wrong type", f"area of {where}: {area!r}"
     if w < 1 or h < 1 or area <= 0:
         return "box without area", ""
+    if inf in (w, h):
+        return "box without end", ""
     far = x + w > FAR * width or y + h > FAR * height
     return "box far beyond its image" if far else "", ""
 

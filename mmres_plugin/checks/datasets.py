@@ -150,7 +150,9 @@ def read_data(data: DataSet, keep: bool = False) -> Content:
     loader = data.loader
     if first and loader and loader.is_local and not loader.ignore_empty and not first.is_file():
         content.problems.append(f"{data.key}: its first image is not there: {first}")
-    stops = list(content.faults.lines(STOPS))
+    changes, stops = (list(content.faults.lines(effect)) for effect in (CHANGES, STOPS))
+    if changes:
+        content.problems.append(Remark(f"{data.key}: {'; '.join(changes)} ({HINT})"))
     if stops:
         file = data.file or data.folder
         said = f"{data.key}: {file} cannot be trained on: {'; '.join(stops)} ({HINT})"
@@ -210,10 +212,10 @@ def _read_coco(data: DataSet, content: Content) -> None:
             Remark(f"{data.key}: {data.file}: MMDetection leaves out {lines} ({HINT})")
         )
     far = content.faults.count["box far beyond its image"]
-    if far > MANY * objects.boxes:
+    if far > MANY * objects.total:
         content.problems.append(
             Remark(
-                f"{data.key}: {data.file}: {far:,} of {objects.boxes:,} boxes reach far beyond "
+                f"{data.key}: {data.file}: {far:,} of {objects.total:,} boxes reach far beyond "
                 "their images. Are they x1, y1, x2, y2? They must be x, y, width, height."
             )
         )
@@ -238,9 +240,6 @@ def _read_classes(data: DataSet, content: Content) -> None:
     if remark:
         content.problems.append(Remark(f"{data.key}: {remark}"))
     content.images = [(path, None) for paths in content.labels.values() for path in paths]
-    changes = list(content.faults.lines(CHANGES))
-    if changes:
-        content.problems.append(Remark(f"{data.key}: {'; '.join(changes)} ({HINT})"))
 
 
 def _wrong_folders(data: DataSet, content: Content) -> Iterator[str]:

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     from ..checks import Remark, find_problems, loops_of
     from ..checks.data import missing_data
-    from ..checks.datasets import data_sets, is_judged, read_data
+    from ..checks.datasets import HINT, data_sets, is_judged, read_data
     from ..checks.faults import CHANGES, DROPPED, REMARK, STOPS
     from ..checks.images import draw_samples
     from ..config import load_config
@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         for text in find_problems(cfg, task, read)
     )
     for text in texts:
-        print(f"\n{'remark' if isinstance(text, Remark) else 'error'}: {text}")
+        kind = "remark" if isinstance(text, Remark) else "error"
+        print(f"\n{kind}: {text.replace(f' ({HINT})', '')}")
         found |= not isinstance(text, Remark)
     if args.picture:
         draw_samples(samples, args.picture)
