@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 
 from ..config import load_config
 from ..errors import Interrupted, UnreadableImage, UserError, place_of_code, reason_of
+from ..weights.safe_loading import DropConfig
 from .bad_images import NameBadImages
 from .processes import end_process, is_distributed, is_first_on_its_machine, use_cpus
 from .resume import checkpoint_folders, refuse_to_overwrite
@@ -79,6 +80,7 @@ def build_runner(cfg: Config) -> Runner:
         checkpoint["type"] = "SafeCheckpointHook"
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
     runner.register_hook(NameBadImages())
+    runner.register_hook(DropConfig())
     return runner
 
 

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
 
 FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 TRUST = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -40,6 +42,21 @@ def weights_only() -> Iterator[None]:
     finally:
         del os.environ[FORCE]
         os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+class DropConfig(Hook):
+    """Takes the text of a config out of a checkpoint: MMEngine would run it when it resumes.
+
+    It is compared with the number of GPUs. MMEngine itself writes it under another name.
+    """
+
+    priority = "VERY_HIGH"
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Called by MMEngine's runner before it looks into the checkpoint."""
+        meta = checkpoint.get("meta")
+        if isinstance(meta, dict):
+            meta.pop("config", None)
 
 
 def allowed_globals() -> list:

@@ -13,6 +13,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from mmpretrain import get_model
 
+from mmres_plugin.engine.runner import build_runner
 from mmres_plugin.weights import publish_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import find_classes, sha256
 
@@ -100,6 +101,22 @@ def test_published_over_itself(tmp_path, training):
     assert sorted(tmp_path.iterdir()) == sorted([source, path])
     assert publish_checkpoint(source, source) == path  # the same content, the same hash
     get_model("sreresnet18_8xb32_in1k", pretrained=str(path), **NETWORK)
+
+
+def test_a_config_in_a_checkpoint_is_not_run(tmp_path, training):
+    """MMEngine's own runner does so when it resumes, to compare the number of GPUs."""
+    runner, checkpoint = training
+    mark = tmp_path / "mark"
+    content = torch.load(checkpoint, weights_only=False)
+    content["meta"]["config"] = f"import os\nos.mkdir({str(mark)!r})"
+    torch.save(content, tmp_path / "a.pth")
+    cfg = runner.cfg.copy()
+    cfg.update(work_dir=str(tmp_path), launcher="none", custom_hooks=[], experiment_name="ours")
+    build_runner(cfg).resume(str(tmp_path / "a.pth"))
+    assert not mark.exists()
+    cfg.experiment_name = "plain"
+    Runner.from_cfg(cfg).resume(str(tmp_path / "a.pth"))
+    assert mark.exists()
 
 
 @pytest.mark.parametrize(
