@@ -1,127 +1,91 @@
-"""The command ``mmres``: the same tools with the same options, from anywhere."""
+"""The command ``mmres``: its overview, its mistakes, ``info``, and the real program."""
 
 import re
-import runpy
 import sys
 
 import pytest
-from helpers import ROOT, run
+from helpers import ROOT, call, run
 
 from mmres_plugin import cli
+from mmres_plugin.commands import info
+from mmres_plugin.errors import UserError
 
 
 def mmres(*args: object) -> int:
     """Run the command in this process; returns the exit code."""
-    before = sys.argv, list(sys.path), sys.modules["__main__"]
-    try:
+    with pytest.raises(SystemExit) as end:
         cli.main([str(arg) for arg in args])
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv, sys.path[:], sys.modules["__main__"] = before
-    return 0
+    return end.value.code or 0
 
 
-@pytest.mark.parametrize("name", sorted(cli.installed_tools()))
-def test_each_command_is_its_tool(name, capsys):
-    """The help is that of the script, under the name of the command."""
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_each_command_has_help(name, capsys):
     assert mmres(name, "--help") == 0
-    said = capsys.readouterr().out
-    assert f"usage: mmres {name} [-h]" in said
+    assert f"usage: mmres {name} [-h]" in capsys.readouterr().out
 
 
 def test_overview(capsys):
-    assert mmres() == 0
+    assert mmres() == mmres("--help") == 0
     said = capsys.readouterr().out
-    assert mmres("--help") == 0
-    assert capsys.readouterr().out == said
-    for name, _, what in (*cli.TOOLS, ("run", "", "run a tool of mmpretrain or mmdet")):
-        assert re.search(rf"\n  {name} +{what}", said)
+    for name, what in cli.COMMANDS.items():
+        assert re.search(rf"\n  {name} +{re.escape(what)}", said)
     assert mmres("--version") == 0
     assert capsys.readouterr().out == f"mmres_plugin {cli.__version__}\n"
 
 
-def test_the_page_lists_each_command():
-    page = (ROOT / "docs/predict.md").read_text("utf-8").partition("## All commands")[2]
-    listed = set(re.findall(r"`(?:mmres )?([a-z-]+)`", page))
-    assert {name for name, *_ in cli.TOOLS} <= listed
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("trian", "there is no command 'trian'. Did you mean 'train'?"),
+        ("fold x.py", "'mmres fold' is gone. Instead:"),
+        ("train gone.py", "there is no config gone.py"),
+        ("train x.py --workdir y", "Did you mean '--work-dir'?"),
+        ("train x.py --cfg-options a=1 --amp b=2", "Settings follow --cfg-options"),
+        ("info iresnet51", "no model matches 'iresnet51'"),
+    ],
+)
+def test_mistakes(capsys, words, message):
+    assert mmres(*words.split()) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_commands_whose_script_is_not_here_are_not_offered(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "TOOLS", (*cli.TOOLS, ("fly", "fly.py", "fly")))
-    mmres()
-    assert "fly" not in capsys.readouterr().out
-    assert mmres("fly") == 2
-
-
-def test_wrong_commands(capsys):
-    assert mmres("trian") == 2
-    assert "there is no command 'trian'. Did you mean 'train'?" in capsys.readouterr().err
-    assert mmres("run", "mmdet/trian") == 2
-    assert "there is no tool mmdet/trian. Did you mean 'mmdet/train'?" in capsys.readouterr().err
-    assert mmres("train", "gone.py") == 2
-    assert "there is no config gone.py" in capsys.readouterr().err
-
-
-def test_tools_of_the_packages(capsys):
-    assert mmres("run") == 0
-    said = capsys.readouterr().out.split()
-    assert {"mmdet/train", "mmpretrain/visualization/vis_cam", "mmdet/misc/print_config"} <= set(
-        said
-    )
+def test_help_needs_no_torch():
+    code = "import sys; sys.argv[:] = ['mmres', 'train', '--help']; import mmres_plugin.cli as c\n"
+    code += "try: c.main()\nexcept SystemExit: print('torch' in sys.modules)"
+    assert run(sys.executable, "-c", code).endswith("False\n")
 
 
 def test_models_by_pattern(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/iresnet18_8xb32_in1k.pth").touch()
-    assert mmres("info", "iresnet[13]*_in1k") == 0
+    assert call("info", "*resnet[15][80]_8xb32_in1k") == 0
     head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert head[0] == "model"
     found = {row[0]: row[1:] for row in rows}
-    assert found["iresnet18_8xb32_in1k"][:3] == [
-        *("11.690", "1.814", "checkpoints/iresnet18_8xb32_in1k.pth"),
-    ]
-    assert found["iresnet34_8xb32_in1k"][2] == "–"
-    assert set(found) >= {f"iresnet{depth}_8xb32_in1k" for depth in (18, 34, 101, 152)}
-    assert mmres("info", "seresnet50_8xb32_in1k") == 0
-    assert "published" in capsys.readouterr().out
-    assert mmres("info", "iresnet51") == 2
-    assert "no model matches 'iresnet51'" in capsys.readouterr().err
+    assert head[0] == "model"
+    own = "checkpoints/iresnet18_8xb32_in1k.pth"
+    assert found["iresnet18_8xb32_in1k"][:3] == ["11.690", "1.814", own]
+    assert found["iresnet50_8xb32_in1k"][2] == "–"
+    assert found["seresnet50_8xb32_in1k"][2] == "published"  # by MMPretrain
+    with pytest.raises(UserError, match="no model matches 'iresnet51'"):
+        call("info", "iresnet51")
 
 
 def test_models_are_built_and_run(capsys):
-    assert mmres("info", "*sreresnet18*", "--check") == 0
+    assert call("info", "*sreresnet18_8xb32*", "--check") == 0
     said = capsys.readouterr().out
     assert "ok 1×512" in said  # the classifier, behind its pooling
-    assert "work" in said.splitlines()[-1]
-
-
-def test_a_model_that_fails_is_reported(capsys):
-    """Exit code 1, and the others are tried."""
-    names = runpy.run_path(str(ROOT / "tools/info.py"))
-    assert names["check"](ROOT / "configs/gone.py").startswith("failed: UserError: Nothing")
+    assert said.splitlines()[-1] == "1 of 1 work"
+    assert info.try_model(ROOT / "configs/gone.py").startswith("failed: ")
 
 
 def test_report_of_the_environment(capsys):
-    code = mmres("info")
+    code = call("info")
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     said = {row[0]: row[1] for row in rows if len(row) == 2}
     assert said["mmres_plugin"].startswith(cli.__version__)
-    assert {"Python", "CPU", "GPU", "torch", "mmengine", "mmpretrain", "mmdet", "numpy"} <= set(
-        said
-    )
+    assert {"Python", "CPU", "GPU", "torch", "mmengine", "mmpretrain", "mmdet", "numpy"} <= {*said}
     assert code == int(said["fit"] != "all packages fit together")
-
-
-def test_families_of_packages(monkeypatch):
-    from mmres_plugin import environment
-
-    owners = {"mmengine": ["onedl-mmengine"], "mmcv": ["mmcv", "onedl-mmcv"], "mmdet": ["mmdet"]}
-    monkeypatch.setattr(environment, "distributions", lambda: owners)
-    twice, mixed = environment.problems()[:2]
-    assert twice.startswith("mmcv is installed twice, by mmcv and onedl-mmcv, which overwrite")
-    assert "onedl-mmengine, onedl-mmcv beside mmcv, mmdet" in mixed
 
 
 @pytest.mark.slow

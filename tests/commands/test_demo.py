@@ -1,7 +1,6 @@
 """The demo at its reduced size, run as a user runs it, and its two pictures."""
 
 import json
-import os
 import pickle
 import re
 from pathlib import Path
@@ -18,10 +17,9 @@ def run_demo(cwd: Path, *args: str, code: int = 0) -> str:
     return run(ROOT / "demo/digits_demo.py", "--quick", "--device=cpu", *args, cwd=cwd, code=code)
 
 
-def picture(path: Path) -> np.ndarray:
+def assert_drawn(path: Path) -> None:
     image = cv2.imread(str(path))
     assert image is not None and image.std() > 10, f"{path} is missing or blank"
-    return image
 
 
 @pytest.mark.slow
@@ -30,20 +28,15 @@ def test_demo_from_nothing(tmp_path):
     output = run_demo(tmp_path)
     work_dir = tmp_path / "work_dirs" / "demo_quick"
     assert "Average Precision  (AP) @[ IoU=0.50:0.95" in output
-    picture(work_dir / "demo_predictions.png")
-    picture(work_dir / "demo_curves.png")
+    assert_drawn(work_dir / "demo_predictions.png")
+    assert_drawn(work_dir / "demo_curves.png")
     checkpoint = re.search(r"checkpoint of the detector +(\S+\.pth)", output)[1]
-    detector = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
-    assert "python tools/train.py configs/sreresnet/fcos_sreresnet50_1x.py" in output
-
-    # Stage 1 is frozen: the detector still has the very weights of the classifier there.
     last = (work_dir / "classifier" / "last_checkpoint").read_text().strip()
-    classifier = torch.load(last, map_location="cpu", weights_only=False)["state_dict"]
-    name = "backbone.layer1.0.conv1.weight"
-    assert torch.equal(detector[name], classifier[name])
-    assert not torch.equal(
-        detector["backbone.layer4.1.conv2.weight"], classifier["backbone.layer4.1.conv2.weight"]
-    )
+    detector, classifier = (torch.load(path)["state_dict"] for path in (checkpoint, last))
+    # Stage 1 is frozen: the detector still has the very weights of the classifier there.
+    frozen, trained = "backbone.layer1.0.conv1.weight", "backbone.layer4.1.conv2.weight"
+    assert torch.equal(detector[frozen], classifier[frozen])
+    assert not torch.equal(detector[trained], classifier[trained])
 
     again = run_demo(tmp_path)
     assert again.count("finished before") == 2
@@ -56,8 +49,8 @@ def test_failing_step_ends_the_demo(tmp_path):
     (tmp_path / "demo" / "digits").mkdir(parents=True)
     (tmp_path / "demo" / "digits" / "mine.txt").write_text("mine")
     output = run_demo(tmp_path, "--work-dir=demo", code=1)
-    assert "was not made by this tool" in output
-    assert "The demo stopped: datasets/build_digits.py ended with exit code 2" in output
+    assert "was not made by this command" in output
+    assert "The demo stopped: mmres digits ended with exit code 2" in output
 
 
 def test_curves(tmp_path):
@@ -65,7 +58,7 @@ def test_curves(tmp_path):
     classifier = [*train, {"accuracy/top1": 90.0, "step": 1}, {"accuracy/top1": 96.0, "step": 2}]
     detector = [*train, {"coco/bbox_mAP_50": 0.5, "coco/bbox_mAP": 0.3, "step": 1}]
     pictures.draw_curves(classifier, detector, tmp_path / "curves.png")
-    picture(tmp_path / "curves.png")
+    assert_drawn(tmp_path / "curves.png")
 
 
 def test_predictions_are_marked_right_or_wrong(tmp_path, monkeypatch):
@@ -79,17 +72,11 @@ def test_predictions_are_marked_right_or_wrong(tmp_path, monkeypatch):
         "categories": [{"id": i + 1, "name": str(i)} for i in range(10)],
     }
     (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(truth))
-    found = {
-        "bboxes": torch.tensor(
-            [[11.0, 10, 30, 30], [11, 10, 30, 30], [40, 40, 60, 60], [0, 0, 9, 9]]
-        ),
-        "labels": torch.tensor([7, 1, 7, 7]),
-        "scores": torch.tensor([0.9, 0.8, 0.7, 0.1]),
-    }
+    boxes = [[11.0, 10, 30, 30], [11, 10, 30, 30], [40, 40, 60, 60], [0, 0, 9, 9]]
+    found = dict(bboxes=torch.tensor(boxes), labels=torch.tensor([7, 1, 7, 7]))
+    found["scores"] = torch.tensor([0.9, 0.8, 0.7, 0.1])
     (tmp_path / "found.pkl").write_bytes(pickle.dumps([{"img_id": 1, "pred_instances": found}]))
     colors = []
-    monkeypatch.setattr(pictures, "_draw_box", lambda axis, box, text, color: colors.append(color))
+    monkeypatch.setattr(pictures, "draw_box", lambda axis, box, text, color: colors.append(color))
     pictures.draw_predictions(tmp_path, tmp_path / "found.pkl", tmp_path / "out.png")
-    right, wrong = pictures.RIGHT, pictures.WRONG
-    assert colors == [pictures.TRUTH, right, wrong, wrong]
-    assert os.path.getsize(tmp_path / "out.png") > 1000
+    assert colors == [pictures.TRUTH, pictures.RIGHT, pictures.WRONG, pictures.WRONG]

@@ -37,10 +37,7 @@ from {project}.registry import MODELS
 print(MODELS.get('mmres_plugin.SReResNet').__module__)
 print(type(MODELS.build(dict(type='mmres_plugin.IResNet', depth=18))).__name__)
 """
-    assert run_code(code).split() == [
-        "mmres_plugin.models.sreresnet",
-        "IResNet",
-    ]
+    assert run_code(code).split() == ["mmres_plugin.models.sreresnet", "IResNet"]
 
 
 @pytest.mark.parametrize(
@@ -65,12 +62,8 @@ for registry in (root, pretrain, det):
 print(pretrain.get('SEResNeXt').__module__)  # MMPretrain keeps its own within its scope
 print(det.get('SEResNeXt').__module__)
 """
-    ours = "mmres_plugin.models.sreresnet"
-    assert run_code(code).split() == [
-        *[ours] * 3,
-        "mmpretrain.models.backbones.seresnext",
-        "mmres_plugin.models.seresnet",
-    ]
+    theirs, ours = "mmpretrain.models.backbones.seresnext", "mmres_plugin.models.seresnet"
+    assert run_code(code).split() == [*["mmres_plugin.models.sreresnet"] * 3, theirs, ours]
 
 
 def test_custom_imports_and_external_base(tmp_path):
@@ -87,21 +80,15 @@ from mmengine.registry import init_default_scope
 config = Config.fromfile({str(tmp_path / "det.py")!r})
 init_default_scope(config.default_scope)
 print(type(MODELS.build(config.model).backbone).__module__)
-in1k = Config.fromfile({str(tmp_path / "det.py")!r}).model.neck.start_level
-print(in1k)
 """
-    assert run_code(code).split() == [
-        "mmres_plugin.models.sreresnet",
-        "1",
-    ]
+    assert run_code(code).split() == ["mmres_plugin.models.sreresnet"]
 
 
-def test_importing_the_plugin_imports_no_checks_and_reads_no_index():
-    """The indexes of the hub take more than a second, and most programs need none."""
+def test_importing_the_plugin_needs_no_network_and_no_checks():
     code = """
-import sys, mmres_plugin
-from mmpretrain.apis.model import ModelHub, list_models
-print(*(m for m in sys.modules if '.preflight' in m or '.rehearsal' in m), 'end')
-print(len(ModelHub._models_dict), 'iresnet50_8xb32_in1k' in list_models())
+import socket, sys
+socket.socket.connect = None
+import mmres_plugin
+print(*(m for m in sys.modules if m.startswith('mmres_plugin.checks')), 'end')
 """
-    assert run_code(code).split() == ["end", "0", "True"]
+    assert run_code(code).split() == ["end"]
