@@ -60,7 +60,6 @@ SECTIONS = {
         "docs/config_guide",
         "docs/fine_tuning",
         "docs/digits",
-        "docs/shapes",
         "docs/predict",
         "docs/analysis",
         "docs/deployment",
