@@ -28,7 +28,7 @@ def read_images(
     Args:
         cfg: The config of the model.
         loop: Which data set, ``'train'`` or ``'test'``.
-        count: How many images of it, evenly spread.
+        count: How many images of it, evenly spread; a small test set gives some twice.
         steps: The steps of the test pipeline that set the size.
         paths: Image files to read instead.
 
@@ -44,7 +44,7 @@ def read_images(
             else:
                 settings = innermost(cfg.get(f"{loop}_dataloader") or cfg.get("val_dataloader"))
                 dataset = DATASETS.build({**settings, "pipeline": pipeline})
-                if len(dataset) < count:
+                if len(dataset) < (count if loop == "train" else 1):
                     raise ValueError(f"there are only {len(dataset)}, and {count} are wanted")
                 results = [dataset[i * len(dataset) // count] for i in range(count)]
             return [np.ascontiguousarray(result["img"][..., ::-1]) for result in results]
