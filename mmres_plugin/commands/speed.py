@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from ..cli import Parser
+from ..errors import UserError
 
 MODES = {
     "inference": ("eager", "channels_last", "bf16", "folded", "compiled"),
@@ -57,8 +58,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.plot:
         columns = ("task", "network", "mode"), ("images_per_s",)
         rows = [row for path in args.plot for row in read_csv(path, *columns)]
-        chosen = args.networks or dict.fromkeys(row["network"] for row in rows)
-        rows = [row for name in chosen for row in rows if row["network"] == name]
+        known = list(dict.fromkeys(row["network"] for row in rows))
+        for name in args.networks:
+            if name not in known:
+                raise UserError([f"--plot: the files have no {name!r}, only {', '.join(known)}"])
+        rows = [row for name in args.networks or known for row in rows if row["network"] == name]
         speed.plot(rows, args.out / "speed.png")
         print(f"written: {args.out}/speed.png")
         return
