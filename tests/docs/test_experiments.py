@@ -15,6 +15,7 @@ import mmres_plugin  # noqa: F401
 from mmres_plugin.checks.data import missing_data
 from mmres_plugin.config import known_configs, load_config
 from mmres_plugin.engine.runner import user_errors
+from mmres_plugin.errors import UserError
 from mmres_plugin.weights.fit import OnMeta
 
 EXPERIMENTS = (ROOT / "docs/experiments.md").read_text("utf-8")
@@ -95,9 +96,7 @@ def test_missing_birds_are_said_before_a_run():
     assert "data/CUB_200_2011/images/<class>/*.jpg" in said
 
 
-def test_cifar_without_a_connection(tmp_path, monkeypatch, capsys):
+def test_cifar_without_a_connection(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR100, "url", "http://127.0.0.1:9/cifar.tar.gz")
-    with pytest.raises(SystemExit) as end, user_errors():
+    with pytest.raises(UserError, match="the data could not be downloaded"), user_errors():
         CIFAR100(data_root=str(tmp_path))
-    assert end.value.code == 2
-    assert "the data could not be downloaded (" in capsys.readouterr().err
