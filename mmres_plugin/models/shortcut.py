@@ -63,7 +63,7 @@ class Projection(nn.Sequential):
 
     def conv_norm_pairs(self) -> list[tuple[str, str]]:
         """Names of the convolution and of the norm that follows it, for folding."""
-        names = list(self._modules)
+        names = [name for name, _ in self.named_children()]
         return [(names[-2], names[-1])] if len(names) > 1 else []
 
 
