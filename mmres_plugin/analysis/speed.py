@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
 from ..deploy import fold_norms
+from ..deploy.exported_model import Session
 from ..errors import UserError
 from ..weights.files import atomic_write
 from .cost import find_config, network
@@ -48,7 +49,8 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
     """
     if name.endswith(".onnx"):
         return prepare_file(name, mode, images.cpu())
-    model = build(name).to(images.device).train(task == "training")
+    model = build(name).to(images.device)
+    model.train(task == "training")  # not chained: some return nothing
     if mode == "folded":
         model = fold_norms(model)
     if mode != "eager":
@@ -91,6 +93,9 @@ def prepare_file(path: str, program: str, images: Tensor) -> Run:
             of another size.
     """
     threads = torch.get_num_threads()
+    if Session(path).takes_pixels:
+        images = images.permute(0, 2, 3, 1).to(torch.uint8)
+    array = images.contiguous().numpy()
     try:
         if program == "onnxruntime":
             import onnxruntime
@@ -98,14 +103,14 @@ def prepare_file(path: str, program: str, images: Tensor) -> Run:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-            run = partial(session.run, None, {session.get_inputs()[0].name: images.numpy()})
+            run = partial(session.run, None, {session.get_inputs()[0].name: array})
         else:
             import openvino
 
             settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-            run = partial(openvino.compile_model(path, "CPU", settings), images.numpy())
+            run = partial(openvino.compile_model(path, "CPU", settings), array)
         run()
-    except (ImportError, RuntimeError, ValueError) as error:
+    except Exception as error:  # their classes of errors have no base
         raise UserError([f"{path} in {program}: {error}"]) from error
     return run
 

@@ -11,6 +11,7 @@ speed.png.
 """
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..cli import Parser
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
         for name in args.networks:
             known = MODES[task]
             if name.endswith(".onnx"):
-                known = PROGRAMS if task == "inference" else ()
+                known = [name for name in PROGRAMS if task == "inference" and find_spec(name)]
             for mode in [mode for mode in args.modes if mode in known]:
                 print(f"preparing {task}, {name}, {mode}", flush=True)
                 runs[task, name, mode] = speed.prepare(name, task, mode, images)

@@ -102,7 +102,7 @@ def test_start(capsys):
         (["iresnet5O"], "'iresnet5O' is neither a config nor a model of the hub. Did you mean"),
         (["no_such_module:network"], "no_such_module:network: No module named 'no_such_module'"),
         (["torchvision.models:resnet5"], "has no attribute 'resnet5'"),
-        (["no_such.onnx"], "no_such.onnx in onnxruntime: "),
+        (["no_such.onnx"], "there is no file no_such.onnx"),
         (["--plot", "nowhere.csv"], "--plot: nowhere.csv cannot be read"),
         (["--plot", ROOT / "docs/performance/authors.csv"], "has no column 'task'; needed are"),
         (["iresnet5O", "--plot", ROOT / "docs/performance/training.csv"], "no 'iresnet5O'"),
