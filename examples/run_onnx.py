@@ -82,7 +82,7 @@ def show(path: Path, run: Callable, metadata: dict[str, str], args: argparse.Nam
     classes = json.loads(metadata.get("classes", "[]"))
     small = resized(image, json.loads(metadata.get("test_pipeline", "[]")))
     outputs = {name: value[0] for name, value in run(np.asarray(small)[None]).items()}
-    scores = outputs.get("scores", outputs.get("logits"))
+    scores = outputs["scores"] if "scores" in outputs else outputs["logits"]
     labels = outputs.get("labels", np.arange(len(scores)))
     names = [str(classes[i] if 0 <= i < len(classes) else i) for i in labels]
     if "boxes" not in outputs:
@@ -104,7 +104,7 @@ def show(path: Path, run: Callable, metadata: dict[str, str], args: argparse.Nam
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Run an exported model on images")
     parser.add_argument("model", help="file written by `mmres export`")
     parser.add_argument("images", type=Path, help="an image, or a folder of images")
     parser.add_argument("--out", type=Path, default=Path("drawn"), help="folder for the drawings")

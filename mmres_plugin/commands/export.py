@@ -8,6 +8,7 @@ agree.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from ..cli import Parser
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
     from torch import nn
 
     from ..deploy.export import Exported
@@ -99,14 +101,15 @@ def main(argv: list[str] | None = None) -> None:
 
     prepare_output(args.out)
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
-    model = load_model(load_config(args.config, args.cfg_options), checkpoint)
+    cfg = load_config(args.config, args.cfg_options)
+    model = load_model(cfg, checkpoint)
     floats = args.input == "nchw-float"
     exported = Exported(model, args.features, floats, args.softmax, args.topk)
     if args.fp16 and exported.task == "detection":
         raise UserError(["--fp16: a detector's boxes need float32; use --int8, or --features"])
     images = []
     if args.int8:
-        images = read_images(model.cfg, "train", args.calibrate, exported.steps)
+        images = read_images(cfg, "train", args.calibrate, exported.steps)
 
     def finish(path: Path) -> None:
         if args.fp16:
@@ -114,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
 
             to_half(path)
         if not args.no_verify:
-            print(compare(args, exported, model, path))
+            print(compare(args, exported, model, cfg, path))
         if args.int8:
             from ..deploy.quantize import quantize_onnx
 
@@ -144,7 +147,9 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError(problems)
 
 
-def compare(args: argparse.Namespace, exported: Exported, model: nn.Module, path: Path) -> str:
+def compare(
+    args: argparse.Namespace, exported: Exported, model: nn.Module, cfg: Config, path: Path
+) -> str:
     """Compare the file with the model; returns what was compared."""
     from ..deploy.exported_model import Session
     from ..deploy.images import example_batches, read_images
@@ -155,7 +160,7 @@ def compare(args: argparse.Namespace, exported: Exported, model: nn.Module, path
         sizes = [(height, width), (height + 37, width + 11), (height + 64, width + 5)]
         batches = [exported.example(size, number) for number, size in enumerate(sizes, 1)]
     else:
-        images = read_images(model.cfg, "test", 3, exported.steps, args.images)
+        images = read_images(cfg, "test", 3, exported.steps, args.images)
         batches = example_batches(images, tuple(args.size) if exported.floats else None)
         sizes = list(dict.fromkeys(tuple(batch.shape[1:3]) for batch in batches))
     tolerance = HALF_TOLERANCE if args.fp16 else TOLERANCE
@@ -164,7 +169,7 @@ def compare(args: argparse.Namespace, exported: Exported, model: nn.Module, path
     return f"verified at {listed(sizes)}: {count} {what} agree within {difference:.1e}"
 
 
-def listed(sizes: list[tuple[int, int]]) -> str:
+def listed(sizes: Sequence[Sequence[int]]) -> str:
     """Sizes in words: ``75×100, 60×90 and 86×105``."""
     *others, last = [f"{height}×{width}" for height, width in sizes]
     return f"{', '.join(others)} and {last}" if others else last

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,17 +107,18 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def predicted(
-    predictor: Predictor, stream: Iterator[Picture], size: int, failed: dict[Path, str]
+    predictor: Predictor, stream: Iterable[Picture], size: int, failed: dict[Path, str]
 ) -> Iterator[tuple[Picture, Any]]:
     """Each picture with its data sample; a picture that fails is noted and left out."""
-    while batch := list(islice(stream, size)):
+    pictures = iter(stream)
+    while batch := list(islice(pictures, size)):
         try:
             samples = predictor.samples([picture.image for picture in batch])
         except Exception as error:  # transforms and networks raise their own kinds
             if len(batch) == 1:
                 failed[batch[0].path] = f"{type(error).__name__}: {error}".strip()
             else:  # the others may be fine
-                yield from predicted(predictor, iter(batch), 1, failed)
+                yield from predicted(predictor, batch, 1, failed)
             continue
         yield from zip(batch, samples, strict=True)
 

@@ -5,7 +5,8 @@ backbone, which take images as the network sees them. docs/deployment.md describ
 """
 
 # PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalCall=false
+# pyright: reportOperatorIssue=false
 
 import json
 from collections.abc import Callable
@@ -67,11 +68,11 @@ class Exported(nn.Module):
         if features or backbone is model:
             self.task, self.model = "features", fold_norms(backbone)
             stages = sorted(set(getattr(backbone, "out_indices", (3,))))  # returned in their order
-            self.output_names = [f"stage{i + 1}" for i in stages]
+            self.output_names: list[str] = [f"stage{i + 1}" for i in stages]
         else:
             self.steps = sizing_steps(model.cfg) if hasattr(model, "cfg") else []
             self.model = _whole(fold_norms(model), scores, topk)
-            self.task, self.output_names = self.model.task, self.model.output_names
+            self.task, self.output_names = self.model.task, list(self.model.output_names)
             self.preprocess = Preprocess(model.data_preprocessor)
         self.takes_pixels = self.preprocess is not None and not floats
         self.metadata = describe(model, self)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ def read_images(
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
             if paths:
                 load = Compose(pipeline)
-                results = [load({"img_path": str(path)}) for path in paths]
+                results: list[Any] = [load({"img_path": str(path)}) for path in paths]
             else:
                 settings = innermost(cfg.get(f"{loop}_dataloader") or cfg.get("val_dataloader"))
                 dataset = DATASETS.build({**settings, "pipeline": pipeline})

@@ -6,7 +6,7 @@ compared on images with the ``test_step`` of their own package, whose model is n
 
 # MMDetection, MMPretrain and PyTorch give attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false, reportOptionalCall=false
 
 from collections.abc import Callable, Sequence
 from typing import Any

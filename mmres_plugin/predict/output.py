@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import cv2
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.font_manager import fontManager, get_font
 
@@ -39,7 +39,8 @@ def drawn_names(files: list[Path], root: Path, folder: Path) -> dict[Path, Path]
 class Drawings:
     """Writes drawn pictures and the frames of drawn videos, one after the other.
 
-    Leaving the ``with`` block after an error leaves no half of a video.
+    A video gets its name when all its frames are in it. Leaving the ``with`` block after an error
+    leaves no half of one.
 
     Args:
         names: Where the drawn form of each file goes.
@@ -49,18 +50,17 @@ class Drawings:
     """
 
     def __init__(self, names: dict[Path, Path]) -> None:
-        self.names, self.video = names, None
+        self.names = names
         self.problems: list[str] = []
+        self.video: cv2.VideoWriter | None = None
+        self.name = self.temporary = Path()
+        self.size, self.count = (0, 0), 0
 
     def add(self, picture: Picture, drawn: np.ndarray) -> None:
         """Write a picture, or the next frame of a video, H×W×3 in BGR."""
         name = self.names[picture.path]
         if picture.frame is not None:
-            if self.video is None or self.video.path != name:
-                self.end_video()
-                fps = cv2.VideoCapture(str(picture.path)).get(cv2.CAP_PROP_FPS) or 25
-                self.video = Video(name, drawn.shape[1::-1], fps)
-            self.video.write(drawn)
+            self.add_frame(picture.path, drawn)
             return
         done, data = cv2.imencode(name.suffix, drawn)
         if done:
@@ -69,11 +69,39 @@ class Drawings:
         else:
             self.problems.append(f"{name}: OpenCV cannot write a picture of this size")
 
+    def add_frame(self, source: Path, drawn: np.ndarray) -> None:
+        """Write the next frame of the drawn form of a video."""
+        video = self.video
+        if video is None or self.name != self.names[source]:
+            self.end_video()
+            self.name, self.count = self.names[source], 0
+            self.size = (drawn.shape[1], drawn.shape[0])
+            self.name.parent.mkdir(parents=True, exist_ok=True)
+            self.temporary = self.name.with_name(f".{self.name.stem}.{os.getpid()}.tmp.mp4")
+            fps = cv2.VideoCapture(str(source)).get(cv2.CAP_PROP_FPS) or 25
+            codec = cv2.VideoWriter.fourcc(*"mp4v")
+            video = self.video = cv2.VideoWriter(str(self.temporary), codec, fps, self.size)
+        # The writer would drop a frame of another size without a word.
+        same = drawn.shape[1::-1] == self.size
+        video.write(drawn if same else cv2.resize(drawn, self.size))
+        self.count += 1
+
     def end_video(self, keep: bool = True) -> None:
-        """Close the video that is being written, if any."""
-        problem = self.video.close(keep) if self.video else None
-        self.problems += [problem] if problem else []
+        """Close the video that is being written, if any; keep it if all its frames are there."""
+        if self.video is None:
+            return
+        self.video.release()
         self.video = None
+        written, video = 0, cv2.VideoCapture(str(self.temporary))
+        while keep and video.read()[0]:
+            written += 1
+        if keep and written == self.count:
+            os.replace(self.temporary, self.name)
+            return
+        self.temporary.unlink(missing_ok=True)
+        self.problems.append(
+            f"{self.name}: {written} of {self.count} frames could be written. Is the disk full?"
+        )
 
     def __enter__(self) -> "Drawings":
         return self
@@ -82,51 +110,17 @@ class Drawings:
         self.end_video(keep=kind is None)
 
 
-class Video:
-    """A drawn video, which gets its name when it is complete.
-
-    Args:
-        path: The name.
-        size: Width and height of its frames.
-        fps: Frames per second.
-    """
-
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        self.path, self.size, self.count = path, size, 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        self.writer = cv2.VideoWriter(str(self.temporary), codec, fps, size)
-
-    def write(self, drawn: np.ndarray) -> None:
-        """Add a frame. One of another size is scaled: the writer would drop it without a word."""
-        same = drawn.shape[1::-1] == self.size
-        self.writer.write(drawn if same else cv2.resize(drawn, self.size))
-        self.count += 1
-
-    def close(self, keep: bool = True) -> str | None:
-        """Give the file its name if all frames are in it; else remove it and say why."""
-        self.writer.release()
-        written, video = 0, cv2.VideoCapture(str(self.temporary))
-        while keep and video.read()[0]:
-            written += 1
-        if keep and written == self.count:
-            os.replace(self.temporary, self.path)
-            return None
-        self.temporary.unlink(missing_ok=True)
-        return f"{self.path}: {written} of {self.count} frames could be written. Is the disk full?"
-
-
 def use_font_for(names: list[str]) -> None:
     """Draw with an installed font that has all characters of ``names``; say so if none has."""
     characters = set(map(ord, "".join(names))) - {ord(" ")}
-    usual = matplotlib.rcParams["font.sans-serif"][0]
+    usual = plt.rcParams["font.sans-serif"][0]
     # The last resort has a frame for every character.
     fonts = [font for font in fontManager.ttflist if not font.name.startswith("Last Resort")]
     for font in sorted(fonts, key=lambda font: font.name != usual):
         if characters <= get_font(font.fname).get_charmap().keys():
-            for family in ("sans-serif", "monospace") if font.name != usual else ():
-                matplotlib.rcParams[f"font.{family}"].insert(0, font.name)
+            if font.name != usual:
+                for family in (plt.rcParams["font.sans-serif"], plt.rcParams["font.monospace"]):
+                    family.insert(0, font.name)
             return
     print(
         "no installed font has all characters of the class names: install one, for example with "

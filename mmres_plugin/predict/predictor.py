@@ -14,7 +14,6 @@ from mmcv.transforms import Compose
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.structures.mask import encode_mask_results
 from mmdet.visualization import DetLocalVisualizer
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmpretrain.apis.model import ModelHub
@@ -33,12 +32,9 @@ from ..weights import hugging_face
 OTHERS = {
     "mmseg": "MMSegInferencer of mmseg.apis",
     "mmrotate": "inference_detector of mmdet.apis, as MMRotate's demo/image_demo.py does",
-    "mmpose": "MMPoseInferencer of mmpose.apis",
     "mmdet": "DetInferencer of mmdet.apis",
     "mmpretrain": "the inferencers of mmpretrain.apis",
 }
-
-
 READABLE = 224  # labels on smaller images could not be read
 
 
@@ -84,7 +80,7 @@ class Predictor:
             given = None if checkpoint is None else str(checkpoint)
             config, self.checkpoint = find_model(str(model), given)
         self.network = load_model(config, self.checkpoint).to(device)
-        cfg: Config = self.network.cfg
+        cfg = self.network.cfg
         self.task = task_of(self.network)
         self.classes = class_names(self.network)
         self.top = top
@@ -207,13 +203,13 @@ def task_of(network: nn.Module) -> str:
     """
     packages = {type(module).__module__.partition(".")[0] for module in network.modules()}
     kind = type(network).__name__
-    other = next((OTHERS[name] for name in ("mmrotate", "mmseg", "mmpose") if name in packages), "")
-    if not other and isinstance(network, BaseClassifier):
-        return "classification"
-    if not other and isinstance(network, BaseDetector) and "Panoptic" not in kind:
-        return "detection"
-    own = OTHERS.get(type(network).__module__.partition(".")[0], "the inferencer of its package")
-    raise UserError([f"a {kind} gives neither classes nor upright boxes: use {other or own}"])
+    if not packages & {"mmseg", "mmrotate"}:
+        if isinstance(network, BaseClassifier):
+            return "classification"
+        if isinstance(network, BaseDetector) and "Panoptic" not in kind:
+            return "detection"
+    own = next((what for name, what in OTHERS.items() if name in packages), "that of its package")
+    raise UserError([f"a {kind} gives neither classes nor upright boxes. Its inferencer is {own}"])
 
 
 def checked_device(device: str | None) -> str:

@@ -23,7 +23,8 @@ from torch import nn
 
 from mmres_plugin.errors import UnreadableImage, UserError
 from mmres_plugin.predict import Predictor, predictor
-from mmres_plugin.predict.output import Drawings, Video, drawn_names, use_font_for
+from mmres_plugin.predict.output import Drawings, drawn_names, use_font_for
+from mmres_plugin.predict.sources import Picture
 
 NAMES = ("cat", "dog", "hare")
 
@@ -217,20 +218,18 @@ def test_a_video_that_ends_early_leaves_no_half_file(home, here, monkeypatch):
     assert list((here / "predictions").iterdir()) == []
 
 
-def test_drawn_videos_are_counted(tmp_path, monkeypatch):
+def test_drawn_videos_are_counted(tmp_path):
     """Frames of another size are scaled; a file that lost some is named and not kept."""
     frames = [np.full((60, 90, 3), 100, np.uint8), np.full((30, 40, 3), 100, np.uint8)]
-    for name, problems in (("good", 0), ("cut", 1)):
-        video = Video(tmp_path / f"{name}.mp4", (90, 60), 5)
-        for frame in frames:
-            video.write(frame)
-        if name == "cut":  # as if the disk had been full
-            video.writer.release()
-            video.temporary.write_bytes(video.temporary.read_bytes()[:100])
-        drawings = Drawings({})
-        drawings.video = video
-        drawings.end_video()
-        assert len(drawings.problems) == problems
+    source = tmp_path / "clip.avi"
+    for name in ("good", "cut"):
+        with Drawings({source: tmp_path / f"{name}.mp4"}) as drawings:
+            for number, frame in enumerate(frames):
+                drawings.add(Picture(source, number, frame), frame)
+            if name == "cut":  # as if the disk had been full
+                drawings.video.release()
+                drawings.temporary.write_bytes(drawings.temporary.read_bytes()[:100])
+        assert len(drawings.problems) == (name == "cut")
     assert "cut.mp4: 0 of 2 frames could be written. Is the disk full?" in drawings.problems[0]
     assert [path.name for path in tmp_path.iterdir()] == ["good.mp4"]
 
@@ -299,13 +298,13 @@ def test_the_model_decides_the_task(home, here):
 
 def test_other_tasks_name_their_inferencer():
     Segmentor = type("EncoderDecoder", (nn.Module,), {"__module__": "mmseg.models.segmentors"})
-    with pytest.raises(UserError, match=r"gives neither .* use MMSegInferencer of mmseg"):
+    with pytest.raises(UserError, match=r"gives neither .* MMSegInferencer of mmseg"):
         predictor.task_of(Segmentor())
     Head = type("RotatedHead", (nn.Module,), {"__module__": "mmrotate.models.dense_heads"})
     model = ImageClassifier(dict(type="mmres_plugin.SReResNet", depth=18))
     assert predictor.task_of(model) == "classification"
     model.neck = Head()
-    with pytest.raises(UserError, match=r"use inference_detector of mmdet\.apis"):
+    with pytest.raises(UserError, match=r"is inference_detector of mmdet\.apis"):
         predictor.task_of(model)
 
 
