@@ -1,16 +1,22 @@
 """The first seconds of a training show the mistakes of its validation."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
-from mmengine.runner import Runner, ValLoop, autocast
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner, ValLoop, autocast
 from mmengine.structures import BaseDataElement
+from mmpretrain.models import BaseClassifier
+from torch import nn
 
 from ..errors import UserError, did_you_mean, shortened
 from .random_state import unchanged_random_state
+
+ENDLESS = {"InfiniteSampler", "MultiSourceSampler"}  # and their subclasses
 
 
 class ValidateFirst(Hook):
@@ -25,6 +31,9 @@ class ValidateFirst(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Run the batches, as the validation would; nothing else changes."""
+        problem = endless_epoch(runner) or lonely_image(runner)
+        if problem:
+            raise UserError([problem], "Nothing was started:")
         loop = runner.val_loop
         if type(loop) is ValLoop and not runner.train_loop.stop_training:  # others have own ways
             self.stage = "in the first batch of the validation"
@@ -35,6 +44,54 @@ class ValidateFirst(Hook):
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         """From now on, errors are not those of a wrong start."""
         self.stage = ""
+
+
+def endless_epoch(runner: Runner) -> str | None:
+    """A sentence if the first epoch would never end."""
+    sampler: Any = getattr(runner.train_dataloader.batch_sampler, "sampler", None)
+    names = {cls.__name__ for cls in type(sampler).__mro__}
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop) or not names & ENDLESS:
+        return None
+    return (
+        f"train_dataloader.sampler: {type(sampler).__name__} never ends, so neither does an epoch: "
+        "use DefaultSampler, or train by iterations (train_cfg.type='IterBasedTrainLoop')"
+    )
+
+
+def lonely_image(runner: Runner) -> str | None:
+    """A sentence if the last batch of an epoch has one image, and a batch norm needs two."""
+    loader = runner.train_dataloader
+    batches: Any = loader.batch_sampler
+    plain = isinstance(runner.train_loop, EpochBasedTrainLoop) and hasattr(batches, "drop_last")
+    if not plain or batches.drop_last or len(batches.sampler) % batches.batch_size != 1:
+        return None
+    model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not isinstance(model, BaseClassifier):  # detectors have no maps of one pixel
+        return None
+    model.train()
+    norms = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.BatchNorm2d)]
+    single: list[str] = []
+
+    def look(name: str, norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        single.extend([name] if inputs[0].numel() == inputs[0].shape[1] else [])
+
+    hooks = [
+        norm.register_forward_pre_hook(partial(look, name)) for name, norm in norms if norm.training
+    ]
+    model.eval()  # in which statistics stay as they are
+    with unchanged_random_state(), torch.no_grad():
+        data = model.data_preprocessor(loader.collate_fn([loader.dataset[0]]), training=False)
+        model(data["inputs"], mode="tensor")
+    for hook in hooks:
+        hook.remove()
+    if not single:
+        return None
+    return (
+        f"train_dataloader: the last batch of an epoch has one image ({len(batches.sampler)} images"
+        f" in batches of {batches.batch_size}), and the maps at {single[0]} have one pixel: batch "
+        "norm needs more than one value. Leave that batch out: --cfg-options "
+        "train_dataloader.drop_last=True"
+    )
 
 
 def first_metrics(runner: Runner, loop: ValLoop) -> set[str]:

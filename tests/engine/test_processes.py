@@ -113,7 +113,7 @@ def broken_training(rank: int, work_dir: Path):
         num_workers=0,
         sampler=dict(type="DefaultSampler", shuffle=False),
     )
-    hooks = FiniteHook(stop_after=1), AverageLossHook()
+    hooks = FiniteHook(), AverageLossHook()
     distributed(work_dir, *hooks, train_dataloader=loader).train()
 
 

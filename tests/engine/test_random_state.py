@@ -38,7 +38,6 @@ class Watch(Hook):
         self.seen = {}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        assert batch_idx == runner.iter - runner.epoch * 4  # four steps an epoch; the log has it
         names = [sample.img_path for sample in data_batch["data_samples"]]
         self.seen[runner.iter] = (names, data_batch["inputs"], torch.get_rng_state())
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from .forked import Forked
 
 # A moment at which a process dies: the function that it calls (of an object in a module), and how
-# the last argument of that call ends.
+# an argument of that call ends.
 MOMENTS = {
     "step": ("mmengine.optim", "OptimWrapper", "step", ""),
     "validate": ("mmengine.runner", "ValLoop", "run_iter", ""),
     "save": ("pathlib", "Path", "write_bytes", ""),  # half of a checkpoint is written
     "rename": ("os", "", "replace", ".pth"),  # a checkpoint has another name yet
-    "pointer": ("os", "", "replace", "/last_checkpoint"),
+    "pointer": ("builtins", "", "open", "/last_checkpoint"),
     "delete": ("os", "", "remove", ".pth"),
 }
 
@@ -59,7 +59,7 @@ def _die_at(moment: str, count: int) -> None:
     left = [count]
 
     def function(*args, **kwargs):
-        if str(args[-1]).endswith(ending):
+        if any(str(one).endswith(ending) for one in args):
             left[0] -= 1
             if not left[0]:
                 if name == "write_bytes":

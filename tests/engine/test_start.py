@@ -1,0 +1,145 @@
+"""The first seconds of a run show its mistakes, in one sentence; what would run is not refused."""
+
+import pytest
+import torch
+from helpers import call
+from helpers.configs import classifier_config, detector_config
+from helpers.data import make_coco, make_imagenet
+from helpers.toy import Toy, toy_runner, validation
+from mmengine.hooks import EMAHook, Hook
+
+from mmres_plugin.engine.validate_first import ValidateFirst
+from mmres_plugin.errors import UserError
+
+SMALL = """
+model.update(backbone=dict(type='mmres_plugin.SReResNet', base_channels=8, stem_channels=8),
+             head=dict(in_channels=64, num_classes=2, topk=(1,)))
+val_evaluator = dict(topk=(1,))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    make_imagenet(home / "imagenet")
+    make_coco(home / "coco")
+    return home
+
+
+def train(home, work_dir, write, extra: str, *options: str) -> None:
+    data = home / ("imagenet" if write is classifier_config else "coco")
+    config = write(home / "config.py", data, extra)
+    options = ("--work-dir", work_dir, "--no-checks", *options)
+    return call("train", config, *options)
+
+
+MISTAKES = [
+    # extra lines, options, what is said
+    ("", "log_level=VERBOSE", "while the runner was built: KeyError: VERBOSE"),
+    ("visualizer = dict(vis_backends=[dict(type='WandbVisBackend')])\n", "", "pip install wandb"),
+    ("", "optim_wrapper.optimizer.lrr=1", "unexpected keyword argument 'lrr'"),
+    ("optim_wrapper = dict(clip_grad=dict(max_nrm=1))\n", "", "in the first step: TypeError"),
+    ("", "val_evaluator.topk=(1,5)", "in the first batch of the validation: "),
+    (
+        "default_hooks = dict(checkpoint=dict(save_best='acuracy/top1', rule='greater'))\n",
+        "",
+        "default_hooks.checkpoint.save_best is 'acuracy/top1', which the evaluator does not "
+        "compute. Did you mean 'accuracy/top1'? There are: accuracy/top1",
+    ),
+    (
+        "custom_hooks = [dict(type='EarlyStoppingHook', monitor='top1', strict=True)]\n",
+        "",
+        "the monitor of EarlyStoppingHook is 'top1'",
+    ),
+    (
+        "param_scheduler = dict(\n"
+        "    _delete_=True, type='ReduceOnPlateauLR', monitor='loss', rule='less')\n",
+        "",
+        "the monitor of ReduceOnPlateauLR is 'loss'",
+    ),
+    (
+        "train_dataloader['sampler'] = dict(type='InfiniteSampler')\n",
+        "",
+        "InfiniteSampler never ends, so neither does an epoch",
+    ),
+    (
+        "train_dataloader.update(batch_size=7)\n",
+        "",
+        "the last batch of an epoch has one image (8 images in batches of 7), and the maps at "
+        "backbone.layer4.0.bn1 have one pixel",
+    ),
+]
+
+
+@pytest.mark.parametrize(("extra", "option", "says"), MISTAKES)
+def test_mistakes_of_a_classifier(home, tmp_path, extra, option, says):
+    options = ["--cfg-options", option] if option else []
+    with pytest.raises(UserError) as error:
+        train(home, tmp_path, classifier_config, SMALL + extra, *options)
+    assert says in str(error.value)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("bbox_mAP", "Did you mean"), ("coco/bbox_map", "Did you mean 'coco/bbox_mAP'?")],
+)
+def test_metrics_of_a_detector_have_names(home, tmp_path, name, says):
+    extra = (
+        f"default_hooks = dict(checkpoint=dict(save_best={name!r}, rule='greater'))\n"
+        "visualizer = None\n"  # there is one for a name, with the folder of its first run
+    )
+    with pytest.raises(UserError, match="save_best is") as error:
+        train(home, tmp_path, detector_config, extra)
+    assert "coco/bbox_mAP" in str(error.value)
+
+
+class Watch(Hook):
+    """Keeps the state of torch's generator at each step, and ends in the second."""
+
+    def __init__(self) -> None:
+        self.states = []
+
+    def before_train_iter(self, *args, **kwargs) -> None:
+        self.states.append(torch.get_rng_state())
+
+
+def test_nothing_else_changes(tmp_path):
+    """Random numbers, weights, averages and results of metrics are as without it."""
+    ends = []
+    for first in ([], [ValidateFirst()]):
+        watch, settings = Watch(), validation()
+        hooks = [EMAHook(begin_epoch=2), watch, *first]
+        runner = toy_runner(tmp_path / str(len(first)), *hooks, **settings)
+        runner.train()
+        ends.append((runner.model.state_dict(), watch.states))
+        assert settings["val_evaluator"][0].score == 2
+    for key, one in ends[0][0].items():
+        assert torch.equal(one, ends[1][0][key])
+    assert all(map(torch.equal, ends[0][1], ends[1][1]))
+
+
+def test_evaluators_of_others_are_not_asked(tmp_path):
+    """They may need all images, so a name that they do not know now is no error."""
+    hook = dict(save_best="score", rule="greater")
+    toy_runner(tmp_path, ValidateFirst(), checkpoint=hook, **validation()).train()
+    assert (tmp_path / "best_score_epoch_2.pth").exists()
+
+
+class Late(Toy):
+    """Fails in its second step."""
+
+    steps = 0
+
+    def forward(self, inputs, data_samples=None, mode="tensor"):
+        self.steps += mode == "loss"
+        if self.steps == 2:
+            raise RuntimeError("a fault of the program")
+        return super().forward(inputs, data_samples, mode)
+
+
+def test_stage_ends_with_the_first_step(tmp_path):
+    first = ValidateFirst()
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        toy_runner(tmp_path, first, model=Late()).train()
+    assert first.stage == ""
