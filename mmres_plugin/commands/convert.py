@@ -5,16 +5,10 @@
 No code in the file is run. docs/weights.md lists published files.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
 from ..cli import Parser
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    from ..weights.convert import Conversion
 
 
 def parser() -> Parser:
@@ -28,15 +22,15 @@ def parser() -> Parser:
     return parser
 
 
-def table(conversion: Conversion, verbose: bool = False) -> str:
+def table(names: dict[str, str], dropped: list[str], verbose: bool = False) -> str:
     """A list of the tensors that were kept, renamed and dropped.
 
     Without ``verbose``, names that differ only in numbers share a line.
     """
     pairs = {
-        "matched": [(old, "") for old, new in conversion.names.items() if old == new],
-        "renamed": [(old, f" -> {new}") for old, new in conversion.names.items() if old != new],
-        "dropped": [(old, "") for old in conversion.dropped],
+        "matched": [(old, "") for old, new in names.items() if old == new],
+        "renamed": [(old, f" -> {new}") for old, new in names.items() if old != new],
+        "dropped": [(old, "") for old in dropped],
     }
     lines = []
     for kind, tensors in pairs.items():
@@ -60,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError([str(error)]) from error
     source = SOURCES[conversion.source]
     print(f"{args.src}: {source.title} ({conversion.source})")
-    print(table(conversion, args.verbose))
+    print(table(conversion.names, conversion.dropped, args.verbose))
     if not any(name.startswith("head.") for name in conversion.state_dict):
         print("the file has no classifier: the checkpoint is a backbone")
     if args.model:

@@ -176,9 +176,8 @@ SOURCES: dict[str, Source] = {
             (r"\bshortcut\.", "downsample.0."),
             *TORCHVISION,
         ),
-        note="weights of Caffe (MSRA), such as R-50.pkl, need style='caffe' and BGR images with "
-        "std 1; those of torchvision, such as R-50 in detectron2/ImageNetPretrained/torchvision, "
-        "do not",
+        note="use it with style='caffe' and BGR images of std 1, unless its config has "
+        "STRIDE_IN_1X1: False (torchvision's weights)",
     ),
     "mmpretrain": Source(
         "a classifier of MMPretrain or MMClassification",

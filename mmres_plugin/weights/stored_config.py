@@ -9,6 +9,7 @@ out of the process is refused (:func:`try_out`).
 import ast
 import math
 import re
+import resource
 import site
 import sys
 import sysconfig
@@ -69,7 +70,10 @@ REACHES_OUT = re.compile(r"[/\\](?!\d)|[(~]|__|\.[A-Za-z]\w{0,11}$")
 MOST_TEXT = 200_000  # characters
 MOST = 100_000  # largest whole number, such as channels
 MOST_PIXELS = 10_000  # largest whole number of a pipeline
-MOST_TENSORS, MOST_NUMBERS = 8_000, 4_000_000_000  # of a model
+INFINITY = 1e8  # largest other number: what MMDetection writes for it
+MOST_TENSORS, MOST_NUMBERS = 8_000, 2_000_000_000  # of a model
+MOST_MEMORY = 4 << 30  # bytes that building takes beside those
+CLASSES = ".test_dataloader.dataset.metainfo.classes."  # names may look like anything
 
 
 def read(path: Path, address: str) -> Config:
@@ -110,11 +114,14 @@ def check_types(settings: dict[str, Any]) -> None:
             fits = _without_scope(value) in _data_sets()
         elif key == "type":
             fits = value in OTHER_TYPES or plain.get(_without_scope(value), False)
+        elif place.startswith(CLASSES):
+            fits = isinstance(value, str)
         elif isinstance(value, str):
             fits = not REACHES_OUT.search(value) and not Path(value).is_file()
         else:
             limit = MOST_PIXELS if place.startswith(".test_dataloader") else MOST
-            fits = not isinstance(value, int) or abs(value) <= limit
+            limit = INFINITY if isinstance(value, float) else limit
+            fits = not isinstance(value, int | float) or abs(value) <= limit
         if not fits:
             refused.append(f"{place[1:]}={value!r}")
     if refused:
@@ -131,7 +138,12 @@ def try_out(cfg: Config) -> None:
         ValueError: If something reached out, or the model is absurdly large, or cannot be built.
     """
     dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
-    with alone(), _Limited(), DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+    with (
+        _little_memory(),
+        alone(),
+        _Limited(),
+        DefaultScope.overwrite_default_scope(cfg.get("default_scope")),
+    ):
         build_model(cfg)
         for transform in dataset.get("pipeline") or []:
             TRANSFORMS.build(dict(transform))
@@ -164,12 +176,11 @@ def _value(node: ast.expr) -> Any:
 
 
 def _entries(node: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Place and value of each entry in nested dicts and lists, except lists of classes' names."""
+    """Place and value of each entry in nested dicts and lists."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
         here = f"{place}.{key}"
         if isinstance(value, dict | list | tuple):
-            if key not in ("metainfo", "classes") or "(" in here:
-                yield from _entries(value, here)
+            yield from _entries(value, here)
         else:
             yield here, value
 
@@ -228,6 +239,19 @@ class _Limited(OnMeta):
         if max(numbers, self.numbers) > MOST_NUMBERS or self.tensors > MOST_TENSORS:
             raise ValueError("its model is absurdly large")
         return result
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Large allocations fail, also those of numbers that constructors compute with."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = used + MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most if soft < 0 else min(soft, most), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 # What a model may not do while it is built, by the names of Python's audit events.

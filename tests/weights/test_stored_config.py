@@ -68,6 +68,28 @@ REFUSED = {
     "wide": (CLASSIFIER.format("depth=18, base_channels=10000000"), "base_channels=10000000"),
     "less wide": (CLASSIFIER.format("depth=18, base_channels=90000"), "absurdly large"),
     "deep": (CLASSIFIER.format("depth=(90000, 2, 2, 2)"), "absurdly large"),
+    "wide by a factor": (
+        MODEL.format("mmdet.CSPDarknet", "widen_factor=1e7", None),
+        "absurdly large",
+    ),
+    "deep by a factor": (
+        MODEL.format("mmdet.CSPDarknet", "deepen_factor=1e7", None),
+        "absurdly large",
+    ),
+    "infinite": (MODEL.format("mmdet.CSPDarknet", "widen_factor=1e400", None), "widen_factor=inf"),
+    "large window": (
+        MODEL.format("SwinTransformer", "arch='tiny', window_size=90000", None),
+        "allocate memory|absurdly large",
+    ),
+    "hidden in names": (
+        MODEL.format("ResNet", "depth=18, classes=[dict(type='os.mkdir')]", None),
+        "classes.0.type='os.mkdir'",
+    ),
+    "unpacked": ("model = dict(**dict(type='os.mkdir'))", "type='os.mkdir'"),
+    "file of classes": (
+        "test_dataloader = dict(dataset=dict(type='ImageNet', metainfo=dict(classes='a.txt')))",
+        "classes='a.txt'",
+    ),
     "huge image": (PIPELINE.format("dict(type='Resize', scale=(900000, 9))"), "scale.0=900000"),
 }
 
