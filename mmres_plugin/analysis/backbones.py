@@ -1,7 +1,6 @@
 """Backbones by name, and how each is put into the config of a whole model."""
 
 import copy
-import re
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -33,7 +32,8 @@ def parse(text: str) -> tuple[str, dict]:
     Raises:
         UserError: If there is no such backbone, or the arguments cannot be read.
     """
-    name, source, arguments = re.fullmatch(r"(?:([\w.-]+)=)?([^:]*):?(.*)", text, re.S).groups()
+    front, _, arguments = text.partition(":")
+    name, source = front.split("=", 1) if "=" in front else ("", front)
     try:
         given = Config.fromstring(f"backbone = dict({arguments})", ".py").backbone.to_dict()
     except (SyntaxError, NameError, TypeError, ValueError) as error:

@@ -6,8 +6,7 @@ from mmpretrain.apis.model import ModelHub, list_models
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..checks import build_model
-from ..config import load_config
+from ..config import build_model, load_config
 from ..errors import UserError, did_you_mean
 from ..hub import MODEL_SUFFIX
 
@@ -48,6 +47,7 @@ def network(config: Config, backbone_only: bool = False) -> nn.Module:
     whole = "head" in config.model and not backbone_only  # detectors have heads with other names
     part = config.model if whole else config.model.backbone
     model = build_model(Config(dict(model=part, default_scope=config.get("default_scope"))))
+    assert model is not None
     model.eval()  # not chained: MMPretrain's backbones return nothing
     return model
 

@@ -3,6 +3,10 @@
 A row is a label and its panels, each a title and a map, H×W, an image, H×W×3, or a curve of gates.
 """
 
+# PyTorch gives attributes of modules no types of their own.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportOptionalSubscript=false
+
 from pathlib import Path
 
 import mmcv
@@ -176,8 +180,8 @@ def draw(rows: Rows, title: str, path: Path) -> None:
     curves = rows[0][1][0][1].ndim == 1
     size = (3.2 * columns, 1 + 1.1 * len(rows)) if curves else (2 * columns, 0.6 + 2.1 * len(rows))
     figure = Figure(size, layout="constrained")
-    shared = dict(sharex="col", sharey=True) if curves else {}
-    axes = figure.subplots(len(rows), columns, squeeze=False, **shared)
+    share = "col" if curves else False
+    axes = figure.subplots(len(rows), columns, squeeze=False, sharex=share, sharey=curves)
     for axis in axes.flat:
         axis.set_axis_off()
     for (label, panels), line in zip(rows, axes, strict=True):
@@ -185,7 +189,7 @@ def draw(rows: Rows, title: str, path: Path) -> None:
         for column, ((name, content), axis) in enumerate(zip(panels, line, strict=False)):
             others = [panels[column][1] for _, panels in rows if column < len(panels)]
             axis.set_axis_on()
-            axis.set_title(name, fontsize=9)
+            axis.set_title(name if label == rows[0][0] or not curves else "", fontsize=9)
             if curves:
                 axis.plot(np.mean(others, 0), color="0.7", lw=0.8)
                 axis.plot(content, lw=0.8)

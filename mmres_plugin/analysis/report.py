@@ -115,7 +115,7 @@ def plot(sets: dict[str, Rows], path: Path) -> None:
         panel.set_ylabel(LABELS.get(rows[0]["metric"], rows[0]["metric"]))
         panel.margins(0.15)
         panel.grid(alpha=0.3)
-    place = dict(loc="outside lower center", ncols=3 * columns, frameon=False)
-    figure.legend(handles.values(), handles, **place)
+    named = list(handles.values()), list(handles)
+    figure.legend(*named, loc="outside lower center", ncols=3 * columns, frameon=False)
     with atomic_write(path) as half:
         figure.savefig(half, dpi=100, format="png")

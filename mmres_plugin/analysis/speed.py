@@ -2,9 +2,6 @@
 
 import pkgutil
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -54,7 +51,7 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
     if mode == "folded":
         model = fold_norms(model)
     if mode != "eager":
-        model = model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         images = images.contiguous(memory_format=torch.channels_last)
     forward = model
     if mode == "compiled":
@@ -74,7 +71,7 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
             outputs = forward(images)
         outputs = outputs if isinstance(outputs, tuple | list) else [outputs]
         optimizer.zero_grad()
-        sum(output.float().square().mean() for output in outputs).backward()
+        torch.stack([output.float().square().mean() for output in outputs]).sum().backward()
         optimizer.step()
 
     return step if task == "training" else infer
@@ -170,20 +167,3 @@ def plot(rows: list[dict], path: Path) -> None:
     figure.supxlabel("images per second", fontsize=10)
     with atomic_write(path) as half:
         figure.savefig(half, dpi=100, format="png")
-
-
-def startup(rounds: int) -> dict[str, float]:
-    """Median seconds of new processes that import MMPretrain, the plugin, or print a help text."""
-    code = {
-        "import mmpretrain": "import mmpretrain",
-        "import mmres_plugin": "import mmres_plugin",
-        "mmres train --help": "import sys; sys.argv = ['mmres']; from mmres_plugin import cli; "
-        "cli.main(['train', '--help'])",
-    }
-    times: dict[str, list[float]] = {name: [] for name in code}
-    for _ in range(rounds):
-        for name, line in code.items():
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", line], check=True, capture_output=True)
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}

@@ -26,8 +26,8 @@ def parser() -> Parser:
     what = "checkpoints to start from, with {name} and {seed} of the training in it; without, all "
     add("--weights", metavar="FILE", help=what + "start from random weights and nothing is frozen")
     add("--match", choices=["macs"], help="change the widths until all cost what the first does")
-    size = dict(nargs=2, type=int, default=(224, 224), metavar=("HEIGHT", "WIDTH"))
-    add("--size", **size, help="of the image for which MACs are counted, in pixels")
+    what = "pixels of the image for which MACs are counted"
+    add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help=what)
     add("--metric", help="what to compare, if not accuracy/top1 or coco/bbox_mAP")
     add("--cfg-options", nargs="+", metavar="KEY=VALUE", default=[], help="change the config")
     add("--out", type=Path, help="folder for all files (work_dirs/compare/NAME OF THE CONFIG)")

@@ -14,10 +14,9 @@ def main(argv: list[str] | None = None) -> None:
     """Print a line for each model."""
     parser = Parser(__doc__, prog="mmres cost")
     parser.add_argument("models", nargs="+", metavar="CONFIG", help="config, or name of the hub")
-    parser.add_argument(
-        "--size", nargs=2, type=int, default=(224, 224), metavar=("HEIGHT", "WIDTH"), help="pixels"
-    )
-    parser.add_argument("--backbone-only", action="store_true", help="leave out classifiers' heads")
+    add = parser.add_argument
+    add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help="in pixels")
+    add("--backbone-only", action="store_true", help="leave out the heads of classifiers, too")
     args = parser.parse_args(argv)
     if min(args.size) < 1:
         parser.error(f"--size is {args.size[0]} {args.size[1]}, must be 1 or more")

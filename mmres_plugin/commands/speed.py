@@ -33,29 +33,22 @@ def main(argv: list[str] | None = None) -> None:
     add("--modes", nargs="+", choices=modes, default=modes, help="all but eager in channels last")
     add("--task", nargs="+", choices=list(MODES), default=["inference"], help="what a call does")
     add("--batch", type=int, default=8, help="images in a batch")
-    size = dict(nargs=2, type=int, default=(224, 224), metavar=("HEIGHT", "WIDTH"))
-    add("--size", **size, help="of the images, in pixels")
+    add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help="in pixels")
     add("--rounds", type=int, default=7, help="how often each case is timed")
     add("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where networks run")
     add("--out", type=Path, default=Path("work_dirs/speed"), help="folder for the results")
     add("--plot", type=Path, nargs="+", metavar="CSV", help="draw these files, measure nothing")
-    add("--startup", action="store_true", help="measure the start of a process instead")
     args = parser.parse_args(argv)
     if min(args.batch, *args.size, args.threads, args.rounds - 1) < 1:
         parser.error("--batch, --size and --threads must be 1 or more, --rounds 2 or more")
-    if not (args.networks or args.plot or args.startup):
-        parser.error("give networks, or --plot, or --startup")
+    if not (args.networks or args.plot):
+        parser.error("give networks, or --plot")
     import torch
 
     from ..analysis import speed
     from ..analysis.csv_files import read_csv, write_csv
 
-    if args.startup:
-        times = speed.startup(args.rounds)
-        for name, seconds in times.items():
-            print(f"{name:20} {seconds:6.2f} s {seconds / times['import mmpretrain']:6.2f}")
-        return
     if args.plot:
         columns = ("task", "network", "mode"), ("images_per_s",)
         rows = [row for path in args.plot for row in read_csv(path, *columns)]

@@ -87,15 +87,6 @@ def test_redrawing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["speed.png"]
 
 
-def test_start(capsys):
-    """Seconds of new processes, and their ratio to MMPretrain's own import."""
-    assert call("speed", "--startup", "--rounds", 2) == 0
-    lines = {line[:20].strip(): line[20:].split() for line in capsys.readouterr().out.splitlines()}
-    assert list(lines) == ["import mmpretrain", "import mmres_plugin", "mmres train --help"]
-    assert lines["import mmpretrain"][2] == "1.00"
-    assert float(lines["mmres train --help"][2]) < 0.5  # without torch
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
