@@ -30,13 +30,11 @@ def main(argv: list[str] | None = None) -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
+        names = (args.config, args.checkpoint, folder, args.repository, args.license)
         try:
-            written = write_repository(
-                args.config, args.checkpoint, folder, args.repository, args.license
-            )
-        except (OSError, ValueError) as error:
+            lines = [f"written: {path}" for path in write_repository(*names)]
+            if not args.folder:
+                lines = [f"uploaded: {upload(folder, args.repository, args.private)}"]
+        except (OSError, ValueError, ImportError) as error:
             raise UserError([str(error)]) from error
-        if args.folder:
-            print("\n".join(f"written: {path}" for path in written))
-        else:
-            print(f"uploaded: {upload(folder, args.repository, args.private)}")
+        print("\n".join(lines))

@@ -7,10 +7,9 @@ but read as data, never run (:mod:`.stored_config`).
 
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import huggingface_hub
-from huggingface_hub import constants, errors
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
@@ -70,6 +69,7 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     Raises:
         FileNotFoundError: If there is no such repository, revision or file, or no connection.
         ValueError: If the address is not of this form.
+        ImportError: If huggingface_hub is not installed.
     """
     found = ADDRESS.fullmatch(address)
     if not found:
@@ -77,12 +77,12 @@ def download(address: str, default: str = WEIGHTS) -> Path:
             f"{address} is not an address on the Hugging Face Hub: hf://owner/name[@revision][/file]"
         )
     repository, revision, name = found.groups()
+    hub, errors = _hub()
     reasons = (  # the first that fits
         (
             errors.LocalEntryNotFoundError,
-            f"no connection, and the file is not in the cache ({constants.HF_HUB_CACHE}). Fetch it "
-            f"on a machine that is online, with `hf download {repository}`, and copy that folder "
-            "here",
+            "no connection, and the file is not in the cache. Fetch it on a machine that is online, "
+            f"with `hf download {repository}`, and copy {hub.constants.HF_HUB_CACHE} here",
         ),
         (errors.GatedRepoError, "its owner must allow you to read it; then: hf auth login"),
         (
@@ -96,7 +96,7 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     )
     kinds = tuple(kind for kind, _ in reasons)
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, name or default, revision=revision))
+        return Path(hub.hf_hub_download(repository, name or default, revision=revision))
     except kinds as error:
         text = next(text for kind, text in reasons if isinstance(error, kind))
         raise FileNotFoundError(f"{address} could not be fetched: {text}") from error
@@ -135,9 +135,10 @@ def upload(folder: Path, repository: str, private: bool = False) -> str:
     Raises:
         UserError: If the hub cannot be reached or refuses.
     """
+    hub, errors = _hub()
     try:
-        huggingface_hub.create_repo(repository, private=private, exist_ok=True)
-        return str(huggingface_hub.upload_folder(repo_id=repository, folder_path=folder))
+        hub.create_repo(repository, private=private, exist_ok=True)
+        return str(hub.upload_folder(repo_id=repository, folder_path=folder))
     except (errors.LocalTokenNotFoundError, errors.HfHubHTTPError) as error:
         hint = "Log in: hf auth login"
         reason = str(error).strip().partition("\n")[0]
@@ -145,6 +146,15 @@ def upload(folder: Path, repository: str, private: bool = False) -> str:
         hint = "Without a connection, use --folder"
         reason = str(error)
     raise UserError([f"{repository} was not uploaded: {reason}. {hint}"])
+
+
+def _hub() -> tuple[ModuleType, ModuleType]:
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise ImportError("hf:// needs a package: pip install huggingface_hub") from error
+    return huggingface_hub, errors
 
 
 def write_repository(

@@ -166,14 +166,13 @@ def _conversion(checkpoint: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _other_prefix(tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
     """The prefix that would have worked, or that none would."""
-    # Every way to split each name into a prefix and a rest that the backbone has.
     prefixes = Counter()
     for name, tensor in tensors.items():
         parts = name.split(".")
-        for i in range(len(parts)):
+        for i in range(len(parts)):  # every way to split it into a prefix and a rest
             rest = ".".join(parts[i:])
             if rest in ours and ours[rest].shape == tensor.shape:
-                prefixes["".join(f"{part}." for part in parts[:i])] += tensor.numel()
+                prefixes[name.removesuffix(rest)] += tensor.numel()
     best, count = max(prefixes.items(), key=lambda item: item[1], default=("", 0))
     total = sum(t.numel() for t in ours.values())
     if count < ENOUGH * total:
