@@ -99,6 +99,8 @@ def typed_parts(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any,
             kind = registry.METRICS if "metrics" not in metric else registry.EVALUATOR
             yield key, metric, kind
         yield f"{loop}_cfg", cfg.get(f"{loop}_cfg"), registry.LOOPS
+        sampler = (cfg.get(f"{loop}_dataloader") or {}).get("sampler")
+        yield f"{loop}_dataloader.sampler", sampler, registry.DATA_SAMPLERS
     for name, hook in (cfg.get("default_hooks") or {}).items():
         yield f"default_hooks.{name}", hook, registry.HOOKS
     for index, hook in enumerate(as_list(cfg.get("custom_hooks"))):

@@ -79,6 +79,7 @@ def read_image(path: str | Path, loader: Loader | None = None) -> np.ndarray:
 
 def announced_size(path: Path) -> tuple[int, int] | None:
     """Width and height that the header of a file announces, if Pillow knows the format."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is another
     try:
         with Image.open(path) as image:
             return image.size
@@ -86,6 +87,8 @@ def announced_size(path: Path) -> tuple[int, int] | None:
         raise
     except Exception:  # Pillow refuses in many ways; whoever decodes the file says what is wrong
         return None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def image_files(folder: Path) -> Iterator[Path]:

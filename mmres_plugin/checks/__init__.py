@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 
 from ..config import build_model, check_operators
 from ..errors import UserError, collecting
-from .channels import fill_channels, wrong_channels
+from .channels import fill_channels, wrong_channels, wrong_strides
 from .checkpoints import checkpoint_problems, pretrained_problems
 from .classes import Contents, class_problems
 from .data import missing_data
@@ -24,7 +24,7 @@ from .datasets import data_sets, is_judged, read_data
 from .model import model_problems
 from .names import slips_in_model, unknown_names
 from .remarks import Remark
-from .settings import idle_settings
+from .settings import idle_settings, impossible_settings
 
 __all__ = ["Remark", "check", "fill_channels", "find_problems", "loops_of"]
 
@@ -85,9 +85,9 @@ def find_problems(cfg: Config, task: str, read: Contents | None = None) -> list[
     if model is not None and task == "train":
         problems += pretrained_problems(cfg, model)
         problems += model_problems(cfg, model)
-        problems += wrong_channels(cfg, model)
+        problems += wrong_channels(cfg, model) or wrong_strides(model)
     if task == "train":
-        problems += idle_settings(cfg, model)
+        problems += [*impossible_settings(cfg, read), *idle_settings(cfg, model)]
     with collecting(problems):
         problems += checkpoint_problems(cfg, task, model)
     return problems

@@ -144,7 +144,7 @@ class Objects:
         if entry.get("ignore"):
             self.passed_over["ignored"] += 1
             return
-        size = image.get("width"), image.get("height")
+        size = image.get("width", ""), image.get("height", "")
         if not all(isinstance(side, Number) for side in size):
             return  # a fault of the image
         kind, what = _box_fault(entry, *size)

@@ -1,6 +1,5 @@
 """Do neck and head expect the channels that they get? If not, which should they expect?"""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -38,17 +37,40 @@ def fill_channels(cfg: Config) -> dict[str, int | list[int]]:
     return changes
 
 
-def wrong_channels(cfg: Config, model: nn.Module) -> Iterator[str]:
+def wrong_channels(cfg: Config, model: nn.Module) -> list[str]:
     """A problem where neck or head expect other channels than they get; tried with one image."""
     difference = channel_difference(cfg, model)
-    if difference:
-        part, expected, found = difference
-        verb = "the backbone returns" if part == "neck" else "it gets"
-        option = f"model.{part}.in_channels={found}".replace(" ", "")
-        yield (
-            f"model.{part}.in_channels is {expected}, but {verb} {found} channels.\n"
-            f"Write it into the config, or: --cfg-options {option}"
-        )
+    if difference is None:
+        return []
+    part, expected, found = difference
+    verb = "the backbone returns" if part == "neck" else "it gets"
+    option = f"model.{part}.in_channels={found}".replace(" ", "")
+    return [
+        f"model.{part}.in_channels is {expected}, but {verb} {found} channels.\n"
+        f"Write it into the config, or: --cfg-options {option}"
+    ]
+
+
+def wrong_strides(model: nn.Module) -> list[str]:
+    """A problem where a head of MMDetection takes its feature maps for maps of other strides.
+
+    It would look for objects at the wrong points, or leave out maps. Heads with one stride for all
+    maps are not looked at.
+    """
+    head, backbone = getattr(model, "bbox_head", None), getattr(model, "backbone", None)
+    strides = getattr(head, "strides", None)
+    if not type(head).__module__.startswith("mmdet.") or not isinstance(strides, list | tuple):
+        return []
+    if len(strides) < 2 or not isinstance(backbone, nn.Module):
+        return []
+    with torch.no_grad():
+        maps, refused = tried(backbone, torch.zeros(1, 3, 128, 128))
+        if not refused and isinstance(getattr(model, "neck", None), nn.Module):
+            maps, refused = tried(model.neck, maps)  # pyright: ignore[reportArgumentType]
+    found = [] if refused else [128 // one.shape[-1] for one in as_list(maps)]
+    if refused or list(strides) == found or not all(isinstance(one, int) for one in strides):
+        return []
+    return [f"model.bbox_head: its strides are {list(strides)}, those of its maps {found}"]
 
 
 def channel_difference(

@@ -8,6 +8,7 @@ from torch import nn
 
 from ..config_parts import type_name
 from ..errors import did_you_mean
+from .classes import Contents
 from .remarks import Remark
 
 # What MMEngine's constructor of optimizers reads, of all and of each of ``custom_keys``.
@@ -16,6 +17,9 @@ PARAMWISE |= {"bias_decay_mult", "norm_decay_mult", "flat_decay_mult", "dwconv_d
 CUSTOM = {"lr_mult", "decay_mult"}
 # What dense heads and those of regions read in ``test_cfg``.
 TEST_CFG = {"nms_pre", "min_bbox_size", "score_thr", "nms", "max_per_img", "mask_thr_binary"}
+# What some read that looks like those.
+ALIKE = {"max_per_image", "mask_thr", "mask_overlap", "nms_post", "nms_across_levels"}
+ALIKE |= {"score_voting", "min_pseudo_bbox_wh", "max_num_grid", "max_text_len"}
 
 
 def idle_settings(cfg: Config, model: nn.Module | None) -> Iterator[Remark]:
@@ -43,6 +47,26 @@ def idle_settings(cfg: Config, model: nn.Module | None) -> Iterator[Remark]:
     yield from never(cfg)
 
 
+def impossible_settings(cfg: Config, read: Contents) -> Iterator[str]:
+    """An error for each setting that would stop a training late, or let it do nothing."""
+    interval = (cfg.get("train_cfg") or {}).get("val_interval", 1)
+    if not isinstance(interval, int) or interval < 1:
+        yield f"train_cfg.val_interval is {interval!r}, must be an integer of 1 or more"
+    hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    interval = hook.get("interval", 1) if isinstance(hook, Mapping) else 1
+    if not isinstance(interval, int):
+        yield f"default_hooks.checkpoint.interval is {interval!r}, must be an integer"
+    loader = cfg.get("train_dataloader") or {}
+    batch_size = loader.get("batch_size")
+    for data, content in read:
+        few = isinstance(batch_size, int) and 0 < len(content.images) < batch_size
+        if data.key == "train_dataloader.dataset" and few and loader.get("drop_last"):
+            yield (
+                f"train_dataloader: gives no batch, as drop_last=True leaves out the last one: its "
+                f"batch_size is {batch_size}, and the data set has {len(content.images)} images"
+            )
+
+
 def unread(settings: Mapping, known: set[str], key: str) -> Iterator[Remark]:
     """A remark for each setting that is not one of ``known``."""
     for name in settings:
@@ -59,7 +83,7 @@ def slips(settings: Any, known: set[str], key: str) -> Iterator[Remark]:
         alike = did_you_mean(name, known)
         start = name.partition("_")[0]
         same = [other for other in known if other.startswith(f"{start}_") and "_" in name]
-        if name not in known and (alike or len(same) == 1):
+        if name not in known | ALIKE and (alike or len(same) == 1):
             meant = alike or f" Did you mean '{same[0]}'?"
             yield Remark(f"{key}.{name}: nothing is known to read this.{meant}")
 
