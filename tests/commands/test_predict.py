@@ -149,10 +149,14 @@ def test_images_that_fail_are_named_and_the_others_kept(home, here, capsys):
     (here / "mixed/good.jpg").write_bytes((home / "photos/a.jpg").read_bytes())
     (here / "mixed/empty.jpg").touch()
     (here / "mixed/text.png").write_text("no picture")
-    head = struct.pack(">IIBBBBB", 25000, 25000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + head
-    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
-    (here / "mixed/huge.png").write_bytes(png + struct.pack(">I", zlib.crc32(chunk)))
+    png = b"\x89PNG\r\n\x1a\n"
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 25000, 25000, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0")),
+    ):
+        png += struct.pack(">I", len(data)) + kind + data
+        png += struct.pack(">I", zlib.crc32(kind + data))
+    (here / "mixed/huge.png").write_bytes(png)
     cv2.imwrite(str(here / "mixed/thin.png"), np.zeros((2, 3000, 3), np.uint8))
     words = ["mixed", home / "det.py", home / "det.pth", "--batch-size", 3]
     assert call("predict", *words) == 0
@@ -161,6 +165,7 @@ def test_images_that_fail_are_named_and_the_others_kept(home, here, capsys):
     failed = [Path(name).name for name in content["unreadable"]]
     assert sorted(failed) == ["empty.jpg", "huge.png", "text.png", "thin.png"]
     assert all(f"mixed/{name}: " in said for name in failed)
+    assert "mixed/huge.png: it announces 25000 × 25000 pixels" in said
     assert [one["file"] for one in content["results"]] == ["mixed/good.jpg"]
     assert content["classes"] == list(NAMES)
 
