@@ -147,7 +147,7 @@ def recorded_counts() -> dict[str, tuple[int, int]]:
     counts = {}
     for name, path in model_tables.model_configs().items():
         model = model_tables.hub_entry(name)
-        if Path(model.config).resolve() == path:
+        if isinstance(model.config, str) and Path(model.config).resolve() == path:
             counts[name] = (model.metadata.data["Parameters"], model.metadata.data["FLOPs"])
         else:
             counts[name] = cost.count(Config.fromfile(path))

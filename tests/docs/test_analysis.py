@@ -77,7 +77,9 @@ def test_commands(folder, shell):
     assert len(COMMANDS) == 15
     for command in COMMANDS:
         shell(command)
-        for name in re.findall(r"(?:--out|--save-path|--show-path|--output-dir|--picture) (\S+)", command):
+        for name in re.findall(
+            r"(?:--out|--save-path|--show-path|--output-dir|--picture) (\S+)", command
+        ):
             if not name.endswith(".pkl"):
                 made = list((folder / name).rglob("*.[jJ]*")) or [folder / name]
                 for path in made:
