@@ -108,6 +108,9 @@ def test_missing_config_suggests_a_name(home):
         ("model = dict(", "SyntaxError"),
         ("_base_ = 'nothing_here.py'", "nothing_here.py"),
         ("custom_imports = dict(imports=['no_such_module'])", "no_such_module"),
+        ("import no_such_module\nx = no_such_module.a", "no_such_module"),
+        ("from mmdet.models import FCSO\nmodel = dict(type=FCSO)", "FCSO from mmdet.models"),
+        ("import os.path as osp\nfrom mmdet.models import FCOS", "keeps the module 'osp'"),
         ("optim_wraper = dict()", "unknown key 'optim_wraper'. Did you mean 'optim_wrapper'?"),
     ],
 )
@@ -167,6 +170,22 @@ def test_slips_are_told_from_other_words():
         assert close_name(name, [other]) is None
 
 
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        (["model.backbone.depth=34", "train_dataloader.num_workers=0"], ""),
+        (["depth"], "--cfg-options takes key=value pairs"),
+        (["model.backbone.out_indices=[1,2"], "Imbalanced brackets"),
+    ],
+)
+def test_options_as_words(home, options, answer):
+    if answer:
+        with pytest.raises(UserError, match=answer):
+            load_config(home / "det.py", options)
+    else:
+        assert load_config(home / "det.py", options).model.backbone.depth == 34
+
+
 # Names and arguments
 
 
@@ -219,6 +238,33 @@ def test_arguments_that_no_class_has(home, tmp_path):
         "val_evaluator.anfile: CocoMetric has no argument 'anfile'.",
     ):
         assert line in said
+
+
+def test_misspelt_scope(home):
+    said = problems(home / "det.py", model__backbone__type="mmres_plugins.SReResNet")
+    assert "Did you mean 'mmres_plugin.SReResNet'?" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("paramwise_cfg=dict(norm_decay_multi=0)", "norm_decay_multi: nothing reads this. Did you"),
+        ("paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_multi=1)))", "mean 'lr_mult'?"),
+        ("paramwise_cfg=dict(custom_keys=dict(bakbone=dict()))", "Did you mean 'backbone'?"),
+        (")\nmodel = dict(test_cfg=dict(score_treshold=1)", "Did you mean 'score_thr'?"),
+        (")\ntrain_cfg = dict(val_begin=9", "val_begin is 9, after max_epochs=2"),
+        (
+            ")\ndefault_hooks = dict(checkpoint=dict(interval=9, save_last=False)",
+            "no checkpoint is saved",
+        ),
+    ],
+)
+def test_settings_that_do_nothing(home, tmp_path, text, remark):
+    (tmp_path / "m.py").write_text(
+        f"_base_ = {str(home / 'det.py')!r}\noptim_wrapper = dict({text})"
+    )
+    assert problems(tmp_path / "m.py") == ""
+    assert remark in remarks(tmp_path / "m.py")
 
 
 def test_argument_that_the_model_has_not(home, tmp_path):
@@ -414,6 +460,15 @@ def test_checkpoint_at_no_address(home):
     ):
         said = problems(home / "cls.py", **options)
         assert "no address starts with modelzo://. Did you mean 'modelzoo'?" in said
+
+
+def test_names_behind_addresses(home):
+    for start, meant in (
+        ("torchvision://resnet5O", "resnet50"),
+        ("open-mmlab://resnet5O_v1c", "resnet50_v1c"),
+    ):
+        options = dict(model__backbone__init_cfg=dict(type="Pretrained", checkpoint=start))
+        assert f"Did you mean '{meant}'?" in problems(home / "cls.py", **options)
 
 
 def test_missing_checkpoint_lists_its_neighbours(home):
