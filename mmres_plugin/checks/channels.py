@@ -10,7 +10,7 @@ from ..config import build_model
 from ..config_parts import as_list
 
 # What modules raise for feature maps that they cannot take.
-REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
+REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError, LookupError, AttributeError)
 
 
 def fill_channels(cfg: Config) -> dict[str, int | list[int]]:

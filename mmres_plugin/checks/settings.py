@@ -15,6 +15,8 @@ from .remarks import Remark
 PARAMWISE = {"custom_keys", "bypass_duplicate", "dcn_offset_lr_mult", "bias_lr_mult"}
 PARAMWISE |= {"bias_decay_mult", "norm_decay_mult", "flat_decay_mult", "dwconv_decay_mult"}
 CUSTOM = {"lr_mult", "decay_mult"}
+# Keys that the schedules of MMPretrain and MMDetection have for whatever network comes.
+USUAL = {"absolute_pos_embed", "relative_position_bias_table"}
 # What dense heads and those of regions read in ``test_cfg``.
 TEST_CFG = {"nms_pre", "min_bbox_size", "score_thr", "nms", "max_per_img", "mask_thr_binary"}
 # What some read that looks like those.
@@ -33,7 +35,7 @@ def idle_settings(cfg: Config, model: nn.Module | None) -> Iterator[Remark]:
             yield from slips(one, CUSTOM, f"{key}.custom_keys.{name}")
     parameters = [name for name, _ in model.named_parameters()] if model is not None else []
     for name in paramwise.get("custom_keys") or {} if parameters else ():
-        if not any(name in parameter for parameter in parameters):
+        if name.strip(".") not in USUAL and not any(name in parameter for parameter in parameters):
             meant = did_you_mean(name, {word for one in parameters for word in one.split(".")})
             yield Remark(f"{key}.custom_keys.{name}: no parameter has this in its name.{meant}")
     if cfg.get("default_scope") == "mmdet":

@@ -80,7 +80,7 @@ MISTAKES = {
     "suppression": Mistake(
         "det",
         MODEL.format("test_cfg=dict(nms=dict(type='nsm', iou_threshold=0.5))"),
-        STEP,
+        VALIDATION,
     ),
     "std of zero": Mistake(
         "det", MODEL.format("data_preprocessor=dict(std=[0, 0, 0])"), "is not finite in iteration 1"
