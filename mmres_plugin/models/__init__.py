@@ -1,6 +1,6 @@
 """All networks of the plugin and their parts; importing this module registers them."""
 
-from importlib.util import find_spec
+from contextlib import suppress
 
 from .channel_attention import CBAM, ECA
 from .edresnet import EDResNet, EDResNeXt, EDSEResNet, EDSEResNeXt
@@ -10,7 +10,8 @@ from .resnext import ResNeXt
 from .seresnet import SEResNet, SEResNeXt
 from .sreresnet import SReResNet, SReResNetV1d, SReResNeXt, SReSEResNet, SReSEResNeXt
 
-if find_spec("mmdet"):  # classifiers do without
+# Classifiers do without MMDetection, MMCV's operators, and an MMDetection that fits this MMCV.
+with suppress(ImportError, AssertionError):
     from . import sre_fpn  # noqa: F401
 
 __all__ = [
