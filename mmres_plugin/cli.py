@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a classifier or a detector",
     "test": "evaluate a checkpoint or an exported file",
     "predict": "predict on images and videos, draw what was found",
+    "new": "write a config for your own data",
     "check": "check a config and its data before training",
     "info": "versions for a bug report; models with their cost and weights",
     "convert": "convert other projects' weights",

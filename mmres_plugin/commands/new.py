@@ -1,0 +1,158 @@
+"""Write a config for your own data: mmres new my_config.py --data FOLDER_OR_FILE
+
+The data may be in COCO's format (.json), Pascal VOC, YOLO, a folder of images per class, or a list
+with one path and label per line. Where it has no validation set, a fifth of the images is drawn.
+"""
+
+import argparse
+import re
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from ..cli import Parser
+from ..errors import UserError, did_you_mean
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+# The base of each detector.
+DETECTORS = {
+    "fcos": "mmres_plugin::_base_/fcos_1x.py",
+    "faster-rcnn": "mmres_plugin::_base_/faster-rcnn_1x.py",
+    "retinanet": "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
+    "atss": "mmdet::atss/atss_r50_fpn_1x_coco.py",
+}
+# Published weights that load by name. SReResNets share a ResNet's.
+RESNET = {depth: f"torchvision://resnet{depth}" for depth in (18, 34, 50, 101, 152)}
+RESNEXT = {50: "torchvision://resnext50_32x4d"}
+WEIGHTS = {"SReResNet": RESNET, "ResNeXt": RESNEXT, "SReResNeXt": RESNEXT}
+LARGEST = (1333, 800)  # pixels, to which detectors shrink images
+TINY = 64  # pixels, up to which the stem does not stride
+
+
+def parser() -> Parser:
+    parser = Parser(__doc__, prog="mmres new")
+    parser.add_argument("config", type=Path, help="the file to write")
+    parser.add_argument("--data", type=Path, required=True, help="a folder, a .json file or a list")
+    parser.add_argument("--backbone", default="sreresnet50", help="family and depth")
+    parser.add_argument("--detector", default="fcos", choices=DETECTORS, help="for data with boxes")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--pretrained", action="store_true", help="start from published weights")
+    start.add_argument("--from-scratch", action="store_true", help="start from random weights")
+    parser.add_argument(
+        "--size", type=int, nargs="+", help="of images: long and short side, or one"
+    )
+    parser.add_argument("--epochs", type=int, default=12, help="passes through the data")
+    parser.add_argument("--batch-size", type=int, help="images per step")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, where there is none")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    from ..own_data import find_data
+
+    if args.config.exists():
+        raise UserError([f"{args.config} exists: choose another name, or remove it"])
+    data = find_data(args.data, args.config.with_name(f"{args.config.stem}_data"), args.seed)
+    number = len(data.classes)
+    if data.detection:
+        size = sorted(args.size or map(min, sorted(data.size), sorted(LARGEST)))
+        size = (size[-1], size[0])
+        batch = args.batch_size or (2 if size[0] > 1000 else 4)
+    else:
+        size = (args.size[0] if args.size else min(224, max(data.size)),)
+        batch = args.batch_size or 32
+    backbone, said = choose_backbone(args, data.detection, tiny=size[0] <= TINY)
+    head = f"bbox_head=dict(num_classes={number})"
+    values = {
+        "base": DETECTORS[args.detector],
+        "head": f"roi_head=dict({head})" if args.detector == "faster-rcnn" else head,
+        "classes": tuple(data.classes),
+        "number": number,
+        "topk": (1, 5) if number > 5 else (1,),
+        "size": size,
+        "side": size[0],
+        "edge": round(size[0] * 8 / 7),  # 256 for 224
+        "batch": batch,
+        "epochs": args.epochs,
+        "warmup": min(500, max(1, args.epochs * data.images // batch // 10)),
+        "train": data.train.annotations or "",
+        "val": data.val.annotations or "",
+        "train_images": f"{data.train.images}/",
+        "val_images": f"{data.val.images}/",
+    }
+    template = TEMPLATES / ("detector.txt" if data.detection else "classifier.txt")
+    args.config.parent.mkdir(parents=True, exist_ok=True)
+    args.config.write_text(Template(template.read_text()).substitute(backbone | values))
+    shown = ", ".join(data.classes[:10]) + (", …" if number > 10 else "")
+    print(f"data   {data.layout}; {number} classes: {shown}")
+    print(f"split  {data.split}")
+    print(f"model  {f'{args.detector} with ' if data.detection else ''}{args.backbone}, {said}")
+    print(f"size   {'×'.join(map(str, size))}, {batch} images per step, {args.epochs} epochs")
+    last = f"work_dirs/{args.config.stem}/epoch_{args.epochs}.pth"
+    print(f"\nwritten: {args.config}. Next:\n  mmres check {args.config}")
+    print(f"  mmres train {args.config}")
+    print(f"  mmres predict {data.val.images} {args.config} {last}")
+
+
+def choose_backbone(
+    args: argparse.Namespace, detection: bool, tiny: bool
+) -> tuple[dict[str, Any], str]:
+    """What the templates say of the backbone, and in words what it starts from."""
+    from ..models import feature_info
+    from ..models.resnet import ResNet
+    from ..registry import MODELS
+    from ..weights import read_checkpoint
+
+    known = {n.lower(): n for n, cls in MODELS.module_dict.items() if issubclass(cls, ResNet)}
+    found = re.fullmatch(r"(.+?)(\d+)(-32x4d)?", args.backbone.lower())
+    if not found or found[1] not in known:
+        meant = did_you_mean(found[1] if found else args.backbone, known)
+        said = f"must be a family and a depth, like iresnet50.{meant} Families: {', '.join(known)}"
+        raise UserError([f"--backbone {args.backbone}: {said}"])
+    family, depth = known[found[1]], int(found[2])
+    arguments: dict[str, Any] = {"depth": depth}
+    if family.startswith("ED") and depth < 50:  # too narrow for 32 groups
+        arguments["encoder_decoder"] = {"groups": 16}
+    if tiny:
+        arguments["cifar_stem"] = True
+    try:
+        features = feature_info(family, **arguments, out_indices=(0, 1, 2, 3))
+    except (TypeError, ValueError) as error:
+        raise UserError([f"--backbone {args.backbone}: {error}"]) from error
+    weights = None if tiny or args.from_scratch else WEIGHTS.get(family, {}).get(depth)
+    said = f"from {weights or 'random weights'}"
+    if args.pretrained and not weights:
+        raise UserError(["--pretrained: it has no weights that load by name (docs/weights.md)"])
+    try:
+        if weights:  # fetched now, so that the training does not stop for want of them
+            read_checkpoint(weights)
+    except (ValueError, OSError) as error:
+        if args.pretrained:
+            raise UserError([f"--pretrained: {error}"]) from error
+        weights, said = None, f"from random weights, as {weights} cannot be fetched"
+    start: dict[str, Any] = {"frozen_stages": -1, "norm_eval": False}
+    if weights:
+        start = {"frozen_stages": 1, "norm_eval": True} if detection else {}
+        start["init_cfg"] = {"type": "Pretrained", "checkpoint": weights}
+    channels = [feature.channels for feature in features]
+    arguments |= {"out_indices": (0, 1, 2, 3)} if detection else {}
+    texts = {
+        "backbone": as_config({"type": f"mmres_plugin.{family}", **arguments, **start}),
+        "channels": channels,
+        "last_channels": channels[-1],
+        "rate": 2e-4 if weights else 1e-3,
+    }
+    return texts, said
+
+
+def as_config(value: Any, indent: int = 8) -> str:
+    """A dict as config files have it, one argument per line."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    if not isinstance(value, dict):
+        return repr(value)
+    lines = (f"{key}={as_config(item, indent + 4)}" for key, item in value.items())
+    if indent > 8 and len(value) < 3:
+        return f"dict({', '.join(lines)})"
+    return "".join(f"\n{' ' * indent}{line}," for line in lines)

@@ -1,0 +1,173 @@
+"""``mmres new``: every layout of data becomes a config that the checks accept and that trains."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import call, run
+from helpers.data import make_coco, make_image_folders
+from mmengine.config import Config
+from PIL import Image
+
+from mmres_plugin.errors import UserError
+from mmres_plugin.models.resnet import ResNet
+from mmres_plugin.own_data import find_data
+from mmres_plugin.registry import MODELS
+
+VOC_OBJECT = (
+    "<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin>"
+    "<xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+)
+
+
+def coco_parts(root: Path) -> Path:
+    return make_coco(root, train=4, val=2, names=("hare", "cat"))
+
+
+def coco_file(root: Path) -> Path:
+    make_coco(root, train=5, val=1, names=("hare", "cat"))
+    return root / "annotations/instances_train2017.json"
+
+
+def pascal_voc(root: Path) -> Path:
+    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / "VOC" / part).mkdir(parents=True)
+    for n in range(6):
+        Image.new("RGB", (80, 64), (n * 20, 50, 90)).save(root / f"VOC/JPEGImages/{n}.jpg")
+        objects = VOC_OBJECT.format("hare", 0, 11, 6, 31, 36) + VOC_OBJECT.format(
+            "cat", 1, 1, 1, 9, 9
+        )
+        (root / f"VOC/Annotations/{n}.xml").write_text(f"<annotation>{objects}</annotation>")
+    (root / "VOC/ImageSets/Main/train.txt").write_text("0\n1\n2\n")
+    (root / "VOC/ImageSets/Main/val.txt").write_text("3\n")
+    (root / "VOC/ImageSets/Main/test.txt").write_text("4\n5\n")
+    return root
+
+
+def yolo(root: Path) -> Path:
+    for part, number in (("train", 4), ("valid", 2)):
+        for kind in ("images", "labels"):
+            (root / part / kind).mkdir(parents=True)
+        for n in range(number):
+            Image.new("RGB", (80, 64), (n * 20, 50, 90)).save(root / part / f"images/{n}.jpg")
+            lines = "0 0.5 0.5 0.25 0.5\n1 0.1 0.1 0.4 0.1 0.4 0.6 0.1 0.6\n"
+            (root / part / f"labels/{n}.txt").write_text(lines)
+    (root / "data.yaml").write_text("names: [hare, cat]\n")
+    return root
+
+
+def class_folders(root: Path) -> Path:
+    return make_image_folders(root, ("cat", "hare"))
+
+
+def one_folder(root: Path) -> Path:
+    make_image_folders(root / "made", ("cat", "hare"))
+    return root / "made" / "train"
+
+
+def a_list(root: Path) -> Path:
+    folder = one_folder(root)
+    rows = [f"{p.relative_to(root)} {n}" for n in (0, 1) for p in sorted(folder.glob("*/*"))[n::2]]
+    (root / "all.txt").write_text("\n".join(rows) + "\n")
+    return root / "all.txt"
+
+
+FAMILIES = sorted(name for name, cls in MODELS.module_dict.items() if issubclass(cls, ResNet))
+LAYOUTS = [coco_parts, coco_file, pascal_voc, yolo, class_folders, one_folder, a_list]
+
+
+def boxes(path: Path) -> list:
+    return [one["bbox"] for one in json.loads(path.read_text())["annotations"]]
+
+
+def test_boxes_of_pascal_voc(tmp_path) -> None:
+    data = find_data(pascal_voc(tmp_path / "voc"), tmp_path / "made")
+    content = json.loads(data.train.annotations.read_text())
+    assert (data.classes, data.images) == (["cat", "hare"], 3)
+    assert boxes(data.train.annotations)[:2] == [[11, 6, 20, 30], [1, 1, 8, 8]]
+    assert [one["iscrowd"] for one in content["annotations"][:2]] == [0, 1]  # difficult
+    assert [one["category_id"] for one in content["annotations"][:2]] == [1, 0]
+    assert len(boxes(data.val.annotations)) == 2  # of val.txt; the test set is left alone
+
+
+def test_boxes_of_yolo(tmp_path) -> None:
+    data = find_data(yolo(tmp_path / "yolo"), tmp_path / "made")
+    found = boxes(data.train.annotations)[:2]
+    assert data.classes == ["hare", "cat"]
+    assert found[0] == pytest.approx([30, 16, 20, 32])
+    assert found[1] == pytest.approx([8, 6.4, 24, 32])  # of a polygon
+
+
+def test_a_split_is_drawn_once(tmp_path) -> None:
+    source = coco_file(tmp_path / "coco")
+    names = [
+        [one["file_name"] for one in json.loads(part.annotations.read_text())["images"]]
+        for seed in (0, 0, 1)
+        for part in [find_data(source, tmp_path / f"made{seed}", seed).val]
+    ]
+    assert names[0] == names[1]
+    assert [len(one) for one in names] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_passes_the_checks(layout, tmp_path, monkeypatch, capsys) -> None:
+    source = layout(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    call("new", "own.py", "--data", source, "--backbone", "iresnet18", "--epochs", 1)
+    assert "2 classes: " in capsys.readouterr().out
+    assert call("check", "own.py") == 0, capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_trains(layout, tmp_path) -> None:
+    source = layout(tmp_path / "data")
+    size = ("--size", 96, 64) if layout in LAYOUTS[:4] else ("--size", 32)
+    options = ("--epochs", 1, "--backbone", "sreresnet18", "--from-scratch", *size)
+    run("mmres", "new", "own.py", "--data", source, *options, cwd=tmp_path)
+    run("mmres", "train", "own.py", cwd=tmp_path)
+    assert (tmp_path / "work_dirs/own/epoch_1.pth").is_file()
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family(family, depth, tmp_path, monkeypatch) -> None:
+    source = coco_parts(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    words = ("own.py", "--data", source, "--backbone", f"{family}{depth}", "--from-scratch")
+    if depth == 18 and ("NeXt" in family or "IResGroup" in family):  # made of bottlenecks
+        with pytest.raises(UserError, match=f"--backbone {family}18"):
+            call("new", *words)
+        return
+    call("new", *words, "--detector", "retinanet" if depth == 18 else "faster-rcnn")
+    settings = Config.fromfile("own.py").model
+    features = MODELS.build(settings.backbone).feature_info
+    assert settings.neck.in_channels == [feature.channels for feature in features]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "nowhere"], "--data nowhere: there is no such folder"),
+        (["--data", "empty"], "--data empty: neither COCO"),
+        (["--data", "data", "--backbone", "iresent50"], "Did you mean 'iresnet'"),
+        (["--data", "data", "--backbone", "iresnet51"], "--backbone iresnet51: depth"),
+        (["--data", "data", "--backbone", "iresnet50", "--pretrained"], "no weights that load by"),
+    ],
+)
+def test_mistakes(options, message, tmp_path, monkeypatch) -> None:
+    coco_parts(tmp_path / "data")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        call("new", "own.py", *options)
+    assert not Path("own.py").exists()
+
+
+def test_a_config_is_not_written_over(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("mine = 1\n")
+    with pytest.raises(UserError, match=r"own\.py exists"):
+        call("new", "own.py", "--data", coco_parts(tmp_path / "data"))
+    shutil.rmtree(tmp_path / "data")
