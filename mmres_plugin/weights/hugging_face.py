@@ -81,7 +81,7 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     reasons = (  # the first that fits
         (
             errors.LocalEntryNotFoundError,
-            "no connection, and the file is not in the cache. Fetch it on a machine that is online, "
+            "no connection, and the file is not in the cache. Fetch it where there is one, "
             f"with `hf download {repository}`, and copy {hub.constants.HF_HUB_CACHE} here",
         ),
         (errors.GatedRepoError, "its owner must allow you to read it; then: hf auth login"),
