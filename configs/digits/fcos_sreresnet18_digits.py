@@ -108,6 +108,5 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=2)
 
-custom_hooks = [dict(type="KeepMemoryHook")]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)

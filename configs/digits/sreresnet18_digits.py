@@ -69,6 +69,6 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=64)
 
-custom_hooks = [dict(type="KeepMemoryHook"), dict(type="ChannelsLastHook")]
+custom_hooks = [dict(type="ChannelsLastHook")]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)

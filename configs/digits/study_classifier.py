@@ -28,6 +28,5 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=40),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=0, end=400),
 ]
-custom_hooks = [dict(type="KeepMemoryHook")]  # without channels last, as it was measured
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=400))
 log_processor = dict(by_epoch=False)

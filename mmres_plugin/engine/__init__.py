@@ -4,7 +4,7 @@ from .amp import CPUAmpOptimWrapper
 from .checkpoints import SafeCheckpointHook
 from .finite import AverageLossHook, FiniteHook
 from .signals import EndOnSignalHook
-from .speed import ChannelsLastHook, KeepMemoryHook
+from .speed import ChannelsLastHook
 
 __all__ = [
     "AverageLossHook",
@@ -12,6 +12,5 @@ __all__ = [
     "ChannelsLastHook",
     "EndOnSignalHook",
     "FiniteHook",
-    "KeepMemoryHook",
     "SafeCheckpointHook",
 ]

@@ -113,7 +113,8 @@ class SafeCheckpointHook(CheckpointHook):
                 vars(hook).update(state)
         early = any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks)
         if early and self.resumed.get("stopped"):
-            runner.train_loop.stop_training = True
+            loop: Any = runner.train_loop
+            loop.stop_training = True
             runner.logger.warning(
                 "--resume: the training has stopped early, so nothing is left to train. To train "
                 "on, take EarlyStoppingHook out of the config"
@@ -121,7 +122,7 @@ class SafeCheckpointHook(CheckpointHook):
         elif self.resumed.get("validated") is False and validation_is_due(runner):
             runner.logger.info("--resume: repeating the validation that followed the checkpoint")
             self.saved_at = runner.iter
-            runner.val_loop.run()
+            runner.val_loop.run()  # pyright: ignore[reportOptionalMemberAccess]
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Go to the batch at which training continues; a loop by iterations does so itself."""
@@ -214,14 +215,16 @@ class SafeCheckpointHook(CheckpointHook):
         self._delete()
 
     def _delete(self) -> None:
+        backend: Any = self.file_backend
         while self.outdated:
             path = self._path(self.outdated.pop(0))
-            if is_main_process() and self.file_backend.exists(path):
-                is_file = self.file_backend.isfile(path)  # DeepSpeed's are folders
-                (self.file_backend.remove if is_file else self.file_backend.rmtree)(path)
+            if is_main_process() and backend.isfile(path):
+                backend.remove(path)
+            elif is_main_process() and backend.isdir(path):  # DeepSpeed's
+                backend.rmtree(path)
 
     def _path(self, name: str) -> str:
-        return self.file_backend.join_path(self.out_dir, name)
+        return str(self.file_backend.join_path(self.out_dir, name))
 
 
 def plain(node: Any) -> Any:

@@ -121,8 +121,8 @@ class SeededDataset:
 class EndlessBatches:
     """What a loop by iterations takes batches from; it can leave out those that were seen."""
 
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader, self.iterator = loader, None
+    def __init__(self, loader: DataLoader, batches: NumberedBatches) -> None:
+        self.loader, self.batches, self.iterator = loader, batches, None
 
     def __next__(self) -> Any:
         self.iterator = self.iterator or iter(self.loader)
@@ -130,7 +130,7 @@ class EndlessBatches:
 
     def skip_iter(self, count: int) -> None:
         """Leave out ``count`` batches, before the first is loaded."""
-        self.loader.batch_sampler.skip = count
+        self.batches.skip = count
 
 
 def number_batches(runner: Runner) -> NumberedBatches | None:
@@ -139,19 +139,20 @@ def number_batches(runner: Runner) -> NumberedBatches | None:
     Returns:
         Its batch sampler, or None for loops and data sets of other kinds, which stay as they are.
     """
-    loop, loader = runner.train_loop, runner.train_dataloader
+    loop: Any = runner.train_loop
+    loader: Any = runner.train_dataloader
     by_iterations = isinstance(loop, IterBasedTrainLoop)
     known = by_iterations or isinstance(loop, EpochBasedTrainLoop)
     if not known or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
         return None
     batches = NumberedBatches(loader.batch_sampler, endless=by_iterations)
     loop.dataloader = DataLoader(
-        SeededDataset(loader.dataset, (runner.seed or 0, get_rank())),
+        SeededDataset(loader.dataset, (runner.seed or 0, get_rank())),  # pyright: ignore[reportArgumentType]
         batch_sampler=batches,
         # From torch's own generator, each new set of workers would take a number.
         generator=torch.Generator(),
         **{name: getattr(loader, name) for name in SAME},
     )
     if by_iterations:
-        loop.dataloader_iterator = EndlessBatches(loop.dataloader)
+        vars(loop).update(dataloader_iterator=EndlessBatches(loop.dataloader, batches))
     return batches

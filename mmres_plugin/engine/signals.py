@@ -104,9 +104,6 @@ class EndOnSignalHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """From now on, wait for the end of a step."""
-        self.started = not LISTENER.before
-        if self.started:
-            LISTENER.start()
         LISTENER.waits = True
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
@@ -135,12 +132,9 @@ class EndOnSignalHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """No step follows whose end could be waited for."""
         LISTENER.waits = False
-        if self.started:
-            LISTENER.stop()
 
     def _end(self, runner: Runner, number: int) -> None:
         if number:
-            self.after_train(runner)
             last = runner.message_hub.runtime_info.get("last_ckpt")
             kept = f"The last checkpoint is {last}." if last else "No checkpoint was saved yet."
             raise Interrupted(

@@ -1,4 +1,4 @@
-"""Hooks that make training and testing faster, each switched on by a line of the config."""
+"""Faster training and testing, switched on by a line of the config."""
 
 import torch
 from mmengine.hooks import Hook
@@ -6,11 +6,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
-from ..memory import keep_memory
 
-
-# `force`: again when the module is reloaded.
-@HOOKS.register_module(force=True)
+@HOOKS.register_module(force=True)  # again when the module is reloaded
 class ChannelsLastHook(Hook):
     """Keeps the convolutions' weights, and so all feature maps, in the channels-last format.
 
@@ -28,17 +25,3 @@ class ChannelsLastHook(Hook):
             runner.model = runner.wrap_model(runner.cfg.get("model_wrapper_cfg"), model)
         else:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-@HOOKS.register_module(force=True)
-class KeepMemoryHook(Hook):
-    """Keeps freed memory for the next step, where the model runs on a CPU under Linux.
-
-    ``custom_hooks = [dict(type='KeepMemoryHook')]`` in a config; see
-    :func:`~mmres_plugin.memory.keep_memory`.
-    """
-
-    def before_run(self, runner: Runner) -> None:
-        """Change the settings of the process before the first step."""
-        if next(runner.model.parameters()).device.type == "cpu":
-            keep_memory()

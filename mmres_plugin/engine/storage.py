@@ -77,7 +77,7 @@ def storage_errors(folder: str | Path) -> Iterator[None]:
             ours = error.errno in REMEDIES
         if not ours:
             raise
-        raise refusal(error.filename or folder, error) from error
+        raise refusal(str(error.filename or folder), error) from error
 
 
 def room_problem(folder: str | Path, needed: int) -> str | None:

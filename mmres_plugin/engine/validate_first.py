@@ -35,7 +35,8 @@ class ValidateFirst(Hook):
         if problem:
             raise UserError([problem], "Nothing was started:")
         loop = runner.val_loop
-        if type(loop) is ValLoop and not runner.train_loop.stop_training:  # others have own ways
+        over = getattr(runner.train_loop, "stop_training", False)
+        if type(loop) is ValLoop and not over:  # loops of other types have own ways
             self.stage = "in the first batch of the validation"
             with unchanged_random_state():
                 compare_names(runner, first_metrics(runner, loop))
@@ -60,7 +61,7 @@ def endless_epoch(runner: Runner) -> str | None:
 
 def lonely_image(runner: Runner) -> str | None:
     """A sentence if the last batch of an epoch has one image, and a batch norm needs two."""
-    loader = runner.train_dataloader
+    loader: Any = runner.train_dataloader
     batches: Any = loader.batch_sampler
     plain = isinstance(runner.train_loop, EpochBasedTrainLoop) and hasattr(batches, "drop_last")
     if not plain or batches.drop_last or len(batches.sampler) % batches.batch_size != 1:
@@ -80,7 +81,8 @@ def lonely_image(runner: Runner) -> str | None:
     ]
     model.eval()  # in which statistics stay as they are
     with unchanged_random_state(), torch.no_grad():
-        data = model.data_preprocessor(loader.collate_fn([loader.dataset[0]]), training=False)
+        prepare: Any = model.data_preprocessor
+        data = prepare(loader.collate_fn([loader.dataset[0]]), training=False)
         model(data["inputs"], mode="tensor")
     for hook in hooks:
         hook.remove()

@@ -56,7 +56,8 @@ def _acquire(lock: SoftFileLease, folder: str | Path) -> None:
             # A training on another machine, of which only its silence can tell that it is dead.
             print(f"waiting {SILENCE:.0f} s: a training on another machine may be in {folder}")
             try:
-                return lock.acquire(timeout=SILENCE * 1.3)
+                lock.acquire(timeout=SILENCE * 1.3)
+                return
             except Timeout:
                 owner = lock.owner
         since = time.strftime("%F %T", time.localtime(os.stat(lock.lock_file).st_mtime))

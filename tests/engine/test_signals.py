@@ -68,7 +68,7 @@ def test_signal_in_a_validation(tmp_path, method, average):
         hooks = [*hooks, *([EMAHook(momentum=0.1)] if average else [])]
         runner = toy_runner(folder, *hooks, resume=name == "again", **validation())
         if name == "stopped":
-            with pytest.raises(Interrupted):
+            with pytest.raises(Interrupted), listening():
                 runner.train()
         else:
             runner.train()
