@@ -121,7 +121,7 @@ MISTAKES = {
     "classes": Mistake(
         "det",
         TRAIN.format("dataset=dict(metainfo=dict(classes=['cat', 'lynx']))"),
-        "classes: lynx",
+        "nothing is left to learn",
     ),
     "number of classes": Mistake(
         "det", MODEL.format("bbox_head=dict(num_classes=20)"), "model.bbox_head.num_classes=80"
