@@ -44,6 +44,7 @@ class Listener:
 
     def stop(self) -> None:
         """Give the signals back."""
+        self.noted = 0
         while self.before:
             signal.signal(*self.before.popitem())
 

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner, ValLoop, autocast
 from mmengine.structures import BaseDataElement
-from mmpretrain.models import BaseClassifier
 from torch import nn
 
 from ..errors import UserError, did_you_mean, shortened
@@ -66,9 +64,9 @@ def lonely_image(runner: Runner) -> str | None:
     plain = isinstance(runner.train_loop, EpochBasedTrainLoop) and hasattr(batches, "drop_last")
     if not plain or batches.drop_last or len(batches.sampler) % batches.batch_size != 1:
         return None
-    model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if not isinstance(model, BaseClassifier):  # detectors have no maps of one pixel
-        return None
+    model = getattr(runner.model, "module", runner.model)
+    if not type(model).__module__.startswith("mmpretrain.models.classifiers."):
+        return None  # detectors have no maps of one pixel
     model.train()
     norms = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.BatchNorm2d)]
     single: list[str] = []
@@ -81,8 +79,7 @@ def lonely_image(runner: Runner) -> str | None:
     ]
     model.eval()  # in which statistics stay as they are
     with unchanged_random_state(), torch.no_grad():
-        prepare: Any = model.data_preprocessor
-        data = prepare(loader.collate_fn([loader.dataset[0]]), training=False)
+        data = model.data_preprocessor(loader.collate_fn([loader.dataset[0]]), training=False)
         model(data["inputs"], mode="tensor")
     for hook in hooks:
         hook.remove()
