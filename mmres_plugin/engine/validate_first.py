@@ -64,7 +64,7 @@ def lonely_image(runner: Runner) -> str | None:
     plain = isinstance(runner.train_loop, EpochBasedTrainLoop) and hasattr(batches, "drop_last")
     if not plain or batches.drop_last or len(batches.sampler) % batches.batch_size != 1:
         return None
-    model = getattr(runner.model, "module", runner.model)
+    model: Any = getattr(runner.model, "module", runner.model)
     if not type(model).__module__.startswith("mmpretrain.models.classifiers."):
         return None  # detectors have no maps of one pixel
     model.train()

@@ -28,7 +28,7 @@ def home(tmp_path_factory):
 
 def train(home, work_dir, write, extra: str, *options: str) -> None:
     data = home / ("imagenet" if write is classifier_config else "coco")
-    config = write(home / "config.py", data, extra)
+    config = write(work_dir.with_suffix(".py"), data, extra)
     options = ("--work-dir", work_dir, "--no-checks", *options)
     return call("train", config, *options)
 
