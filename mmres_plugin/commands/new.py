@@ -100,11 +100,10 @@ def choose_backbone(
 ) -> tuple[dict[str, Any], str]:
     """What the templates say of the backbone, and in words what it starts from."""
     from ..models import feature_info
-    from ..models.resnet import ResNet
-    from ..registry import MODELS
+    from ..registry import BACKBONES
     from ..weights import read_checkpoint
 
-    known = {n.lower(): n for n, cls in MODELS.module_dict.items() if issubclass(cls, ResNet)}
+    known = {name.lower(): name for name in BACKBONES}
     found = re.fullmatch(r"(.+?)(\d+)(-32x4d)?", args.backbone.lower())
     if not found or found[1] not in known:
         meant = did_you_mean(found[1] if found else args.backbone, known)
