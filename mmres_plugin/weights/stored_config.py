@@ -7,9 +7,7 @@ out of the process is refused (:func:`try_out`).
 """
 
 import ast
-import math
 import re
-import resource
 import site
 import sys
 import sysconfig
@@ -43,13 +41,13 @@ from .fit import OnMeta
 
 KEYS = ("default_scope", "data_preprocessor", "model", "test_dataloader")
 SCOPES = ("mmengine", "mmpretrain", "mmdet", "mmres_plugin")
-# Modules whose registered classes compute, and neither read files nor fetch other models …
+# Modules whose registered classes compute, and neither read files nor fetch other models (data sets
+# do, but of these only the names of the classes are looked up) …
 PLAIN = (
     *("mmres_plugin", "mmengine.model", "mmengine.utils", "torch.nn", "torchvision.transforms"),
-    *("mmcv.cnn.bricks", "mmcv.ops", "mmcv.transforms"),
-    *(f"mmpretrain.models.{part}" for part in ("backbones", "heads", "losses", "necks")),
-    *("mmpretrain.models.classifiers.image", "mmpretrain.models.utils"),
-    *("mmpretrain.datasets.transforms", "mmdet.datasets.transforms"),
+    *("mmcv.cnn.bricks", "mmcv.ops", "mmcv.transforms", "mmpretrain.datasets", "mmdet.datasets"),
+    *(f"mmpretrain.models.{part}" for part in ("backbones", "heads", "losses", "necks", "utils")),
+    "mmpretrain.models.classifiers.image",
     *(f"mmdet.models.{part}" for part in ("backbones", "data_preprocessors", "dense_heads")),
     *(f"mmdet.models.{part}" for part in ("detectors", "layers", "losses", "necks", "roi_heads")),
     *("mmdet.models.seg_heads", "mmdet.models.task_modules", "mmdet.models.reid"),
@@ -68,11 +66,9 @@ OTHER_TYPES += ("interpolation_conv", "dilation", "offset")
 # An address, a path, a file name, a call, or an attribute of Python's own.
 REACHES_OUT = re.compile(r"[/\\](?!\d)|[(~]|__|\.[A-Za-z]\w{0,11}$")
 MOST_TEXT = 200_000  # characters
-MOST = 100_000  # largest whole number, such as channels
-MOST_PIXELS = 10_000  # largest whole number of a pipeline
+MOST = 32_768  # largest whole number, such as channels, classes or pixels
 INFINITY = 1e8  # largest other number: what MMDetection writes for it
 MOST_TENSORS, MOST_NUMBERS = 8_000, 2_000_000_000  # of a model
-MOST_MEMORY = 4 << 30  # bytes that building takes beside those
 CLASSES = ".test_dataloader.dataset.metainfo.classes."  # names may look like anything
 
 
@@ -104,23 +100,20 @@ def check_types(settings: dict[str, Any]) -> None:
     unknown = [key for key in settings if key not in KEYS]
     if unknown:
         raise ValueError(f"it has keys that build no model: {shortened(unknown)}")
-    plain = _plain_types()
     refused = []
     for place, value in _entries(settings, ""):
         key = place.rpartition(".")[2]
         if key in ("default_scope", "_scope_"):
             fits = value in (None, *SCOPES)
-        elif place == ".test_dataloader.dataset.type":  # looked up for its classes, not built
-            fits = _without_scope(value) in _data_sets()
         elif key == "type":
-            fits = value in OTHER_TYPES or plain.get(_without_scope(value), False)
-        elif place.startswith(CLASSES):
-            fits = isinstance(value, str)
+            fits = value in OTHER_TYPES or _is_plain(str(value))
         elif isinstance(value, str):
-            fits = not REACHES_OUT.search(value) and not Path(value).is_file()
+            is_name = place.startswith(CLASSES)
+            fits = is_name or not (REACHES_OUT.search(value) or Path(value).is_file())
+        elif place.startswith(CLASSES):
+            fits = False
         else:
-            limit = MOST_PIXELS if place.startswith(".test_dataloader") else MOST
-            limit = INFINITY if isinstance(value, float) else limit
+            limit = INFINITY if isinstance(value, float) else MOST
             fits = not isinstance(value, int | float) or abs(value) <= limit
         if not fits:
             refused.append(f"{place[1:]}={value!r}")
@@ -138,12 +131,8 @@ def try_out(cfg: Config) -> None:
         ValueError: If something reached out, or the model is absurdly large, or cannot be built.
     """
     dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
-    with (
-        _little_memory(),
-        alone(),
-        _Limited(),
-        DefaultScope.overwrite_default_scope(cfg.get("default_scope")),
-    ):
+    scope = DefaultScope.overwrite_default_scope(cfg.get("default_scope"))
+    with alone(), _Limited(), scope:
         build_model(cfg)
         for transform in dataset.get("pipeline") or []:
             TRANSFORMS.build(dict(transform))
@@ -185,77 +174,47 @@ def _entries(node: Any, place: str) -> Iterator[tuple[str, Any]]:
             yield here, value
 
 
-@cache
-def _plain_types() -> dict[str, bool]:
-    """All registered names, without scopes, and whether all that have the name are plain."""
-    modules = defaultdict(set)
-    tables = (MODELS, TASK_UTILS, TRANSFORMS, WEIGHT_INITIALIZERS, BATCH_AUGMENTS)
-    for name, kind in _registered(*tables):
-        modules[name].add(f"{kind.__module__}.")
-    return {
-        name: all(_is_within(m, PLAIN) and not _is_within(m, READERS) for m in where)
-        for name, where in modules.items()
-    }
+def _is_plain(name: str) -> bool:
+    """Whether all registered classes of that name, in a scope that we know or none, are plain."""
+    scope, _, short = name.rpartition(".")
+    modules = _modules().get(short) if scope in ("", *SCOPES) else None
+    return bool(modules) and all(_is_in(m, PLAIN) and not _is_in(m, READERS) for m in modules)
 
 
 @cache
-def _data_sets() -> set[str]:
-    return {name for name, _ in _registered(DATASETS)}
-
-
-def _registered(*tables: Registry) -> Iterator[tuple[str, Any]]:
-    """Names and classes in these registries of all packages."""
+def _modules() -> dict[str, set[str]]:
+    """The modules of all registered classes, by their names without scopes."""
     for scope in SCOPES:
         if find_spec(scope):
             import_module(f"{scope}.registry")
+    modules = defaultdict(set)
+    tables: list[Registry] = [MODELS, TASK_UTILS, TRANSFORMS, WEIGHT_INITIALIZERS, BATCH_AUGMENTS]
+    tables.append(DATASETS)
     for table in tables:
         table.import_from_location()
-        yield from table.module_dict.items()
-        yield from _registered(*table.children.values())
+        tables += table.children.values()  # which the loop comes to as well
+        for name, kind in table.module_dict.items():
+            modules[name].add(kind.__module__)
+    return modules
 
 
-def _is_within(module: str, packages: tuple[str, ...]) -> bool:
-    return module.startswith(tuple(f"{package}." for package in packages))
-
-
-def _without_scope(name: Any) -> str:
-    """The name without a scope that we know; with another one, nothing is called like it."""
-    scope, _, short = str(name).rpartition(".")
-    return short if scope in ("", *SCOPES) else str(name)
+def _is_in(module: str, packages: tuple[str, ...]) -> bool:
+    return f"{module}.".startswith(tuple(f"{package}." for package in packages))
 
 
 class _Limited(OnMeta):
-    """Refuses models that are absurdly large, before they take memory or time."""
+    """Refuses models that are absurdly large, before they take time."""
 
     tensors = numbers = 0
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        sizes = [size for a in args for size in (a if isinstance(a, tuple | list) else [a])]
-        numbers = math.prod(max(size, 1) for size in sizes if isinstance(size, int))
         result = super().__torch_function__(func, types, args, kwargs)
         if func in (torch.empty, torch.zeros, torch.ones):
             self.tensors += 1
-            self.numbers += numbers
-        if max(numbers, self.numbers) > MOST_NUMBERS or self.tensors > MOST_TENSORS:
+            self.numbers += result.numel()
+        if self.numbers > MOST_NUMBERS or self.tensors > MOST_TENSORS:
             raise ValueError("its model is absurdly large")
         return result
-
-
-@contextmanager
-def _little_memory() -> Iterator[None]:
-    """Under Linux, large allocations fail, also those that constructors compute with."""
-    table = Path("/proc/self/statm")
-    if not table.exists():
-        yield
-        return
-    used = int(table.read_text().split()[0]) * resource.getpagesize()
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = used + MOST_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most if soft < 0 else min(soft, most), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 # What a model may not do while it is built, by the names of Python's audit events.
@@ -295,9 +254,8 @@ def _audit(event: str, arguments: tuple) -> None:
         path, mode, _ = arguments
         writes = isinstance(mode, str) and not set(mode) <= set("rbt")
         fits = isinstance(path, str | bytes) and not writes and _is_installed(path)
-    elif event in ("exec", "compile"):
-        code = arguments[0] if event == "exec" else None
-        fits = code is None or _is_installed(getattr(code, "co_filename", ""))
+    elif event == "exec":
+        fits = _is_installed(getattr(arguments[0], "co_filename", ""))
     else:
         fits = event in HARMLESS or not event.startswith(OUTSIDE)
     if not fits:

@@ -25,71 +25,42 @@ VQA = (
     "dict(type='VQAGenerationHead', decoder=dict(type='ReLU'), inference_method='rank', "
     "num_ans_candidates=1, answer_list_path='answers')"
 )
+TEACHER = "model = dict(type='KnowledgeDistillationSingleStageDetector', teacher_ckpt='http://a/b')"
+DARKNET = MODEL.format("mmdet.CSPDarknet", "{}", None)
 REFUSED = {
     "import": ("import os", "line 1 is not a setting"),
     "call": ("model = __import__('os').mkdir('mark')", "line 1 calls a function"),
     "name": ("model = dict(type=open)", "malformed node"),
     "unclosed": ("model = (", "'\\(' was never closed"),
     "function of a module": ("model = dict(type='os.mkdir', path='mark')", "model.type='os.mkdir'"),
-    "module": ("model = dict(type='antigravity')", "model.type='antigravity'"),
     "builtin": ("model = dict(type='exec', source='1')", "model.type='exec'"),
     "import of its own": ("custom_imports = dict(imports=['mark'])", "keys that build no model"),
     "scope": ("default_scope = 'mark'", "default_scope='mark'"),
     "local scope": (CLASSIFIER.format("_scope_='mark', depth=18"), "_scope_='mark'"),
     "pickle of answers": (HEAD.format(VQA), "head.type='VQAGenerationHead'"),
-    "teacher": (
-        "model = dict(type='KnowledgeDistillationSingleStageDetector', teacher_ckpt='http://a/b')",
-        "KnowledgeDistillation.*teacher_ckpt='http://a/b'",
-    ),
+    "teacher": (TEACHER, "KnowledgeDistillation.*teacher_ckpt='http://a/b'"),
     "language model": (HEAD.format("dict(type='BertModel', name='bert')"), "type='BertModel'"),
     "hub of timm": ("model = dict(type='TIMMBackbone', model_name='resnet18')", "'TIMMBackbone'"),
     "checkpoint": (CLASSIFIER.format("init_cfg=dict(type='Pretrained', checkpoint='/a')"), "'/a'"),
     "address": (CLASSIFIER.format("depth=18, style='mmcls://resnet18'"), "style='mmcls"),
     "config file": (CLASSIFIER.format("depth='config.py'"), "depth='config.py'"),
-    "home": (CLASSIFIER.format("depth='~'"), "depth='~'"),
     "file here": (CLASSIFIER.format("depth='answers'"), "depth='answers'"),
-    "folder": (PIPELINE.format("dict(type='LoadImageFromFile', color_type='a/b')"), "='a/b'"),
-    "transform of a module": (
-        PIPELINE.format("dict(type='os.system', command='a')"),
-        "'os.system'",
-    ),
-    "albumentations": (
-        PIPELINE.format("dict(type='Albu', transforms=[dict(type='B')])"),
-        "type='B'",
-    ),
+    "albumentations": (PIPELINE.format("dict(type='Albu', transforms=[dict(type='B')])"), "='B'"),
     "signs": ("x = " + "-" * 100_000 + "1", "nested too deeply|MemoryError|parser|too many"),
     "attributes": ("model = " + "a." * 50_000 + "a", "nested too deeply|malformed|parser"),
     "sums": ("x = " + "1+" * 50_000 + "1", "nested too deeply|malformed|parser"),
-    "brackets": ("x = " + "[" * 5_000, "too many nested"),
-    "dicts": ("x = " + "dict(a=" * 150 + "1" + ")" * 150, "keys that build no model|nested"),
     "unhashable": ("x = {[]: 1}", "unhashable"),
     "long": ("x = '" + "a" * 300_000 + "'", "300,006 characters"),
     "power": (CLASSIFIER.format("depth=18, base_channels=10**7"), "malformed"),
     "wide": (CLASSIFIER.format("depth=18, base_channels=10000000"), "base_channels=10000000"),
-    "less wide": (CLASSIFIER.format("depth=18, base_channels=90000"), "absurdly large"),
-    "deep": (CLASSIFIER.format("depth=(90000, 2, 2, 2)"), "absurdly large"),
-    "wide by a factor": (
-        MODEL.format("mmdet.CSPDarknet", "widen_factor=1e7", None),
-        "absurdly large",
-    ),
-    "deep by a factor": (
-        MODEL.format("mmdet.CSPDarknet", "deepen_factor=1e7", None),
-        "absurdly large",
-    ),
-    "infinite": (MODEL.format("mmdet.CSPDarknet", "widen_factor=1e400", None), "widen_factor=inf"),
-    "large window": (
-        MODEL.format("SwinTransformer", "arch='tiny', window_size=90000", None),
-        "allocate memory|absurdly large",
-    ),
-    "hidden in names": (
-        MODEL.format("ResNet", "depth=18, classes=[dict(type='os.mkdir')]", None),
-        "classes.0.type='os.mkdir'",
-    ),
+    "less wide": (CLASSIFIER.format("depth=18, base_channels=30000"), "absurdly large"),
+    "deep": (CLASSIFIER.format("depth=(30000, 2, 2, 2)"), "absurdly large"),
+    "wide by a factor": (DARKNET.format("widen_factor=1e7"), "absurdly large"),
+    "deep by a factor": (DARKNET.format("deepen_factor=1e7"), "absurdly large"),
+    "infinite": (DARKNET.format("widen_factor=1e400"), "widen_factor=inf"),
+    "hidden in names": (CLASSIFIER.format("classes=[dict(type='a.b')]"), "classes.0.type='a.b'"),
     "unpacked": ("model = dict(**dict(type='os.mkdir'))", "type='os.mkdir'"),
-    "file of classes": (
-        "test_dataloader = dict(dataset=dict(type='ImageNet', metainfo=dict(classes='a.txt')))",
-        "classes='a.txt'",
-    ),
+    "file of classes": ("test_dataloader = dict(metainfo=dict(classes='a.txt'))", "='a.txt'"),
     "huge image": (PIPELINE.format("dict(type='Resize', scale=(900000, 9))"), "scale.0=900000"),
 }
 
