@@ -103,11 +103,12 @@ def first_metrics(runner: Runner, loop: ValLoop) -> set[str]:
     batches = [next(iter(loader.batch_sampler or [[0]]))]
     for start in getattr(loader.dataset, "cumulative_sizes", [])[:-1]:  # of concatenated data sets
         batches.append([start])
-    runner.model.eval()
+    model: Any = runner.model
+    model.eval()
     for indices in batches:
         batch = loader.collate_fn([loader.dataset[index] for index in indices])
         with torch.no_grad(), autocast(enabled=loop.fp16):
-            outputs = runner.model.val_step(batch)
+            outputs = model.val_step(batch)
         if isinstance(outputs[-1], BaseDataElement) and outputs[-1].keys() == ["loss"]:
             outputs = outputs[:-1]
         loop.evaluator.process(data_samples=outputs, data_batch=batch)
