@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.runner import CheckpointLoader
 from mmpretrain.apis.model import ModelHub
+from modelindex.models.Model import Model
 
 ROOT = Path(__file__).parent / ".mim"
 # The address of weights that are not published in MMPretrain's format, in our metafiles.
@@ -19,6 +20,14 @@ def register_models() -> None:
     """Add the models of our index to the hub; a second call changes nothing."""
     if not ModelHub.has(f"sreresnet50{MODEL_SUFFIX}"):
         ModelHub.register_model_index(ROOT / "model-index.yml", config_prefix=ROOT)
+
+
+def hub_model(name: str) -> Model | None:
+    """The entry of a model, ours or MMPretrain's; None if there is none of this name."""
+    try:
+        return ModelHub.get(name)  # `has` does not know MMPretrain's before the first `get`
+    except ValueError:
+        return None
 
 
 def is_model(name: str) -> bool:

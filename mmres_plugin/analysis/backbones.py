@@ -79,23 +79,25 @@ def put_in(config: Config, backbone: dict) -> Config:
 def matched(config: Config, backbone: dict, macs: int, size: tuple[int, int]) -> dict:
     """The backbone with another width, so that it costs ``macs`` on images of this size.
 
-    That is the width of all stages (``base_channels``), or, where groups forbid most of these,
-    that inside the blocks alone (``width_per_group``).
+    That is the width of all stages (``base_channels``), then, for what is still missing or where
+    groups forbid most of these, that inside the blocks alone (``width_per_group``).
 
     Raises:
         UserError: If no width comes close enough.
     """
     found: dict[int, dict] = {}  # by the distance to `macs`
     for argument in WIDTHS:
-        width = backbone.get(argument, 64)
+        best = found[min(found)] if found else backbone
+        width = best.get(argument, best.get("base_channels", 64))
         for _ in range(6):
-            changed = {**backbone, argument: width}
+            changed = {**best, argument: width}
             try:
                 _, now = count(put_in(config, changed), size, backbone_only=True)
             except UserError:  # no such width, or no such argument
                 break
             found[abs(now - macs)] = changed
-            width = max(1, round(width * (macs / now) ** 0.5))
+            step = round(width * (macs / now) ** 0.5) - width
+            width = max(1, width + (step or (1 if now < macs else -1)))
     closest = min(found, default=macs)
     if closest > TOLERANCE * macs:
         said = f"no {' or '.join(WIDTHS)} comes within {TOLERANCE:.0%} of {macs / 1e9:.3g} G MACs"

@@ -2,13 +2,13 @@
 
 import torch
 from mmengine.config import Config
-from mmpretrain.apis.model import ModelHub, list_models
+from mmpretrain.apis.model import list_models
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import build_model, load_config
 from ..errors import UserError, did_you_mean
-from ..hub import MODEL_SUFFIX
+from ..hub import MODEL_SUFFIX, hub_model
 
 
 def find_config(name: str, options: list[str] | None = None) -> Config:
@@ -21,11 +21,10 @@ def find_config(name: str, options: list[str] | None = None) -> Config:
     Raises:
         UserError: If there is none, or it has no model with a backbone.
     """
-    full = name if ModelHub.has(name) else name + MODEL_SUFFIX
     if name.endswith(".py"):
         config = load_config(name, options)
-    elif ModelHub.has(full):
-        config = ModelHub.get(full).config
+    elif known := hub_model(name) or hub_model(name + MODEL_SUFFIX):
+        config = known.config
     else:
         hint = did_you_mean(name, [model.removesuffix(MODEL_SUFFIX) for model in list_models()])
         raise UserError([f"{name!r} is neither a config nor a model of the hub.{hint}"])

@@ -8,39 +8,33 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cli import Parser
-from ..errors import UserError, shortened
+from ..errors import UserError, collecting, shortened
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..predict import Predictor
-    from ..predict.sources import Picture
+    from ..predict.files import Picture
 
 
 def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres predict")
-    parser.add_argument(
-        "input", help="image, video, folder, or a pattern in quotes such as 'photos/*.jpg'"
-    )
-    parser.add_argument(
-        "model", help="config file, name of a model (`mmres info`), or hf://owner/name"
-    )
-    parser.add_argument("checkpoint", nargs="?", help="its weights, a file or an address")
-    parser.add_argument(
-        "--out-dir", type=Path, default=Path("predictions"), help="folder to write to"
-    )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; by default a GPU if there is one")
-    parser.add_argument("--batch-size", type=int, default=1, help="pictures at a time")
-    parser.add_argument(
-        "--score-threshold",
-        type=float,
-        help="leave out lower scores; by default 0.3 for detectors, 0 for classifiers",
-    )
-    parser.add_argument("--top", type=int, default=5, help="classes listed by a classifier")
-    parser.add_argument("--no-pictures", action="store_true", help="write the JSON file alone")
+    add = parser.add_argument
+    add("input", help="image, video, folder, or a pattern in quotes such as 'photos/*.jpg'")
+    add("model", help="config file, name of a model (`mmres info`), or hf://owner/name")
+    add("checkpoint", nargs="?", help="its weights, a file or an address")
+    add("--out-dir", type=Path, default=Path("predictions"), help="folder to write to")
+    add("--device", help="cpu, cuda, cuda:1 …; by default a GPU if there is one")
+    add("--batch-size", type=int, default=1, help="pictures at a time")
+    what = "leave out lower scores; by default 0.3 for detectors, 0 for classifiers"
+    add("--score-threshold", type=float, help=what)
+    add("--top", type=int, default=5, help="classes listed by a classifier")
+    add("--no-pictures", action="store_true", help="write the JSON file alone")
     return parser
 
 
@@ -54,8 +48,14 @@ def main(argv: list[str] | None = None) -> None:
 
     from ..deploy.output import prepare_output
     from ..predict import Predictor
-    from ..predict.output import Drawings, drawn_names, use_font_for
-    from ..predict.sources import find_files, is_video, pictures
+    from ..predict.files import (
+        drawn_names,
+        find_files,
+        is_video,
+        pictures,
+        use_font_for,
+        write_drawn,
+    )
     from ..weights.files import atomic_write
 
     files, root, passed_over = find_files(args.input, args.out_dir)
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     failed: dict[Path, str] = {}
     total = None if any(map(is_video, files)) else len(files)
     console = Console(stderr=True)
-    stream = track(pictures(files, predictor.read, failed), "Predicting", total, console=console)
+    stream = track(pictures(files, predictor.loader, failed), "Predicting", total, console=console)
     samples = predicted(predictor, stream, args.batch_size, failed)
     first = next(samples, None)
     if first is None:
@@ -72,11 +72,11 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError([f"nothing can be predicted. {shortened(reasons)}"])
     out = args.out_dir / "predictions.json"
     prepare_output(out)
-    if not args.no_pictures:
-        use_font_for(predictor.classes or [])
-    results, found = [], Counter()
-    with Drawings(names) as drawings:
-        for picture, sample in chain([first], samples):
+    results, found, problems = [], Counter(), []
+
+    def drawn(pairs: Iterable[tuple[Picture, Any]]) -> Iterator[np.ndarray]:
+        """Note what was found in each picture; draw it if that is wanted."""
+        for picture, sample in pairs:
             predictions = predictor.predictions(sample)
             height, width = picture.image.shape[:2]
             frame = {} if picture.frame is None else {"frame": picture.frame}
@@ -85,7 +85,16 @@ def main(argv: list[str] | None = None) -> None:
             best = predictions[: 1 if predictor.task == "classification" else None]
             found.update(prediction["class"] for prediction in best)
             if not args.no_pictures:
-                drawings.add(picture, predictor.draw(picture.image, sample))
+                yield predictor.draw(picture.image, sample)
+
+    if not args.no_pictures:
+        use_font_for(predictor.classes or [])
+    for path, pairs in groupby(chain([first], samples), lambda pair: pair[0].path):
+        if args.no_pictures:
+            list(drawn(pairs))
+            continue
+        with collecting(problems):
+            write_drawn(path, names[path], drawn(pairs))
     head = {
         "model": args.model,
         "checkpoint": predictor.checkpoint,
@@ -102,8 +111,8 @@ def main(argv: list[str] | None = None) -> None:
     for path, reason in failed.items():
         print(f"not predicted, or not to the end: {path}: {reason}")
     print(f"written: {out}{'' if args.no_pictures else ' and pictures beside it'}")
-    if drawings.problems:
-        raise UserError(drawings.problems)
+    if problems:
+        raise UserError(problems)
 
 
 def predicted(

@@ -16,7 +16,6 @@ from mmdet.structures.mask import encode_mask_results
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
-from mmpretrain.apis.model import ModelHub
 from mmpretrain.models import BaseClassifier
 from mmpretrain.visualization import UniversalVisualizer
 from torch import nn
@@ -25,6 +24,7 @@ from ..config import known_configs, load_config
 from ..config_parts import innermost, look_up, scope_of, type_name
 from ..deploy import load_model
 from ..errors import UserError, shortened, user_error
+from ..hub import hub_model
 from ..images import loader_of, read_image
 from ..weights import hugging_face
 
@@ -80,19 +80,16 @@ class Predictor:
             given = None if checkpoint is None else str(checkpoint)
             config, self.checkpoint = find_model(str(model), given)
         self.network = load_model(config, self.checkpoint).to(device)
-        cfg = self.network.cfg
+        cfg, self.top = self.network.cfg, top
         self.task = task_of(self.network)
         self.classes = class_names(self.network)
-        self.top = top
         default = 0.3 if self.task == "detection" else 0.0
         self.score_threshold = default if score_threshold is None else score_threshold
         dataset = innermost(cfg.get("test_dataloader"))
-        loader = loader_of(dataset, cfg.get("default_scope"))
-        if loader is None:
-            raise UserError(
-                [f"{model}: its test_dataloader does not read images by LoadImageFromFile"]
-            )
-        self.loader = loader
+        self.loader = loader_of(dataset, cfg.get("default_scope"))
+        if self.loader is None:
+            said = "its test_dataloader does not read images by LoadImageFromFile"
+            raise UserError([f"{model}: {said}"])
         steps = [s for s in dataset["pipeline"] if not type_name(s).startswith("LoadImage")]
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
             self.pipeline = Compose(steps)
@@ -113,7 +110,10 @@ class Predictor:
             UnreadableImage: If a file cannot be decoded.
             FileNotFoundError: If it is missing.
         """
-        loaded = [i if isinstance(i, np.ndarray) else self.read(i) for i in images]
+        loaded = [
+            image if isinstance(image, np.ndarray) else read_image(image, self.loader)
+            for image in images
+        ]
         return [self.predictions(sample) for sample in self.samples(loaded)]
 
     def draw(self, image: np.ndarray, sample: Any) -> np.ndarray:
@@ -137,10 +137,6 @@ class Predictor:
             )
         return np.ascontiguousarray(drawn[..., ::-1])
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """The image at ``path``, as the pipeline of the model reads it."""
-        return read_image(path, self.loader)
-
     @torch.no_grad()
     def samples(self, images: Sequence[np.ndarray]) -> list[Any]:
         """The model's data samples of one batch."""
@@ -158,11 +154,8 @@ class Predictor:
             columns = {"label": labels.tolist(), "score": scores.tolist()}
         else:
             found = sample.pred_instances
-            columns = {
-                "label": found.labels.tolist(),
-                "score": found.scores.tolist(),
-                "box": found.bboxes.tolist(),
-            }
+            columns = {"label": found.labels.tolist(), "score": found.scores.tolist()}
+            columns["box"] = found.bboxes.tolist()
             if "masks" in found:
                 masks = encode_mask_results(found.masks.numpy())
                 columns["mask"] = [{**m, "counts": m["counts"].decode()} for m in masks]
@@ -174,16 +167,12 @@ class Predictor:
 
 
 def find_model(model: str, checkpoint: str | None) -> tuple[str | Path, str]:
-    """The config and the checkpoint of a model by name, or of a config file.
-
-    Args:
-        model: A path, or a name that the plugin or MMPretrain has.
-        checkpoint: What the user named.
+    """Config and checkpoint of a model, named as for :class:`Predictor`.
 
     Raises:
         UserError: If there is no checkpoint.
     """
-    known = ModelHub.get(model) if ModelHub.has(model) else None
+    known = hub_model(model)
     config = known_configs(Path()).get(model) or (known.config.filename if known else model)
     converted = Path("checkpoints", f"{Path(config).stem}.pth")
     found = checkpoint or (str(converted) if converted.is_file() else known and known.weights)
@@ -208,16 +197,12 @@ def task_of(network: nn.Module) -> str:
             return "classification"
         if isinstance(network, BaseDetector) and "Panoptic" not in kind:
             return "detection"
-    own = next((what for name, what in OTHERS.items() if name in packages), "that of its package")
+    own = next((what for name, what in OTHERS.items() if name in packages), "in its own package")
     raise UserError([f"a {kind} gives neither classes nor upright boxes. Its inferencer is {own}"])
 
 
 def checked_device(device: str | None) -> str:
-    """``device``, or the one that is taken by default.
-
-    Raises:
-        UserError: If PyTorch cannot compute on it.
-    """
+    """``device``, or the default; a UserError if PyTorch cannot compute on it."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=device).item()
@@ -228,11 +213,7 @@ def checked_device(device: str | None) -> str:
 
 
 def class_names(network: nn.Module) -> list[str] | None:
-    """The names of the classes of a trained model, if there are as many as it has outputs.
-
-    Args:
-        network: What :func:`~mmres_plugin.deploy.load_model` returned.
-    """
+    """The names of the classes of a loaded model, if there are as many as it has outputs."""
     cfg = network.cfg
     dataset = innermost(cfg.get("test_dataloader"))
     kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, cfg.get("default_scope")))

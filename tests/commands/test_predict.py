@@ -23,8 +23,7 @@ from torch import nn
 
 from mmres_plugin.errors import UnreadableImage, UserError
 from mmres_plugin.predict import Predictor, predictor
-from mmres_plugin.predict.output import Drawings, drawn_names, use_font_for
-from mmres_plugin.predict.sources import Picture
+from mmres_plugin.predict.files import drawn_names, use_font_for, write_drawn
 
 NAMES = ("cat", "dog", "hare")
 
@@ -223,19 +222,14 @@ def test_a_video_that_ends_early_leaves_no_half_file(home, here, monkeypatch):
     assert list((here / "predictions").iterdir()) == []
 
 
-def test_drawn_videos_are_counted(tmp_path):
+def test_drawn_videos_are_counted(tmp_path, monkeypatch):
     """Frames of another size are scaled; a file that lost some is named and not kept."""
     frames = [np.full((60, 90, 3), 100, np.uint8), np.full((30, 40, 3), 100, np.uint8)]
-    source = tmp_path / "clip.avi"
-    for name in ("good", "cut"):
-        with Drawings({source: tmp_path / f"{name}.mp4"}) as drawings:
-            for number, frame in enumerate(frames):
-                drawings.add(Picture(source, number, frame), frame)
-            if name == "cut":  # as if the disk had been full
-                drawings.video.release()
-                drawings.temporary.write_bytes(drawings.temporary.read_bytes()[:100])
-        assert len(drawings.problems) == (name == "cut")
-    assert "cut.mp4: 0 of 2 frames could be written. Is the disk full?" in drawings.problems[0]
+    write_drawn(Path("clip.avi"), tmp_path / "good.mp4", iter(frames))
+    assert cv2.VideoCapture(str(tmp_path / "good.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+    monkeypatch.setattr(cv2.VideoWriter, "write", lambda *_: None)  # as if the disk were full
+    with pytest.raises(UserError, match=r"bad\.mp4: 0 of 2 frames .* Is the disk full\?"):
+        write_drawn(Path("clip.avi"), tmp_path / "bad.mp4", iter(frames))
     assert [path.name for path in tmp_path.iterdir()] == ["good.mp4"]
 
 
@@ -262,7 +256,7 @@ def test_in_python(home, here):
 
 
 def test_the_loader_is_that_of_the_pipeline(home, here):
-    """A model of grey images gets grey ones, and draws them."""
+    """A model of grey images gets grey ones, and grey frames of a video, and draws them."""
     (here / "grey.py").write_text(
         f"_base_ = {str(home / 'cls.py')!r}\n"
         "model = dict(backbone=dict(in_channels=1))\n"
@@ -272,9 +266,14 @@ def test_the_loader_is_that_of_the_pipeline(home, here):
     weights = torch.load(home / "cls.pth")
     weights["state_dict"]["backbone.conv1.weight"] = torch.rand(64, 1, 7, 7)
     torch.save(weights, here / "grey.pth")
-    assert call("predict", home / "photos/a.jpg", "grey.py", "grey.pth") == 0
-    assert len(results(here / "predictions")[0]["predictions"]) == 3
-    assert (here / "predictions/a.jpg").is_file()
+    grey = cv2.VideoCapture(str(home / "clip.avi")).read()[1]
+    cv2.imwrite("frame.png", cv2.cvtColor(grey, cv2.COLOR_BGR2GRAY))
+    found = []
+    for source in ("frame.png", home / "clip.avi"):
+        assert call("predict", source, "grey.py", "grey.pth") == 0
+        found.append(results(here / "predictions")[0]["predictions"])
+    assert len(found[0]) == 3 and found[0] == found[1]
+    assert (here / "predictions/frame.png").is_file()
 
 
 def test_the_model_decides_the_task(home, here):
