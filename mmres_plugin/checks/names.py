@@ -41,7 +41,8 @@ def unknown_names(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
         elif isinstance(found, type):
             known = signature(found).parameters
             if issubclass(found, CheckpointHook):
-                known = {*known, *signature(Runner.save_checkpoint).parameters} - {"kwargs"}
+                saving = {*signature(Runner.save_checkpoint).parameters} - {"kwargs"}
+                known = arguments(found) | saving
             elif any(p.kind is p.VAR_KEYWORD for p in known.values()):
                 continue
             yield from not_in({*known, *TAKEN_BEFORE}, node, key, found.__name__)
@@ -63,13 +64,17 @@ def slips_in_model(model: Any, scope: str | None, error: str) -> Iterator[str]:
         name, own = node.get("type"), scope_of(node, scope)
         cls = look_up(name, registry.MODELS, own)
         if refused and isinstance(cls, type) and refused[1] in node:
-            known = {a for base in cls.__mro__ for a in signature(base).parameters}
-            yield from not_in(known, {refused[1]: None}, key, cls.__name__)
+            yield from not_in(arguments(cls), {refused[1]: None}, key, cls.__name__)
         elif cls is None and isinstance(name, str) and not look_up(name, registry.TASK_UTILS, own):
             tables = (registry.MODELS, registry.TASK_UTILS)
             meant = did_you_mean(name, set().union(*(names_in(one, own, name) for one in tables)))
             if meant or key.endswith(("norm_cfg", "act_cfg", "conv_cfg")):
                 yield f"{key}.type: nothing is registered as '{name}'.{meant}"
+
+
+def arguments(cls: type) -> set[str]:
+    """The arguments of a class and of its parents, which it may pass on to them."""
+    return {name for base in cls.__mro__ for name in signature(base).parameters}
 
 
 def not_in(known: Iterable[str], node: Mapping, key: str, owner: str) -> Iterator[str]:

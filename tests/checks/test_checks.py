@@ -9,7 +9,7 @@ import mmdet
 import numpy as np
 import pytest
 import torch
-from helpers import ENV, ROOT, complete
+from helpers import ENV, ROOT, complete, run
 from helpers.checks import problems, remarks
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
@@ -238,6 +238,15 @@ def test_arguments_that_no_class_has(home, tmp_path):
         "val_evaluator.anfile: CocoMetric has no argument 'anfile'.",
     ):
         assert line in said
+
+
+def test_config_that_a_training_has_stored(home, tmp_path):
+    """It has what `mmres train` added, `SafeCheckpointHook` among it."""
+    run("mmres", "train", home / "cls.py", "--work-dir", tmp_path)
+    assert "SafeCheckpointHook" in (tmp_path / "cls.py").read_text()
+    assert problems(tmp_path / "cls.py") == ""
+    said = problems(tmp_path / "cls.py", default_hooks__checkpoint__max_keep_ckpt=3)
+    assert "SafeCheckpointHook has no argument 'max_keep_ckpt'" in said
 
 
 def test_misspelt_scope(home):
