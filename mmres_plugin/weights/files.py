@@ -16,18 +16,14 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from ..errors import EXAMPLES, close_name, did_you_mean, shortened, user_error
+from ..errors import EXAMPLES, close_name, shortened, user_error
 from .safe_loading import allowed_globals, weights_only
 
 # What a file that is no checkpoint starts with, and what it is.
-IMPOSTORS = (
-    (
-        b"<",
-        "a web page saved under the name of a checkpoint: the link leads to a page, or asks to "
-        "confirm the download; open it in a browser and save the file that it leads to",
-    ),
-    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
-)
+IMPOSTORS = {
+    b"<": "a web page, not a checkpoint: open the link in a browser and save what it leads to",
+    b"version https://git-lfs": "a pointer of Git LFS: get the file itself with `git lfs pull`",
+}
 # Where projects put the tensors, and which they use where a file has several sets.
 CONTAINERS = ("state_dict", "model", "model_state_dict", "model_ema", "net", "teacher")
 # What addresses start with. MMEngine does not say which it knows.
@@ -64,7 +60,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         head = file.read(64)
     if not head:
         raise ValueError(f"{path} is empty")
-    for start, kind in IMPOSTORS:
+    for start, kind in IMPOSTORS.items():
         if head.lstrip().startswith(start):
             raise ValueError(f"{path} is {kind}")
     with explain_errors(path):
@@ -87,9 +83,8 @@ def is_address(path: str | Path) -> bool:
         ValueError: For a misspelt one.
     """
     scheme, separator, _ = str(path).partition("://")
-    known = scheme.rpartition(":")[2] in SCHEMES  # "cluster:s3" is one, too
-    if separator and not known and close_name(scheme, SCHEMES):
-        raise ValueError(_unknown(path, scheme))
+    if separator and scheme not in SCHEMES and (close := close_name(scheme, SCHEMES)):
+        raise ValueError(f"{path}: no address starts with {scheme}://. Did you mean {close}://?")
     return bool(separator)
 
 
@@ -179,12 +174,9 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
             with temporary.open("wb") as file:
                 torch.save(dict(checkpoint), file)
         else:
-            tensors = {
-                name: t.clone(memory_format=torch.contiguous_format)
-                for name, t in checkpoint["state_dict"].items()
-            }
             from safetensors.torch import save_file
 
+            tensors = {n: t.contiguous().clone() for n, t in checkpoint["state_dict"].items()}
             notes = {"meta": json.dumps(checkpoint["meta"]), "sha256": _checksum(tensors)}
             save_file(tensors, temporary, notes)
 
@@ -235,39 +227,34 @@ def explain_errors(path: str | Path) -> Iterator[None]:
         # Torch's message, without its advice to open the file unsafely.
         text = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the doc")[0]
         text = " ".join(text.split())
-        needed = re.search(r"GLOBAL (\S+)", text)
-        if needed:
+        reason = f"({type(error).__name__}: {text[:150]})"
+        if needed := re.search(r"GLOBAL (\S+)", text):
             message = (
                 f"was refused: reading it would run code ({needed[1]}), and nothing of it was run. "
-                "Weights need no code: ask its authors for a state_dict or a safetensors file. "
-                "For a file of your own, see docs/weights.md"
+                "Ask its authors for a state_dict; for a file of your own, see docs/weights.md"
             )
         elif "://" in str(path) and isinstance(error, KeyError | URLError):
-            message = (
-                f"could not be fetched ({type(error).__name__}: {error}): there is no such name or "
-                "no connection"
-            )
+            message = f"could not be fetched {reason}: there is no such name or no connection"
         elif "TorchScript" in text:
             message = "is a TorchScript program, not a checkpoint: ask for a state_dict"
         elif "magic number" in text:
             message = (
-                "is a plain pickle, as Detectron2 publishes, and no file of torch: if you trust "
-                "its authors, make an .npz file of its arrays, as docs/weights.md shows"
+                "is a plain pickle, as Detectron2 publishes: if you trust its authors, make an "
+                ".npz file of it, as docs/weights.md shows"
             )
         else:
             message = (
                 "is not a checkpoint, or is damaged or not complete; nothing of it was run. "
-                f"Download it again and compare its size ({type(error).__name__}: {text[:150]})"
+                f"Download it again and compare its size {reason}"
             )
         raise ValueError(f"{path} {message}") from error
 
 
 def _faults(tensors: Mapping[Any, Tensor]) -> Iterator[tuple[str, list]]:
     """What tensors of a network cannot be, and the names of those that are."""
-    odd = {name: kind for name, t in tensors.items() if (kind := _kind_of_tensor(t))}
-    unnamed = [repr(name) for name in tensors if not isinstance(name, str)]
-    yield "has keys that are no names: {}", unnamed
-    yield "has what no network here can load: {}", [f"{name}: {odd[name]}" for name in odd]
+    yield "has keys that are no names: {}", [n for n in tensors if not isinstance(n, str)]
+    odd = "has what no network can load (quantized, nested, sparse, complex, float8, empty): {}"
+    yield odd, [name for name, tensor in tensors.items() if not _is_plain(tensor)]
     # A view that repeats a few numbers is small in the file, and fills all memory when it is used.
     repeated = [n for n, t in tensors.items() if t.nbytes > t.untyped_storage().nbytes()]
     too_many = sum(tensors[name].nbytes for name in repeated) > MOST_REPEATED
@@ -279,18 +266,12 @@ def _faults(tensors: Mapping[Any, Tensor]) -> Iterator[tuple[str, list]]:
     yield "has negative variances in {}: the file is damaged", negative
 
 
-def _kind_of_tensor(tensor: Tensor) -> str:
-    """What is special about a tensor; empty for one of plain real numbers."""
-    small_float = tensor.is_floating_point() and tensor.element_size() < 2
-    kinds = {
-        "quantized": tensor.is_quantized,
-        "nested": tensor.is_nested,
-        "sparse": not tensor.is_nested and tensor.layout != torch.strided,
-        "complex": tensor.is_complex(),
-        "without content": tensor.is_meta,
-        str(tensor.dtype).removeprefix("torch."): small_float,
-    }
-    return next((kind for kind, found in kinds.items() if found), "")
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is a plain array of real numbers."""
+    if tensor.is_quantized or tensor.is_nested or tensor.is_complex() or tensor.is_meta:
+        return False
+    is_float8 = tensor.is_floating_point() and tensor.element_size() < 2
+    return tensor.layout == torch.strided and not is_float8
 
 
 def _check_zip(path: Path) -> None:
@@ -321,13 +302,7 @@ def _fetch(address: str) -> dict:
     except FileNotFoundError as error:  # what MMEngine takes for the name of a file
         if scheme in SCHEMES:
             raise
-        raise ValueError(_unknown(address, scheme)) from error
-
-
-def _unknown(address: str | Path, scheme: str) -> str:
-    meant = did_you_mean(scheme, SCHEMES)
-    names = ", ".join(f"{name}://" for name in SCHEMES)
-    return f"{address}: no address starts with {scheme}://.{meant} There are: {names}"
+        raise ValueError(f"{address}: no address starts with {scheme}://") from error
 
 
 @CheckpointLoader.register_scheme(prefixes=r"(?!.*://).*\.safetensors$", force=True)  # pyright: ignore[reportOptionalCall]

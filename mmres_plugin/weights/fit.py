@@ -116,16 +116,11 @@ def _numbers(own: Mapping[str, Tensor], names: Iterable[str]) -> int:
 
 
 def _renames(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the model takes the tensors all the same: some rename old names while they load.
-
-    A copy without memory is asked.
-    """
-    memory: dict[int, Tensor] = {id(b): b.to("meta") for b in model.buffers()}
-    for own in model.parameters():
-        memory[id(own)] = nn.Parameter(own.detach().to("meta"), own.requires_grad)
+    """Whether the model takes the tensors all the same: some rename old names while they load."""
     try:
-        twin = copy.deepcopy(model, memory)
-        twin.load_state_dict({name: t.to("meta") for name, t in tensors.items()})
+        twin = copy.deepcopy(model).to("meta")
+        # Assigned, since copying to the meta device makes torch warn.
+        twin.load_state_dict({name: t.to("meta") for name, t in tensors.items()}, assign=True)
     except Exception:  # it does not fit; hooks that rename raise whatever comes
         return False
     return True
