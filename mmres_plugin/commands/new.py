@@ -5,13 +5,12 @@ with one path and label per line. Where it has no validation set, a fifth of the
 """
 
 import argparse
-import re
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from ..cli import Parser
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean, shortened, user_error
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 # The base of each detector.
@@ -53,20 +52,22 @@ def main(argv: list[str] | None = None) -> None:
 
     if args.config.exists():
         raise UserError([f"{args.config} exists: choose another name, or remove it"])
-    data = find_data(args.data, args.config.with_name(f"{args.config.stem}_data"), args.seed)
-    number = len(data.classes)
-    if data.detection:
+    with user_error(f"--data {args.data}"):
+        data = find_data(args.data, args.config.with_name(f"{args.config.stem}_data"), args.seed)
+    detector = args.detector if data.annotations[0].suffix == ".json" else ""
+    if detector:
         size = sorted(args.size or map(min, sorted(data.size), sorted(LARGEST)))
         size = (size[-1], size[0])
-        batch = args.batch_size or (2 if size[0] > 1000 else 4)
     else:
         size = (args.size[0] if args.size else min(224, max(data.size)),)
-        batch = args.batch_size or 32
-    backbone, said = choose_backbone(args, data.detection, tiny=size[0] <= TINY)
+    batch = args.batch_size or ((2 if size[0] > 1000 else 4) if detector else 32)
+    number = len(data.classes)
     head = f"bbox_head=dict(num_classes={number})"
+    backbone, said = choose_backbone(args, bool(detector), tiny=size[0] <= TINY)
     values = {
+        **backbone,
         "base": DETECTORS[args.detector],
-        "head": f"roi_head=dict({head})" if args.detector == "faster-rcnn" else head,
+        "head": f"roi_head=dict({head})" if detector == "faster-rcnn" else head,
         "classes": tuple(data.classes),
         "number": number,
         "topk": (1, 5) if number > 5 else (1,),
@@ -75,50 +76,45 @@ def main(argv: list[str] | None = None) -> None:
         "edge": round(size[0] * 8 / 7),  # 256 for 224
         "batch": batch,
         "epochs": args.epochs,
-        "warmup": min(500, max(1, args.epochs * data.images // batch // 10)),
-        "train": data.train.annotations or "",
-        "val": data.val.annotations or "",
-        "train_images": f"{data.train.images}/",
-        "val_images": f"{data.val.images}/",
+        "warmup": min(500, max(1, args.epochs * data.number // batch // 10)),
     }
-    template = TEMPLATES / ("detector.txt" if data.detection else "classifier.txt")
+    for part, file, images in zip(("train", "val"), data.annotations, data.images, strict=True):
+        values |= {part: file, f"{part}_images": f"{images}/"}
+    template = TEMPLATES / ("detector.txt" if detector else "classifier.txt")
     args.config.parent.mkdir(parents=True, exist_ok=True)
-    args.config.write_text(Template(template.read_text()).substitute(backbone | values))
-    shown = ", ".join(data.classes[:10]) + (", …" if number > 10 else "")
-    print(f"data   {data.layout}; {number} classes: {shown}")
+    args.config.write_text(Template(template.read_text()).substitute(values))
+    print(f"data   {data.layout}; {number} classes: {shortened(data.classes, 10)}")
     print(f"split  {data.split}")
-    print(f"model  {f'{args.detector} with ' if data.detection else ''}{args.backbone}, {said}")
+    print(f"model  {f'{detector} with ' if detector else ''}{args.backbone}, {said}")
     print(f"size   {'×'.join(map(str, size))}, {batch} images per step, {args.epochs} epochs")
     last = f"work_dirs/{args.config.stem}/epoch_{args.epochs}.pth"
     print(f"\nwritten: {args.config}. Next:\n  mmres check {args.config}")
     print(f"  mmres train {args.config}")
-    print(f"  mmres predict {data.val.images} {args.config} {last}")
+    print(f"  mmres predict {data.images[1]} {args.config} {last}")
 
 
-def choose_backbone(
-    args: argparse.Namespace, detection: bool, tiny: bool
-) -> tuple[dict[str, Any], str]:
+def choose_backbone(args: argparse.Namespace, detection: bool, tiny: bool) -> tuple[dict, str]:
     """What the templates say of the backbone, and in words what it starts from."""
     from ..models import feature_info
     from ..registry import BACKBONES
     from ..weights import read_checkpoint
 
     known = {name.lower(): name for name in BACKBONES}
-    found = re.fullmatch(r"(.+?)(\d+)(-32x4d)?", args.backbone.lower())
-    if not found or found[1] not in known:
-        meant = did_you_mean(found[1] if found else args.backbone, known)
-        said = f"must be a family and a depth, like iresnet50.{meant} Families: {', '.join(known)}"
-        raise UserError([f"--backbone {args.backbone}: {said}"])
-    family, depth = known[found[1]], int(found[2])
-    arguments: dict[str, Any] = {"depth": depth}
+    word = args.backbone.lower().removesuffix("-32x4d")
+    name = word.rstrip("0123456789")
+    if name not in known or name == word:
+        said = f"must be a family and a depth, like iresnet50.{did_you_mean(name, known)}"
+        raise UserError([f"--backbone {args.backbone}: {said} Families: {', '.join(known)}"])
+    family, depth = known[name], int(word.removeprefix(name))
+    settings: dict[str, Any] = {"depth": depth}
     if family.startswith("ED") and depth < 50:  # too narrow for 32 groups
-        arguments["encoder_decoder"] = {"groups": 16}
+        settings["encoder_decoder"] = {"groups": 16}
     if tiny:
-        arguments["cifar_stem"] = True
-    try:
-        features = feature_info(family, **arguments, out_indices=(0, 1, 2, 3))
-    except (TypeError, ValueError) as error:
-        raise UserError([f"--backbone {args.backbone}: {error}"]) from error
+        settings["cifar_stem"] = True
+    with user_error(f"--backbone {args.backbone}"):
+        channels = [
+            one.channels for one in feature_info(family, **settings, out_indices=(0, 1, 2, 3))
+        ]
     weights = None if tiny or args.from_scratch else WEIGHTS.get(family, {}).get(depth)
     said = f"from {weights or 'random weights'}"
     if args.pretrained and not weights:
@@ -130,28 +126,11 @@ def choose_backbone(
         if args.pretrained:
             raise UserError([f"--pretrained: {error}"]) from error
         weights, said = None, f"from random weights, as {weights} cannot be fetched"
-    start: dict[str, Any] = {"frozen_stages": -1, "norm_eval": False}
-    if weights:
-        start = {"frozen_stages": 1, "norm_eval": True} if detection else {}
-        start["init_cfg"] = {"type": "Pretrained", "checkpoint": weights}
-    channels = [feature.channels for feature in features]
-    arguments |= {"out_indices": (0, 1, 2, 3)} if detection else {}
-    texts = {
-        "backbone": as_config({"type": f"mmres_plugin.{family}", **arguments, **start}),
-        "channels": channels,
-        "last_channels": channels[-1],
-        "rate": 2e-4 if weights else 1e-3,
-    }
-    return texts, said
-
-
-def as_config(value: Any, indent: int = 8) -> str:
-    """A dict as config files have it, one argument per line."""
-    if isinstance(value, str):
-        return f'"{value}"'
-    if not isinstance(value, dict):
-        return repr(value)
-    lines = (f"{key}={as_config(item, indent + 4)}" for key, item in value.items())
-    if indent > 8 and len(value) < 3:
-        return f"dict({', '.join(lines)})"
-    return "".join(f"\n{' ' * indent}{line}," for line in lines)
+    frozen = detection and weights is not None
+    settings |= {"frozen_stages": 1 if frozen else -1, "norm_eval": frozen}
+    settings |= {"out_indices": (0, 1, 2, 3)} if detection else {}
+    settings |= {"init_cfg": {"type": "Pretrained", "checkpoint": weights}} if weights else {}
+    settings = {"type": f"mmres_plugin.{family}", **settings}
+    lines = "".join(f"\n        {name}={value!r}," for name, value in settings.items())
+    values = {"backbone": lines.replace("'", '"'), "channels": channels}
+    return {**values, "last_channels": channels[-1], "rate": 2e-4 if weights else 1e-3}, said

@@ -81,17 +81,17 @@ def boxes(path: Path) -> list:
 
 def test_boxes_of_pascal_voc(tmp_path) -> None:
     data = find_data(pascal_voc(tmp_path / "voc"), tmp_path / "made")
-    content = json.loads(data.train.annotations.read_text())
-    assert (data.classes, data.images) == (["cat", "hare"], 3)
-    assert boxes(data.train.annotations)[:2] == [[11, 6, 20, 30], [1, 1, 8, 8]]
+    content = json.loads(data.annotations[0].read_text())
+    assert (data.classes, data.number) == (["cat", "hare"], 3)
+    assert boxes(data.annotations[0])[:2] == [[11, 6, 20, 30], [1, 1, 8, 8]]
     assert [one["iscrowd"] for one in content["annotations"][:2]] == [0, 1]  # difficult
     assert [one["category_id"] for one in content["annotations"][:2]] == [1, 0]
-    assert len(boxes(data.val.annotations)) == 2  # of val.txt; the test set is left alone
+    assert len(boxes(data.annotations[1])) == 2  # of val.txt; the test set is left alone
 
 
 def test_boxes_of_yolo(tmp_path) -> None:
     data = find_data(yolo(tmp_path / "yolo"), tmp_path / "made")
-    found = boxes(data.train.annotations)[:2]
+    found = boxes(data.annotations[0])[:2]
     assert data.classes == ["hare", "cat"]
     assert found[0] == pytest.approx([30, 16, 20, 32])
     assert found[1] == pytest.approx([8, 6.4, 24, 32])  # of a polygon
@@ -100,9 +100,9 @@ def test_boxes_of_yolo(tmp_path) -> None:
 def test_a_split_is_drawn_once(tmp_path) -> None:
     source = coco_file(tmp_path / "coco")
     names = [
-        [one["file_name"] for one in json.loads(part.annotations.read_text())["images"]]
+        [one["file_name"] for one in json.loads(data.annotations[1].read_text())["images"]]
         for seed in (0, 0, 1)
-        for part in [find_data(source, tmp_path / f"made{seed}", seed).val]
+        for data in [find_data(source, tmp_path / f"made{seed}", seed)]
     ]
     assert names[0] == names[1]
     assert [len(one) for one in names] == [1, 1, 1]
