@@ -31,9 +31,7 @@ NUMBERS = {  # option: value for digits, value for shapes, smallest value, what 
 
 def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres digits")
-    parser.add_argument(
-        "--out", type=Path, help="folder to build (default: data/digits or data/shapes)"
-    )
+    parser.add_argument("--out", type=Path, help="default: data/digits or data/shapes")
     parser.add_argument("--shapes", action="store_true", help="shapes, not digits")
     for name, (of_digits, of_shapes, _, what) in NUMBERS.items():
         values = f"{of_digits}" + (f", with --shapes {of_shapes}" if of_shapes != of_digits else "")
@@ -45,10 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     args.out = args.out or Path("data/shapes" if args.shapes else "data/digits")
     for name, (of_digits, of_shapes, smallest, _) in NUMBERS.items():
         key = name.replace("-", "_")
-        if getattr(args, key) is None:
-            setattr(args, key, of_shapes if args.shapes else of_digits)
-        if getattr(args, key) < smallest:
-            raise UserError([f"--{name} is {getattr(args, key)}, must be at least {smallest}"])
+        value = getattr(args, key)
+        value = (of_shapes if args.shapes else of_digits) if value is None else value
+        if value < smallest:
+            raise UserError([f"--{name} is {value}, must be at least {smallest}"])
+        setattr(args, key, value)
     fewest, most = args.train_objects
     if not 1 <= fewest <= most <= 200:
         raise UserError([f"--train-objects is {fewest} {most}: give MIN and MAX, from 1 to 200"])
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def build(args) -> bool:
     """Build the set that the arguments ask for, unless it is there. Was it built?"""
-    from ..digits.sets import draw_classification, draw_detection
+    from ..digits.sets import SPLITS, draw_classification, draw_detection
 
     manifest = args.out / "manifest.json"
     wanted = json.dumps({"builder": BUILDER, **vars(args), "out": "complete"})
@@ -73,7 +72,8 @@ def build(args) -> bool:
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
     manifest.write_text(BUILDER)  # so that the next run may replace what is half-made
-    draw_detection(args, args.out / "detection")
-    draw_classification(args, args.out / "classification")
+    for split in SPLITS:
+        draw_detection(args, split, args.out / "detection")
+        draw_classification(args, split, args.out / "classification")
     manifest.write_text(wanted)
     return True

@@ -4,9 +4,9 @@ The photographs are those inside the scikit-learn and scikit-image packages. The
 digits; shapes are drawn in the same way.
 """
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -32,32 +32,20 @@ NOISE = 6  # grey levels, largest standard deviation of the noise on an image
 INK = 0.5  # opacity from which a pixel counts as ink
 
 
-@dataclass(frozen=True)
-class DrawnDigit:
-    """A digit as it can be seen in a scene.
+class DrawnDigit(NamedTuple):
+    """A digit as it can be seen in a scene."""
 
-    Args:
-        sample: Index into the glyphs.
-        label: The class of the glyph; for a digit, the digit.
-        box: (x, y, width, height) in pixels, tight around the visible ink.
-    """
-
-    sample: int
-    label: int
-    box: tuple[int, int, int, int]
+    sample: int  # index into the glyphs
+    label: int  # the class of the glyph; for a digit, the digit
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels, tight around the visible ink
 
 
-@dataclass(frozen=True)
-class Scene:
-    """An image (height × width × 3, uint8, BGR) and what was drawn on which part of which photo.
+class Scene(NamedTuple):
+    """An image and what was drawn on which part of which photo."""
 
-    Args:
-        crop: (x, y, side) of the square that was cut from the photo, in the photo's pixels.
-    """
-
-    image: np.ndarray
+    image: np.ndarray  # height × width × 3, uint8, BGR
     photo: str
-    crop: tuple[int, int, int]
+    crop: tuple[int, int, int]  # x, y, side of the square cut from the photo, in its pixels
     digits: list[DrawnDigit]
 
 
@@ -103,10 +91,11 @@ class Painter:
             _paint(rng, image[window], alpha)
         noise = rng.normal(0, rng.uniform(0, NOISE), image.shape)
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
-        boxes = [_box(owner == position) for position in range(1, len(drawn) + 1)]
-        labels = [int(self.labels[sample]) for sample in drawn]
-        digits = [*map(DrawnDigit, drawn, labels, boxes)]
-        return Scene(image, photo, crop, digits)
+        found = [
+            DrawnDigit(sample, int(self.labels[sample]), _box(owner == position))
+            for position, sample in enumerate(drawn, start=1)
+        ]
+        return Scene(image, photo, crop, found)
 
 
 def _read_photo(name: str) -> np.ndarray:
