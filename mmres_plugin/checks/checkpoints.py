@@ -13,7 +13,7 @@ from mmengine.runner.checkpoint import (
 from torch import nn
 
 from ..config import known_configs
-from ..engine.resume import TRAINING_STATE, latest_checkpoint
+from ..engine.resume import TRAINING_STATE, checkpoint_folders, latest_checkpoint
 from ..errors import UserError, collecting, did_you_mean, user_error
 from ..weights.files import find_meta, is_address, open_checkpoint
 from ..weights.fit import ENOUGH, compare
@@ -97,7 +97,7 @@ def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iter
     source = cfg.get("load_from")
     what = "--resume" if resume else "load_from" if task == "train" else "checkpoint"
     if resume and source is None:
-        latest = latest_checkpoint(Path(cfg.work_dir))
+        latest = latest_checkpoint(*checkpoint_folders(cfg))
         source = str(latest) if latest else None
     if not source:
         return
@@ -127,6 +127,6 @@ def complete(cfg: Config, meta: Mapping[str, Any], source: str) -> Iterator[Rema
         last = (cfg.get("train_cfg") or {}).get(key)
         if last and meta.get(unit, 0) >= last:
             yield Remark(
-                f"--resume: nothing is left to train. {source} is of {unit} {meta[unit]}, the last "
+                f"--resume: no step is left to train. {source} is of {unit} {meta[unit]}, the last "
                 f"of train_cfg.{key}={last}. To continue: --cfg-options train_cfg.{key}={2 * last}"
             )

@@ -657,7 +657,7 @@ def test_training_that_is_complete(home, tmp_path):
     torch.save(content, tmp_path / "epoch_2.pth")
     options = dict(resume=True, load_from=str(tmp_path / "epoch_2.pth"))
     assert problems(home / "cls.py", **options) == ""
-    assert "nothing is left to train" in remarks(home / "cls.py", **options)
+    assert "no step is left to train" in remarks(home / "cls.py", **options)
     assert remarks(home / "cls.py", train_cfg__max_epochs=3, **options) == ""
 
 
