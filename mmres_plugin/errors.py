@@ -53,7 +53,7 @@ def user_error(what: str, hint: str = "") -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (FileNotFoundError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise UserError([f"{what}: {error}{hint}"]) from error
 
 

@@ -5,10 +5,8 @@
 No code in the file is run. docs/weights.md lists published files.
 """
 
-import re
-
 from ..cli import Parser
-from ..errors import UserError
+from ..errors import EXAMPLES, user_error
 
 
 def parser() -> Parser:
@@ -22,39 +20,24 @@ def parser() -> Parser:
     return parser
 
 
-def table(names: dict[str, str], dropped: list[str], verbose: bool = False) -> str:
-    """A list of the tensors that were kept, renamed and dropped.
-
-    Without ``verbose``, names that differ only in numbers share a line.
-    """
-    pairs = {
-        "matched": [(old, "") for old, new in names.items() if old == new],
-        "renamed": [(old, f" -> {new}") for old, new in names.items() if old != new],
-        "dropped": [(old, "") for old in dropped],
-    }
-    lines = []
-    for kind, tensors in pairs.items():
-        lines.append(f"{kind} {len(tensors)}")
-        alike = {}
-        for old, arrow in tensors:
-            key = old if verbose else re.sub(r"\d+", "#", old.rpartition(".")[0])
-            alike.setdefault(key, []).append(old + arrow)
-        lines += [f"  {len(rows):4} × {rows[0]}" for rows in alike.values()]
-    return "\n".join(lines)
-
-
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     from ..weights import convert_checkpoint
     from ..weights.sources import SOURCES
 
-    try:
+    with user_error("convert"):
         conversion = convert_checkpoint(args.src, args.dst, args.source, args.model, args.prefix)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError([str(error)]) from error
     source = SOURCES[conversion.source]
     print(f"{args.src}: {source.title} ({conversion.source})")
-    print(table(conversion.names, conversion.dropped, args.verbose))
+    tensors = {
+        "matched": [old for old, new in conversion.names.items() if old == new],
+        "renamed": [f"{old} -> {new}" for old, new in conversion.names.items() if old != new],
+        "dropped": conversion.dropped,
+    }
+    for kind, lines in tensors.items():
+        shown = lines if args.verbose else lines[:EXAMPLES]
+        more = ["…"] if len(shown) < len(lines) else []
+        print("\n  ".join([f"{kind} {len(lines)}", *shown, *more]))
     if not any(name.startswith("head.") for name in conversion.state_dict):
         print("the file has no classifier: the checkpoint is a backbone")
     if args.model:

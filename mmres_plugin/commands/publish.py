@@ -4,7 +4,7 @@ mmres publish work_dirs/x/epoch_12.pth iresnet50.pth
 """
 
 from ..cli import Parser
-from ..errors import UserError
+from ..errors import user_error
 
 
 def parser() -> Parser:
@@ -18,8 +18,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     from ..weights import publish_checkpoint
 
-    try:
+    with user_error("publish"):
         path = publish_checkpoint(args.src, args.dst)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError([str(error)]) from error
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

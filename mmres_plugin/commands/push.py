@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ..cli import Parser
-from ..errors import UserError
+from ..errors import UserError, user_error
 
 
 def parser() -> Parser:
@@ -28,13 +28,10 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError([f"repository: {args.repository} must be owner/name"])
     from ..weights.hugging_face import upload, write_repository
 
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, user_error("push"):
         folder = args.folder or Path(temporary)
         names = (args.config, args.checkpoint, folder, args.repository, args.license)
-        try:
-            lines = [f"written: {path}" for path in write_repository(*names)]
-            if not args.folder:
-                lines = [f"uploaded: {upload(folder, args.repository, args.private)}"]
-        except (OSError, ValueError, ImportError) as error:
-            raise UserError([str(error)]) from error
+        lines = [f"written: {path}" for path in write_repository(*names)]
+        if not args.folder:
+            lines = [f"uploaded: {upload(folder, args.repository, args.private)}"]
         print("\n".join(lines))

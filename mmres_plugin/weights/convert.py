@@ -23,7 +23,7 @@ from .files import (
 )
 from .fit import OnMeta, compare
 from .image_settings import expected_settings
-from .sources import SOURCES, WRAPPERS, Rows, recognise
+from .sources import SOURCES, WRAPPERS, recognise, rename
 
 # Counts that torch's averaging and measuring tools leave behind.
 LEFTOVERS = re.compile(r"(^|\.)(n_averaged|total_ops|total_params)$")
@@ -90,8 +90,9 @@ def convert_names(
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
     conversion = Conversion(source, {}, {}, [name for name in plain if name not in wanted])
+    new_names = rename(wanted.values(), source)
     for name, short in wanted.items():
-        tensor, new_name = state_dict[name], _rename(short, SOURCES[source].rows)
+        tensor, new_name = state_dict[name], new_names[short]
         if new_name is None:
             conversion.dropped.append(name)
             continue
@@ -121,9 +122,8 @@ def convert_checkpoint(
     """Convert a published file into a checkpoint that MMPretrain and MMDetection load.
 
     Nothing in the file is run. ``dst`` gets ``state_dict`` with the names ``backbone.…`` and
-    ``head.…``, and ``meta`` with the source, what images it is for where that is known, the SHA-256
-    of ``src``, the model's name and the version of the plugin. It is written as a whole or not at
-    all.
+    ``head.…``, and ``meta`` with the source and the SHA-256 of ``src``. It is written as a whole or
+    not at all.
 
     Args:
         src: A ``.pth``, ``.safetensors`` or ``.npz`` file, or an address that MMEngine knows.
@@ -147,7 +147,7 @@ def convert_checkpoint(
     images = expected_settings(tensors, str(src), find_meta(content))
     conversion = convert_names(tensors, source, prefix)
     if model is not None:
-        check_fit(conversion.state_dict, model)
+        _check_fit(conversion.state_dict, model)
     meta = {
         "source": SOURCES[conversion.source].title,
         "source_file": Path(src).name,
@@ -160,12 +160,8 @@ def convert_checkpoint(
     return conversion
 
 
-def check_fit(tensors: Mapping[str, Tensor], model: str) -> None:
-    """Raise ValueError if ``tensors``, by MMPretrain's names, do not fit ``model``.
-
-    The parts that both have (``backbone``, ``head``) are compared: a detector has no use for a
-    classifier's head. The counters of batch norms (``num_batches_tracked``) may be missing.
-    """
+def _check_fit(tensors: Mapping[str, Tensor], model: str) -> None:
+    """Raise ValueError if the backbone and what else both have do not fit ``model``."""
     cfg = load_config(model) if model.endswith(".py") else ModelHub.get(model).config
     with OnMeta():
         network = build_model(cfg)
@@ -177,13 +173,3 @@ def check_fit(tensors: Mapping[str, Tensor], model: str) -> None:
     fit = compare(nn.ModuleDict(own), theirs)
     if fit.problem:
         raise ValueError(f"the weights do not fit {model}. {fit.problem}".replace("\n", "\n  "))
-
-
-def _rename(name: str, rows: Rows) -> str | None:
-    for pattern, replacement in rows:
-        if replacement is None:
-            if re.search(pattern, name):
-                return None
-        else:
-            name = re.sub(pattern, replacement, name)
-    return name

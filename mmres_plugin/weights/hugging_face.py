@@ -7,7 +7,6 @@ but read as data, never run (:mod:`.stored_config`).
 
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from mmengine.config import Config
@@ -25,7 +24,6 @@ from .publish import kept_meta
 SCHEME = "hf://"
 CONFIG, WEIGHTS, CARD = "config.py", "model.safetensors", "README.md"
 ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?")
-KEPT_OF_DATA = ("type", "metainfo", "pipeline")
 CARD_TEXT = """---
 library_name: mmres_plugin
 pipeline_tag: {tag}
@@ -77,29 +75,20 @@ def download(address: str, default: str = WEIGHTS) -> Path:
             f"{address} is not an address on the Hugging Face Hub: hf://owner/name[@revision][/file]"
         )
     repository, revision, name = found.groups()
-    hub, errors = _hub()
-    reasons = (  # the first that fits
-        (
-            errors.LocalEntryNotFoundError,
-            "no connection, and the file is not in the cache. Fetch it where there is one, "
-            f"with `hf download {repository}`, and copy {hub.constants.HF_HUB_CACHE} here",
-        ),
-        (errors.GatedRepoError, "its owner must allow you to read it; then: hf auth login"),
-        (
-            errors.RepositoryNotFoundError,
-            "there is no such repository, or it is private: hf auth login",
-        ),
-        (errors.RevisionNotFoundError, f"the repository has no revision {revision}"),
-        (errors.EntryNotFoundError, f"the repository has no file {name or default}"),
-        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set, and the file is not in the cache"),
-        (errors.HfHubHTTPError, "the hub refused"),
-    )
-    kinds = tuple(kind for kind, _ in reasons)
+    import huggingface_hub  # here, since only these addresses need it
+    from huggingface_hub import errors
+
+    refused = (errors.HfHubHTTPError, errors.EntryNotFoundError, errors.OfflineModeIsEnabled)
     try:
-        return Path(hub.hf_hub_download(repository, name or default, revision=revision))
-    except kinds as error:
-        text = next(text for kind, text in reasons if isinstance(error, kind))
-        raise FileNotFoundError(f"{address} could not be fetched: {text}") from error
+        path = huggingface_hub.hf_hub_download(repository, name or default, revision=revision)
+    except refused as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileNotFoundError(
+            f"{address} could not be fetched: {reason} Private ones need `hf auth login`. Without "
+            f"a connection, run `hf download {repository}` elsewhere and copy "
+            f"{huggingface_hub.constants.HF_HUB_CACHE} here"
+        ) from error
+    return Path(path)
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
@@ -135,26 +124,11 @@ def upload(folder: Path, repository: str, private: bool = False) -> str:
     Raises:
         UserError: If the hub cannot be reached or refuses.
     """
-    hub, errors = _hub()
-    try:
-        hub.create_repo(repository, private=private, exist_ok=True)
-        return str(hub.upload_folder(repo_id=repository, folder_path=folder))
-    except (errors.LocalTokenNotFoundError, errors.HfHubHTTPError) as error:
-        hint = "Log in: hf auth login"
-        reason = str(error).strip().partition("\n")[0]
-    except OSError as error:
-        hint = "Without a connection, use --folder"
-        reason = str(error)
-    raise UserError([f"{repository} was not uploaded: {reason}. {hint}"])
+    import huggingface_hub
 
-
-def _hub() -> tuple[ModuleType, ModuleType]:
-    try:
-        import huggingface_hub
-        from huggingface_hub import errors
-    except ImportError as error:
-        raise ImportError("hf:// needs a package: pip install huggingface_hub") from error
-    return huggingface_hub, errors
+    with user_error(f"{repository} was not uploaded", " (to log in: `hf auth login`)"):
+        huggingface_hub.create_repo(repository, private=private, exist_ok=True)
+        return str(huggingface_hub.upload_folder(repo_id=repository, folder_path=folder))
 
 
 def write_repository(
@@ -206,7 +180,7 @@ def kept_settings(cfg: Config) -> dict[str, Any]:
     whole = cfg.to_dict()
     kept = {key: whole[key] for key in stored_config.KEYS if key in whole}
     dataset = innermost(whole.get("test_dataloader"))
-    dataset = {key: dataset[key] for key in KEPT_OF_DATA if key in dataset}
+    dataset = {key: dataset[key] for key in ("type", "metainfo", "pipeline") if key in dataset}
     return {**_without_files(kept), "test_dataloader": {"dataset": dataset}}
 
 

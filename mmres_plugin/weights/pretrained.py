@@ -19,11 +19,9 @@ from ..hub import how_to_get, is_model
 from .files import find_meta, find_state_dict, is_address, read_checkpoint
 from .fit import ENOUGH, Fit, compare
 from .image_settings import ImageSettings, expected_settings, style_problem
-from .sources import WRAPPERS, recognise
+from .sources import WRAPPERS, recognise, rename
 
 ALLOW_PARTIAL = "To load what there is, set allow_partial=True in init_cfg."
-# Sources whose backbones have our names, up to a prefix.
-SAME_NAMES = ("torchvision", "mmpretrain", "mmdetection")
 NORM = re.compile(r"(^|\.)(bn|gn|ln|in|norm)\d*\.\w+$|\.running_(mean|var)$")
 
 
@@ -156,7 +154,7 @@ def _conversion(checkpoint: str, tensors: Mapping[str, Tensor]) -> str:
         source = recognise(tensors)
     except ValueError:
         return ""
-    if source in SAME_NAMES and not any(name.endswith("stem.0.weight") for name in tensors):
+    if all(new is None or new.endswith(name) for name, new in rename(tensors, source).items()):
         return ""
     return (
         f"These are names of {source!r}: convert the file, with mmres convert {checkpoint} DST, "

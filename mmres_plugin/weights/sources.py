@@ -36,34 +36,25 @@ class Source(NamedTuple):
     without_eps: bool = False
 
 
-# The stem, the stages and the classifier of most projects are named as torchvision names them.
 TORCHVISION: Rows = (
-    (r"^(conv1|bn1|stem|layer\d)\.", r"backbone.\1."),
-    (r"^fc\.", "head.fc."),
-)
-# Three convolutions in a row are conv, norm and activation in one Sequential, in MMPretrain three
-# modules.
-DEEP_STEM: Rows = (
+    # timm's SE, and its ECA, ours by plugins=[dict(cfg=dict(type="mmres_plugin.ECA"), …)].
+    (r"\.se\.fc([12])\.", r".se_layer.conv\1.conv."),
+    (r"\.se\.conv\.", ".eca.conv."),
+    # A deep stem is conv, norm and activation three times in one Sequential, in MMPretrain three
+    # modules.
     (r"\bstem\.0\.weight$", "stem.0.conv.weight"),
     (r"\bstem\.3\.weight$", "stem.1.conv.weight"),
     (r"\bstem\.6\.weight$", "stem.2.conv.weight"),
     (r"\bstem\.1\.(\w+)$", r"stem.0.bn.\1"),
     (r"\bstem\.4\.(\w+)$", r"stem.1.bn.\1"),
     (r"\bstem\.7\.(\w+)$", r"stem.2.bn.\1"),
+    # The stem, the stages and the classifier of most projects are named as torchvision names them.
+    (r"^(conv1|bn1|stem|layer\d)\.", r"backbone.\1."),
+    (r"^fc\.", "head.fc."),
 )
-TIMM_SE: Rows = (
-    (r"\.se\.fc([12])\.", r".se_layer.conv\1.conv."),
-    (r"\.se\.conv\.", ".eca.conv."),  # of plugins=[dict(cfg=dict(type="mmres_plugin.ECA"), …)]
-)
-# timm calls the first two convolutions of a deep stem and their norms conv1, the last norm bn1.
-TIMM_DEEP_STEM: Rows = (
-    (r"^conv1\.(\d)\.", r"stem.\1."),
-    (r"^bn1\.", "stem.7."),
-    *DEEP_STEM,
-    *TIMM_SE,
-)
-
-# Where nothing strides, timm keeps an empty pool and MMDetection a pool of size 1.
+# In the shortcuts of ResNet-D where nothing strides, timm has an empty pool and MMDetection a pool
+# of size 1. ResNet-D is told by its stem and these names.
+DEEP_STEM_OR_ECA = re.compile(r"(^|\.)(stem|conv1)\.0\.weight$|\.se\.conv\.")
 POOL_IN_LAYER1: Rows = (
     (r"\b(layer1\.0\.downsample)\.1\.", r"\1.0."),
     (r"\b(layer1\.0\.downsample)\.2\.", r"\1.1."),
@@ -124,43 +115,15 @@ SOURCES: dict[str, Source] = {
         "recipe for MMDetection, configs/sreresnet/fcos_sreresnet50_1x.py, has the mean "
         "[103.53, 116.28, 123.675])",
     ),
-    "timm-d": Source(
-        "timm, a deep stem and average pools in the shortcuts (ResNet-D)",
-        marks=(r"^conv1\.0\.weight$", r"^layer1\.0\.downsample\.2\."),
-        rows=(
-            *POOL_IN_LAYER1,
-            *TIMM_DEEP_STEM,
-            *TORCHVISION,
-        ),
-    ),
     "timm-deep-stem": Source(
-        "timm, a deep stem (ResNet-C, and ResNet-D of basic blocks)",
+        "timm, a deep stem (ResNet-C and ResNet-D)",
         marks=(r"^conv1\.0\.weight$", r"^layer1\.0\.conv1\.weight$"),
-        rows=TIMM_DEEP_STEM + TORCHVISION,
-    ),
-    "timm-se": Source(
-        "timm, SE-ResNet and SE-ResNeXt",
-        marks=(r"^conv1\.weight$", r"\.se\.fc1\."),
-        rows=TIMM_SE + TORCHVISION,
-    ),
-    "timm-eca": Source(
-        "timm, ECA-ResNet-Light",
-        marks=(r"^conv1\.weight$", r"\.se\.conv\.", r"^layer1\.0\.downsample\.2\."),
-        rows=POOL_IN_LAYER1 + TIMM_SE + TORCHVISION,
-    ),
-    "resnet-d": Source(
-        "a backbone of MMDetection, a deep stem and average pools in the shortcuts (ResNet-D)",
-        marks=(r"^stem\.0\.weight$", r"^layer1\.0\.downsample\.2\."),
-        rows=POOL_IN_LAYER1 + DEEP_STEM + TORCHVISION,
-    ),
-    "deep-stem": Source(
-        "a backbone with a deep stem (ResNet-C), such as open-mmlab://resnet50_v1c",
-        marks=(r"^stem\.0\.(conv\.)?weight$", r"^layer1\.0\.conv1\.weight$"),
-        rows=DEEP_STEM + TORCHVISION,
+        # timm calls two convolutions of the stem and their norms conv1, the last norm bn1.
+        rows=((r"^conv1\.(\d)\.", r"stem.\1."), (r"^bn1\.", "stem.7."), *TORCHVISION),
     ),
     "torchvision": Source(
-        "torchvision, and what keeps its names: ResNet and ResNeXt of timm, Caffe, iduta",
-        marks=(r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$"),
+        "torchvision, and what keeps its names: timm, backbones of MMDetection, Caffe, iduta",
+        marks=(r"^(conv1|stem\.0|stem\.0\.conv)\.weight$", r"^layer1\.0\.conv1\.weight$"),
         rows=TORCHVISION,
     ),
     "detectron2": Source(
@@ -184,19 +147,33 @@ SOURCES: dict[str, Source] = {
         marks=(r"^backbone\.", r"^head\."),
         rows=((r"^(?!(backbone|head)\.)", None),),
     ),
-    "mmdetection-d": Source(
-        "a detector of MMDetection with ResNet-D, of which the backbone is kept",
-        marks=(r"^backbone\.stem\.0\.weight$", r"^backbone\.layer1\.0\.downsample\.2\."),
-        rows=((r"^(?!backbone\.)", None), *POOL_IN_LAYER1, *DEEP_STEM),
-    ),
     "mmdetection": Source(
         "a detector of MMDetection, of which the backbone is kept",
         marks=(r"^backbone\.(conv1|stem|layer1)\.",),
-        rows=((r"^(?!backbone\.)", None), *DEEP_STEM),
+        rows=((r"^(?!backbone\.)", None), *TORCHVISION),
         note="the names do not tell the style and the normalisation of the images: take those of "
         "its config",
     ),
 }
+
+
+def rename(names: Iterable[str], source: str) -> dict[str, str | None]:
+    """The names by which MMPretrain calls the tensors of ``source``; None for those to drop."""
+    names = list(names)
+    rows = SOURCES[source].rows
+    is_d = any("layer1.0.downsample.2." in name for name in names)
+    if is_d and any(map(DEEP_STEM_OR_ECA.search, names)):
+        rows = POOL_IN_LAYER1 + rows
+    return {name: _renamed(name, rows) for name in names}
+
+
+def _renamed(name: str, rows: Rows) -> str | None:
+    for pattern, replacement in rows:
+        if replacement is not None:
+            name = re.sub(pattern, replacement, name)
+        elif re.search(pattern, name):
+            return None
+    return name
 
 
 def recognise(names: Iterable[str]) -> str:

@@ -161,7 +161,7 @@ def test_what_is_missing_is_a_warning(tmp_path, log):
         (
             lambda: DetResNet(depth=50, deep_stem=True).state_dict(),
             dict(deep_stem=True),
-            r"lacks 15 tensors .*stem.0.conv.weight, .*names of 'deep-stem': convert the file",
+            r"lacks 15 tensors .*stem.0.conv.weight, .*names of 'torchvision': convert the file",
         ),
         (
             lambda: add_prefix(DetResNet(depth=50, deep_stem=True).state_dict()),

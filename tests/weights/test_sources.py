@@ -36,13 +36,13 @@ TIMM = {
     "resnet50": ("torchvision", lambda: SReResNet(50, recursions=0)),
     "resnext50_32x4d": ("torchvision", lambda: ResNeXt(50)),
     "resnext101_32x4d": ("torchvision", lambda: ResNeXt(101)),
-    "seresnet18": ("timm-se", lambda: SEResNet(18)),
-    "seresnet50": ("timm-se", lambda: SEResNet(50)),
-    "seresnext50_32x4d": ("timm-se", lambda: SEResNeXt(50)),
-    "seresnext101_32x4d": ("timm-se", lambda: SEResNeXt(101)),
+    "seresnet18": ("torchvision", lambda: SEResNet(18)),
+    "seresnet50": ("torchvision", lambda: SEResNet(50)),
+    "seresnext50_32x4d": ("torchvision", lambda: SEResNeXt(50)),
+    "seresnext101_32x4d": ("torchvision", lambda: SEResNeXt(101)),
     "resnet50c": ("timm-deep-stem", lambda: SReResNet(50, recursions=0, deep_stem=True)),
     "resnet18d": ("timm-deep-stem", lambda: SReResNetV1d(18, recursions=0)),
-    "resnet50d": ("timm-d", lambda: SReResNetV1d(50, recursions=0)),
+    "resnet50d": ("timm-deep-stem", lambda: SReResNetV1d(50, recursions=0)),
 }
 
 
@@ -151,15 +151,15 @@ STEMS = {
         "backbone.",
         DetResNetV1d(depth=50),
         SReResNetV1d(50, recursions=0),
-        "mmdetection-d",
+        "mmdetection",
     ),
-    "backbone d": ("", DetResNetV1d(depth=50), SReResNetV1d(50, recursions=0), "resnet-d"),
-    "basic d": ("", DetResNetV1d(depth=18), SReResNetV1d(18, recursions=0), "deep-stem"),
+    "backbone d": ("", DetResNetV1d(depth=50), SReResNetV1d(50, recursions=0), "torchvision"),
+    "basic d": ("", DetResNetV1d(depth=18), SReResNetV1d(18, recursions=0), "torchvision"),
     "deep stem": (
         "",
         DetResNet(depth=50, deep_stem=True),
         SReResNet(50, recursions=0, deep_stem=True),
-        "deep-stem",
+        "torchvision",
     ),
     "average pools alone": (
         "",
@@ -167,7 +167,7 @@ STEMS = {
         SReResNet(34, recursions=0, avg_down=True),
         "torchvision",
     ),
-    "ours": ("", SReResNetV1d(18, recursions=0), SReResNetV1d(18, recursions=0), "deep-stem"),
+    "ours": ("", SReResNetV1d(18, recursions=0), SReResNetV1d(18, recursions=0), "torchvision"),
 }
 
 
@@ -312,7 +312,7 @@ def test_command_line(tmp_path, capsys):
     said = capsys.readouterr().out
     for line in (
         "unbelieboomboom/SReResNet (maskrcnn-benchmark)",
-        "matched 0\n",
+        "matched 0",
         "renamed 265\n",
         "module.backbone.body.stem.conv1.weight -> backbone.conv1.weight",
         "dropped 2\n",
