@@ -28,14 +28,12 @@ class Dependency(NamedTuple):
     original: str  # the command that installs the original package
 
 
+# If pip isolates the build from torch, mmcv silently lacks its operators.
+MMCV = "--no-build-isolation onedl-mmcv==2.3.6"
 REQUIRED = (
     Dependency("torch", "2.6", "3", "torch==2.11.0", "https://pytorch.org"),
     Dependency("mmengine", "0.10", "1", "onedl-mmengine==0.10.12", "mim install mmengine"),
-    # If pip isolates the build from torch, mmcv silently lacks its operators.
-    Dependency(
-        *("mmcv", "2.0", "3"),
-        *("--no-build-isolation onedl-mmcv==2.3.6", "mim install 'mmcv>=2.0.1,<2.2'"),
-    ),
+    Dependency("mmcv", "2.0", "3", MMCV, "mim install 'mmcv>=2.0.1,<2.2'"),
     Dependency("mmpretrain", "1.0", "2", "onedl-mmpretrain==1.3.6", "mim install mmpretrain"),
 )
 # Only detectors need it, so a problem is a warning, not an error.
@@ -54,8 +52,7 @@ def check_dependencies() -> None:
         ImportError: If a package is missing, cannot be imported, or is too old or too new. The
             message names it, the version found, the versions that fit and how to install one.
     """
-    missing = [need for need in REQUIRED if find_spec(need.package) is None]
-    if missing:
+    if missing := [need for need in REQUIRED if find_spec(need.package) is None]:
         names = ", ".join(need.package for need in missing)
         raise ImportError(f"mmres_plugin needs {names}: not installed. {_how_to_get(*missing)}")
     for need in REQUIRED:
@@ -77,21 +74,20 @@ def check_compiled_ops(cuda: bool) -> None:
         ImportError: If this mmcv has no operators (mmcv-lite, or built without seeing torch), or
             has them for another torch, or has none for CUDA although ``cuda`` is true.
     """
-    how_to_get = _how_to_get(next(need for need in REQUIRED if need.package == "mmcv"))
+    how_to_get = _how_to_get(REQUIRED[2])
     try:
         ops = import_module("mmcv.ops")
     except ImportError as error:
         raise ImportError(
-            f"detectors need mmcv's compiled operators, which cannot be imported ({error}). "
-            "Classification works without them. Uninstall this mmcv (mmcv-lite, or built without "
-            f"torch or for another one) and install one with operators. {how_to_get}"
+            f"detectors need mmcv's compiled operators, which cannot be imported ({error}). This "
+            "mmcv is mmcv-lite, or was built without torch or for another one. Classification "
+            f"works without them; for detection uninstall it first. {how_to_get}"
         ) from error
     if cuda and ops.get_compiling_cuda_version() == "not available":
         raise ImportError(
             "detectors on a GPU need mmcv's operators compiled for CUDA, but this mmcv has them "
-            "for the CPU only. It was probably built without nvcc: install CUDA's compiler and "
-            "build mmcv again, or use the CPU by putting CUDA_VISIBLE_DEVICES= before the command. "
-            f"{how_to_get}"
+            "for the CPU only. Install CUDA's compiler (nvcc) and build mmcv again, or use the CPU "
+            f"by putting CUDA_VISIBLE_DEVICES= before the command. {how_to_get}"
         )
 
 
@@ -107,20 +103,22 @@ def describe() -> dict[str, str]:
         operators = "CPU" if cuda == "not available" else f"CPU and CUDA {cuda}"
     except ImportError as error:
         operators = f"none ({error}): detectors will not work"
-    rows = {
+    cpu = f"{os.cpu_count()} × {named[1] if named else platform.machine()}"
+    versions = {found.name: found.version for found in metadata.distributions()}
+    packages = {
+        package: ", ".join(f"{name} {versions[name]}" for name in names) or "not installed"
+        for package, names in distributions().items()
+    }
+    return {
         "mmres_plugin": f"{__version__} ({Path(__file__).parent})",
         "Python": f"{platform.python_version()} ({platform.platform()})",
-        "CPU": f"{os.cpu_count()} × {named[1] if named else platform.machine()}, "
-        f"{torch.get_num_threads()} threads",
+        "CPU": f"{cpu}, {torch.get_num_threads()} threads",
         "GPU": ", ".join(gpus) or "none",
         "torch": f"{torch.__version__}, built for CUDA {torch.version.cuda}",
+        **packages,
+        "mmcv operators": operators,
+        **{name: versions[name] for name in OTHERS if name in versions},
     }
-    for package, names in distributions().items():
-        versions = [f"{name} {metadata.version(name)}" for name in names]
-        rows[package] = ", ".join(versions) or "not installed"
-    rows["mmcv operators"] = operators
-    installed = {found.name: found.version for found in metadata.distributions()}
-    return rows | {name: installed[name] for name in OTHERS if name in installed}
 
 
 def problems() -> list[str]:
@@ -134,13 +132,11 @@ def problems() -> list[str]:
         for package, names in found.items()
         if len(names) > 1
     ]
-    everything = [name for names in found.values() for name in names]
-    forks = [name for name in everything if name.startswith("onedl-")]
-    originals = [name for name in everything if name not in forks]
-    if forks and originals:
-        said.append(
-            f"two families of packages are mixed: {shortened(forks)} beside {shortened(originals)}"
-        )
+    names = [name for owners in found.values() for name in owners]
+    forks = [name for name in names if name.startswith("onedl-")]
+    if originals := [name for name in names if forks and name not in forks]:
+        mixed = f"{shortened(forks)} beside {shortened(originals)}"
+        said.append(f"two families of packages are mixed: {mixed}")
     try:
         check_compiled_ops(cuda=torch.cuda.is_available())
     except ImportError as error:
@@ -177,13 +173,11 @@ def _check_version(need: Dependency) -> None:
 
 
 def _how_to_get(*needs: Dependency) -> str:
-    return "\n".join(
-        [
-            "Install the tested version:",
-            *(f"    pip install {need.tested}" for need in needs),
-            "or, if your environment has the original packages instead of the onedl-* forks:",
-            *(f"    {need.original}" for need in needs),
-            "Do not mix the two families: they overwrite each other's files. `make setup` in the",
-            "repository of mmres_plugin installs a complete environment.",
-        ]
+    tested = "".join(f"    pip install {need.tested}\n" for need in needs)
+    originals = "".join(f"    {need.original}\n" for need in needs)
+    return (
+        f"Install the tested version:\n{tested}"
+        "or, if your environment has the original packages instead of the onedl-* forks:\n"
+        f"{originals}Do not mix the two families: they overwrite each other's files. `make setup` "
+        "in the\nrepository of mmres_plugin installs a complete environment."
     )
