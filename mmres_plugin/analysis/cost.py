@@ -28,6 +28,7 @@ def find_config(name: str, options: list[str] | None = None) -> Config:
     else:
         hint = did_you_mean(name, [model.removesuffix(MODEL_SUFFIX) for model in list_models()])
         raise UserError([f"{name!r} is neither a config nor a model of the hub.{hint}"])
+    assert isinstance(config, Config)
     if "backbone" not in (config.get("model") or {}):
         raise UserError([f"the config {name} has no model with a backbone"])
     return config

@@ -16,25 +16,17 @@ def write_csv(rows: list[dict], path: Path) -> None:
 
 
 def read_csv(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> list[dict]:
-    """The rows of a file, with these columns of texts and of numbers; others are ignored.
+    """The rows of a file that has these columns, among others, and at least one row.
 
     Raises:
         UserError: If it cannot be read, lacks such a column or has no row.
     """
     try:
         with path.open(newline="") as file:
-            rows = [
-                {
-                    **{name: row[name] for name in texts},
-                    **{name: float(row[name]) for name in numbers},
-                }
-                for row in csv.DictReader(file)
-            ]
+            rows = list(csv.DictReader(file))
+        missing = [name for name in (*texts, *numbers) if not rows or name not in rows[0]]
+        if missing:
+            raise ValueError(f"no row with {', '.join(missing)}")
+        return [{**row, **{name: float(row[name]) for name in numbers}} for row in rows]
     except (OSError, TypeError, ValueError) as error:
         raise UserError([f"--plot: {path} cannot be read: {error}"]) from error
-    except KeyError as error:
-        needed = ", ".join((*texts, *numbers))
-        raise UserError([f"--plot: {path} has no column {error}; needed are {needed}"]) from error
-    if not rows:
-        raise UserError([f"--plot: {path} has no row"])
-    return rows

@@ -1,6 +1,7 @@
 """What happens inside a trained model: rows of panels, and the picture of them.
 
 A row is a label and its panels, each a title and a map, H×W, an image, H×W×3, or a curve of gates.
+What cannot be drawn is a :class:`~mmres_plugin.errors.UserError`.
 """
 
 # PyTorch gives attributes of modules no types of their own.
@@ -17,10 +18,9 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..errors import UserError, did_you_mean, shortened
+from ..images import SUFFIXES
 from ..models.stage import Stage
 from ..weights.files import atomic_write
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 Rows = list[tuple[str, list[tuple[str, np.ndarray]]]]
 
@@ -31,9 +31,6 @@ def read_image(model: nn.Module, path: Path) -> tuple[np.ndarray, Tensor, list]:
     Returns:
         The picture (RGB, H×W×3, uint8, resized), the model's input (1×3×H'×W'), and what the model
         wants to know about it.
-
-    Raises:
-        UserError: If it cannot be read.
     """
     if path.is_dir() or mmcv.imread(path) is None:
         raise UserError([f"the image {path} cannot be read"])
@@ -47,11 +44,7 @@ def read_image(model: nn.Module, path: Path) -> tuple[np.ndarray, Tensor, list]:
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """The layer of this name.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """The layer of this name."""
     layers = dict(model.named_modules())
     if name not in layers:
         raise UserError([f"--layers: the model has no {name}.{did_you_mean(name, layers)}"])
@@ -74,11 +67,7 @@ def record(model: nn.Module, layers: dict[str, nn.Module], images: Tensor) -> di
 
 
 def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) -> Rows:
-    """A row for each time that a layer runs: the mean of its channels, and the liveliest ones.
-
-    Raises:
-        UserError: If a layer is unknown, or returns no maps.
-    """
+    """A row for each time that a layer runs: the mean of its channels, and the liveliest ones."""
     picture, images, _ = read_image(model, path)
     outputs = record(model, {name: find_layer(model, name) for name in layers}, images)
     rows: Rows = []
@@ -116,22 +105,18 @@ def excitation(model: nn.Module, folder: Path, images: int) -> Rows:
     rows = []
     for place in sorted(path for path in folder.glob("*") if path.is_dir()) or [folder]:
         files = [place] if place.is_file() else sorted(place.iterdir())
-        files = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES][:images]
+        files = [path for path in files if path.suffix.lower() in SUFFIXES][:images]
         if files:
             found = [record(model, gates, read_image(model, path)[1]) for path in files]
             means = {n: torch.cat([f[n][-1] for f in found]).mean((0, 2, 3)) for n in gates}
             rows.append((place.name, [(f"block {n}", mean.numpy()) for n, mean in means.items()]))
     if not rows:
-        raise UserError([f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})"])
+        raise UserError([f"{folder} holds no images ({', '.join(SUFFIXES)})"])
     return rows
 
 
 def class_scores(model: nn.Module, images: Tensor, samples: list) -> Tensor:
-    """A score per class: a classifier's logits, or the highest of a detector's.
-
-    Raises:
-        UserError: If gradients do not pass from the scores to the image.
-    """
+    """A score per class: a classifier's logits, or the highest of a detector's."""
     if hasattr(model, "head"):
         return model(images, mode="tensor")[0]
     if hasattr(model, "roi_head"):
@@ -146,11 +131,7 @@ def class_scores(model: nn.Module, images: Tensor, samples: list) -> Tensor:
 
 
 def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: int) -> Rows:
-    """Where the model looks for the given classes, or those with the highest scores: Grad-CAM.
-
-    Raises:
-        UserError: If the layer or a class is unknown, or no gradients reach the layer.
-    """
+    """Where the model looks for the given classes, or those with the highest scores: Grad-CAM."""
     import matplotlib
 
     picture, images, samples = read_image(model, path)

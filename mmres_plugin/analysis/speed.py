@@ -20,11 +20,7 @@ Run = Callable[[], object]
 
 
 def build(name: str) -> nn.Module:
-    """The network of a config or of the hub, or what ``MODULE:FUNCTION`` returns.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """The network of a config or of the hub, or what ``MODULE:FUNCTION`` returns."""
     torch.manual_seed(0)
     if ":" not in name:
         return network(find_config(name))
@@ -78,17 +74,7 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
 
 
 def prepare_file(path: str, program: str, images: Tensor) -> Run:
-    """A function that computes one batch with an ONNX file on the CPU.
-
-    Args:
-        path: The file.
-        program: ``'onnxruntime'`` or ``'openvino'``.
-        images: N×3×H×W.
-
-    Raises:
-        UserError: If the program is not installed, or the file cannot be opened or takes images
-            of another size.
-    """
+    """As :func:`prepare`, with an ONNX file in ONNX Runtime or OpenVINO on the CPU."""
     threads = torch.get_num_threads()
     if Session(path).takes_pixels:
         images = images.permute(0, 2, 3, 1).to(torch.uint8)

@@ -52,11 +52,7 @@ class Training:
         return json.loads(path.read_text()) if path.is_file() else None
 
     def run(self) -> None:
-        """Train to the end, from where an earlier process stopped, and keep the result in a file.
-
-        Raises:
-            UserError: If the training fails.
-        """
+        """Train to the end, from where an earlier process stopped, and keep the result."""
         settings, log = self.folder.with_suffix(".py"), self.folder.with_suffix(".log")
         with atomic_write(settings) as half:
             half.write_text(self.config.pretty_text)
@@ -79,11 +75,7 @@ class Training:
             half.write_text(json.dumps(self.read_logs(resident), indent=2) + "\n")
 
     def read_logs(self, resident: float) -> dict:
-        """The result of the finished training from its logs.
-
-        Args:
-            resident: Memory of its process in MiB, used where no GPU was.
-        """
+        """The result of the finished training; ``resident``: memory of its process in MiB."""
         logs = sorted(self.folder.glob("*/vis_data/scalars.json"))
         entries = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
         steps = [entry for entry in entries if "lr" in entry]

@@ -21,11 +21,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from .nms import nms_settings, suppress, take
 
-CODERS = (
-    coders.DeltaXYWHBBoxCoder,
-    coders.DistancePointBBoxCoder,
-    coders.TBLRBBoxCoder,
-)
+CODERS = (coders.DeltaXYWHBBoxCoder, coders.DistancePointBBoxCoder, coders.TBLRBBoxCoder)
 # The methods of a head that turn its outputs into boxes. Some have private names, and only their
 # identity shows that a head selects its boxes as MMDetection's base class does.
 SELECTION = ("predict", "predict_by_feat", "_predict_by_feat_single", "_bbox_post_process")
@@ -76,12 +72,8 @@ def same_methods(module: nn.Module, base: type, names: tuple[str, ...]) -> None:
 
 def refuse(part: object, why: str) -> None:
     """Raise the UserError that ``part`` of the detector cannot be exported, and why."""
-    raise UserError(
-        [
-            f"a detector with {type(part).__name__} cannot be exported: {why}. The features of "
-            "any backbone can (features=True, --features)"
-        ]
-    )
+    said = f"a detector with {type(part).__name__} cannot be exported: {why}"
+    raise UserError([f"{said}. The features of any backbone can (features=True, --features)"])
 
 
 def check_head(head: nn.Module) -> None:
@@ -94,11 +86,7 @@ def check_head(head: nn.Module) -> None:
 
 
 def positive(cfg: ConfigDict, key: str, place: str) -> int:
-    """A number of boxes from the config at ``place``; a graph needs a bound for each.
-
-    Raises:
-        UserError: If it is missing or not above 0.
-    """
+    """A number of boxes from the config at ``place``, which a graph needs: above 0."""
     value = cfg.get(key)
     if value is None or value <= 0:
         raise UserError([f"{place}.{key}={value}: must be above 0 for an export"])

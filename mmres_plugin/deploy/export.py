@@ -6,10 +6,9 @@ backbone, which take images as the network sees them. docs/deployment.md describ
 
 # PyTorch gives attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalCall=false
-# pyright: reportOperatorIssue=false
+# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,17 +18,14 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..version import __version__
-from ..weights.files import atomic_write
 from .detector import DenseDetector
 from .fold import fold_norms
 from .nms import onnx_nms
 from .preprocess import Preprocess, sizing_steps, takes_rgb
 from .two_stage import TwoStageDetector
 
-OLDEST_OPSET = 18  # of the exporter
 # Height and width of the example, so that all maps of a pyramid have some rows.
 MINIMUM = (500, 700)
-LARGEST = 2**31 - 2**20  # bytes that fit into one file of protobuf, with room for the graph
 
 
 class Exported(nn.Module):
@@ -47,7 +43,7 @@ class Exported(nn.Module):
         task: ``'detection'``, ``'classification'`` or ``'features'``.
         steps: Steps of the test pipeline that whoever runs the file has to do before it.
         preprocess: From images to the input of the network; None for features.
-        metadata: What a program that runs the file has to know, as texts.
+        metadata: What a program that runs the file has to know, as texts: docs/deployment.md.
 
     Raises:
         UserError: If this model cannot be exported in this form.
@@ -71,12 +67,39 @@ class Exported(nn.Module):
             self.output_names: list[str] = [f"stage{i + 1}" for i in stages]
         else:
             self.steps = sizing_steps(model.cfg) if hasattr(model, "cfg") else []
-            self.model = _whole(fold_norms(model), scores, topk)
+            folded = fold_norms(model)
+            if hasattr(model, "head"):
+                self.model = Classifier(folded, scores, topk)
+            elif scores or topk:
+                said = "--softmax and --topk are for classifiers, and this is a detector"
+                raise UserError([said])
+            else:
+                two_stages = hasattr(model, "roi_head")
+                self.model = TwoStageDetector(folded) if two_stages else DenseDetector(folded)
             self.task, self.output_names = self.model.task, list(self.model.output_names)
             self.preprocess = Preprocess(model.data_preprocessor)
         self.takes_pixels = self.preprocess is not None and not floats
-        self.metadata = describe(model, self)
+        self.metadata = self._describe(model)
         self.eval()
+
+    def _describe(self, model: nn.Module) -> dict[str, str]:
+        kind = "images" if self.takes_pixels else "nchw-float"
+        texts = {"task": self.task, "input": kind, "mmres_plugin": __version__}
+        preprocessor = getattr(model, "data_preprocessor", None)
+        if preprocessor is not None:
+            texts["channels"] = "RGB" if takes_rgb(preprocessor) else "BGR"
+        for name in ("mean", "std"):
+            numbers = getattr(preprocessor, name, None)
+            if numbers is not None:
+                texts[name] = " ".join(map(str, numbers.flatten().tolist()))
+        if self.task == "features":
+            return texts
+        texts |= {"resize": "caller", "test_pipeline": json.dumps(self.steps)}
+        if classes := (getattr(model, "dataset_meta", None) or {}).get("classes"):
+            texts["classes"] = json.dumps(list(classes))
+        if self.task == "detection":
+            texts["score_threshold"] = str(self.model.threshold)
+        return texts
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Images to the outputs that ``output_names`` names.
@@ -132,52 +155,13 @@ def refuse_deformable(model: nn.Module) -> None:
     """Raise UserError for a deformable convolution, which ONNX has no operator for before 19."""
     for name, module in model.named_modules():
         if isinstance(module, DeformConv2d | ModulatedDeformConv2d):
-            raise UserError(
-                [
-                    f"the layer {name} is a deformable convolution, which cannot be exported: "
-                    "train without dcn (dcn=None, stage_with_dcn) in the config"
-                ]
-            )
-
-
-def _whole(model: nn.Module, scores: bool, topk: int) -> nn.Module:
-    """What is exported of a folded model between its input and its outputs."""
-    if hasattr(model, "head"):
-        return Classifier(model, scores, topk)
-    if scores or topk:
-        raise UserError(["--softmax and --topk are for classifiers, and this is a detector"])
-    return TwoStageDetector(model) if hasattr(model, "roi_head") else DenseDetector(model)
-
-
-def describe(model: nn.Module, exported: Exported) -> dict[str, str]:
-    """The metadata of the file: see docs/deployment.md."""
-    kind = "images" if exported.takes_pixels else "nchw-float"
-    texts = {"task": exported.task, "input": kind, "mmres_plugin": __version__}
-    preprocessor = getattr(model, "data_preprocessor", None)
-    if preprocessor is not None:
-        texts["channels"] = "RGB" if takes_rgb(preprocessor) else "BGR"
-    for name in ("mean", "std"):
-        numbers = getattr(preprocessor, name, None)
-        if numbers is not None:
-            texts[name] = " ".join(map(str, numbers.flatten().tolist()))
-    if exported.preprocess is None:
-        return texts
-    texts["test_pipeline"] = json.dumps(exported.steps)
-    texts["resize"] = "caller"
-    classes = (getattr(model, "dataset_meta", None) or {}).get("classes")
-    if classes:
-        texts["classes"] = json.dumps(list(classes))
-    if exported.task == "detection":
-        texts["score_threshold"] = str(exported.model.threshold)
-    return texts
+            said = "train without dcn (dcn=None, stage_with_dcn) in the config"
+            what = f"the layer {name} is a deformable convolution, which cannot be exported"
+            raise UserError([f"{what}: {said}"])
 
 
 def export_onnx(
-    exported: Exported,
-    path: str | Path,
-    size: tuple[int, int] = (224, 224),
-    opset: int = OLDEST_OPSET,
-    finish: Callable[[Path], object] | None = None,
+    exported: Exported, path: str | Path, size: tuple[int, int] = (224, 224), opset: int = 18
 ) -> None:
     """Write an ONNX file with the weights in it; batch, height and width are free.
 
@@ -188,35 +172,14 @@ def export_onnx(
         path: The file to write.
         size: Height and width of the example that the export follows.
         opset: Version of the ONNX operators, from 18, the exporter's minimum.
-        finish: Called with the written file before it gets its name; if it raises, no file is left.
 
     Raises:
-        UserError: If the exporter fails, or the weights do not fit into one file.
+        UserError: If the exporter fails.
     """
-    if sum(tensor.nbytes for tensor in exported.state_dict().values()) > LARGEST:
-        raise UserError(["the weights are larger than an ONNX file may be, 2 GiB"])
-    divisor = exported.preprocess.divisor if exported.floats and exported.preprocess else 1
-    if any(side % divisor for side in size):
-        raise UserError([f"--size {size}: this model takes multiples of {divisor}"])
-    try:
-        model = _graph(exported, size, opset)
-    except Exception as error:  # of any kind: the exporter runs the code of the model
-        reason = str(error).strip().partition("\n")[0]
-        if "Constraints violated" in reason:
-            reason = f"batch, height and width must stay variable, and it fixes one ({reason})"
-        kind = type(exported.model).__name__
-        raise UserError([f"this {kind} cannot be exported: {reason}"]) from error
-    for key, value in (exported.metadata | {"opset": str(opset)}).items():
-        model.metadata_props.add(key=key, value=value)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-        if finish is not None:
-            finish(temporary)
-
-
-def _graph(exported: Exported, size: tuple[int, int], opset: int):
-    """The ONNX model of what is exported."""
     if exported.floats:
+        divisor = exported.preprocess.divisor if exported.preprocess else 1
+        if any(side % divisor for side in size):
+            raise UserError([f"--size {size}: this model takes multiples of {divisor}"])
         images, dynamic = exported.example(size, 1), None
     else:
         # Nothing is computed on it, so it may be large. If a map has a single row, the exporter
@@ -224,17 +187,26 @@ def _graph(exported: Exported, size: tuple[int, int], opset: int):
         images = exported.example((max(size[0], MINIMUM[0]), max(size[1], MINIMUM[1])))
         sides = (1, 2) if exported.takes_pixels else (2, 3)
         dynamic = (dict.fromkeys((0, *sides), torch.export.Dim.DYNAMIC),)
-    with torch.no_grad():  # so that blocks with activation checkpointing run plainly
-        # For torch first: within torch.onnx.export, MMDetection takes outdated paths of its own.
-        graph = torch.export.export(exported, (images,), dynamic_shapes=dynamic)
-        program = torch.onnx.export(
-            graph,
-            dynamo=True,
-            opset_version=opset,
-            input_names=["images"],
-            output_names=list(exported.output_names),
-            custom_translation_table={torch.ops.mmres_plugin.nms.default: onnx_nms},
-            verbose=False,
-        )
-    assert program is not None  # as with every `dynamo=True`
-    return program.model_proto
+    try:
+        with torch.no_grad():  # so that blocks with activation checkpointing run plainly
+            # For torch first: within torch.onnx.export, MMDetection takes outdated paths.
+            graph = torch.export.export(exported, (images,), dynamic_shapes=dynamic)
+            program = torch.onnx.export(
+                graph,
+                dynamo=True,
+                opset_version=opset,
+                input_names=["images"],
+                output_names=list(exported.output_names),
+                custom_translation_table={torch.ops.mmres_plugin.nms.default: onnx_nms},
+                verbose=False,
+            )
+    except Exception as error:  # of any kind: the exporter runs the code of the model
+        reason = str(error).strip().partition("\n")[0]
+        if "Constraints violated" in reason:
+            reason = f"batch, height and width must stay variable, and it fixes one ({reason})"
+        kind = type(exported.model).__name__
+        raise UserError([f"this {kind} cannot be exported: {reason}"]) from error
+    model = program.model_proto
+    for key, value in (exported.metadata | {"opset": str(opset)}).items():
+        model.metadata_props.add(key=key, value=value)
+    Path(path).write_bytes(model.SerializeToString())

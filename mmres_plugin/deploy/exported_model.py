@@ -73,16 +73,12 @@ class ExportedModel(BaseModel):
         names = self.session.output_names
         self.fill = _add_detections if "boxes" in names else _add_scores
         if "boxes" not in names and names not in (["scores"], ["logits"]):
-            raise UserError(
-                [
-                    f"{path} has the outputs {', '.join(names)}, which no metric takes. You can "
-                    "evaluate detectors, and classifiers exported without --topk"
-                ]
-            )
+            said = "You can evaluate detectors, and classifiers exported without --topk"
+            outputs = ", ".join(names)
+            raise UserError([f"{path} has the outputs {outputs}, which no metric takes. {said}"])
         if not self.session.takes_pixels:
-            raise UserError(
-                [f"{path} takes normalised images of one size: export it without --input"]
-            )
+            said = "takes normalised images of one size: export it without --input"
+            raise UserError([f"{path} {said}"])
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = "predict") -> list:
         """Images as the data loader gives them (uint8, BGR, 3×H×W each) to filled samples."""

@@ -31,12 +31,8 @@ def nms_settings(cfg: dict | None, place: str) -> tuple[float, bool]:
     settings = dict(cfg or {})
     plain = settings.get("type", "nms") == "nms" and "iou_threshold" in settings
     if not plain or settings.keys() - SETTINGS:
-        raise UserError(
-            [
-                f"{place}={settings} cannot be exported; supported: type='nms' with "
-                "iou_threshold and class_agnostic"
-            ]
-        )
+        said = "supported: type='nms' with iou_threshold and class_agnostic"
+        raise UserError([f"{place}={settings} cannot be exported; {said}"])
     return settings["iou_threshold"], settings.get("class_agnostic", False)
 
 

@@ -18,28 +18,25 @@ import onnx
 from onnxruntime import quantization
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from ..weights.files import atomic_write
-
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
 
 
-def quantize_onnx(source: str | Path, out: str | Path, images: Sequence[np.ndarray]) -> str:
-    """Write an 8-bit copy of an ONNX file; returns what became of it, in a line.
+def quantize_onnx(path: str | Path, images: Sequence[np.ndarray]) -> str:
+    """Turn an ONNX file into an 8-bit one; returns what became of it, in a line.
 
     Args:
-        source: The file, with the one input ``images``.
-        out: The file to write; it may be ``source``.
+        path: The file, with the one input ``images``; it is replaced.
         images: What to calibrate with, H×W×3 each, uint8, RGB.
     """
-    before = onnx.load(source)
-    with tempfile.TemporaryDirectory() as folder, atomic_write(out) as temporary:
+    metadata = onnx.load(path).metadata_props
+    with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         # Folds constants and fuses what can be fused; the shapes are the exporter's.
-        quantization.quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantization.quant_pre_process(path, prepared, skip_symbolic_shape=True)
         layers, last = find_layers(onnx.load(prepared).graph)
         quantization.quantize_static(
             prepared,
-            temporary,
+            path,
             Images(images),
             op_types_to_quantize=[*LAYERS, "Relu"],
             nodes_to_exclude=last,
@@ -47,10 +44,10 @@ def quantize_onnx(source: str | Path, out: str | Path, images: Sequence[np.ndarr
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
-        after = onnx.load(temporary)
-        del after.metadata_props[:]
-        after.metadata_props.extend(before.metadata_props)
-        onnx.save(after, temporary)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    model.metadata_props.extend(metadata)
+    onnx.save(model, path)
     return f"8 bits: {len(layers) - len(last)} of {len(layers)} layers; the last stay in float"
 
 

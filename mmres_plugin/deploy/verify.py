@@ -53,84 +53,56 @@ def verify(
             detected in any image.
     """
     worst, count = 0.0, 0
-    compare = {"detection": _detections, "classification": _classes, "features": _features}
     for images in batches:
         pixels = exported.task == "features" or exported.takes_pixels
         outputs = run(images if pixels else exported.preprocess(images))
-        difference, number = compare[exported.task](exported, model, outputs, images)
+        difference, number = _compare(exported, model, outputs, images)
         if not difference <= tolerance:  # also for not-a-number
-            raise UserError(
-                [
-                    f"the exported file differs from the model by {difference:.1e} at the size "
-                    f"{tuple(images.shape)}; allowed is {tolerance:.0e}"
-                ]
-            )
+            said = f"differs from the model by {difference:.1e} at the size {tuple(images.shape)}"
+            raise UserError([f"the exported file {said}; allowed is {tolerance:.0e}"])
         worst, count = max(worst, difference), count + number
     if not count:
-        raise UserError(
-            [
-                "the check compared nothing: the model finds no object in the images. Give it "
-                "images with objects (--images) or a lower score_thr, or skip it (--no-verify)"
-            ]
-        )
+        said = "the check compared nothing: the model finds no object in the images. Give it "
+        said += "images with objects (--images) or a lower score_thr, or skip it (--no-verify)"
+        raise UserError([said])
     return worst, count
 
 
-def _features(
+@torch.no_grad()
+def _compare(
     exported: Exported, model: nn.Module, outputs: dict[str, Tensor], images: Tensor
 ) -> tuple[float, int]:
-    with torch.no_grad():
+    """The largest difference in one batch, and the number of images or detections."""
+    if exported.task == "features":
         pairs = zip(outputs.values(), exported(images), strict=True)
         shares = [(ours - theirs).abs().max() / theirs.abs().max() for ours, theirs in pairs]
-    return torch.stack(shares).max().item(), len(images)
-
-
-def _classes(
-    exported: Exported, model: nn.Module, outputs: dict[str, Tensor], images: Tensor
-) -> tuple[float, int]:
-    samples = [DataSample() for _ in images]
-    pixels = images.permute(0, 3, 1, 2).flip(1)  # as the test pipeline hands them over: BGR
-    with torch.no_grad():
-        done = model.test_step({"inputs": pixels, "data_samples": samples})
-    theirs = torch.stack([sample.pred_score for sample in done])
-    ours = outputs["logits"].softmax(-1) if "logits" in outputs else outputs["scores"]
-    if "labels" in outputs:
-        theirs = theirs.gather(1, outputs["labels"])
-    return (ours - theirs).abs().max().item(), len(images)
-
-
-def _detections(
-    exported: Exported, model: nn.Module, outputs: dict[str, Tensor], images: Tensor
-) -> tuple[float, int]:
+        return torch.stack(shares).max().item(), len(images)
+    pixels = list(images.permute(0, 3, 1, 2).flip(1))  # as the test pipeline hands them over: BGR
+    if exported.task == "classification":
+        done = model.test_step({"inputs": pixels, "data_samples": [DataSample() for _ in images]})
+        theirs = torch.stack([sample.pred_score for sample in done])
+        ours = outputs["logits"].softmax(-1) if "logits" in outputs else outputs["scores"]
+        if "labels" in outputs:
+            theirs = theirs.gather(1, outputs["labels"])
+        return (ours - theirs).abs().max().item(), len(images)
     shape = tuple(images.shape[1:3])
-    metainfo: dict[str, Any] = {"img_shape": shape, "ori_shape": shape, "scale_factor": (1.0, 1.0)}
+    metainfo = {"img_shape": shape, "ori_shape": shape, "scale_factor": (1.0, 1.0)}
     samples = [DetDataSample(metainfo=metainfo) for _ in images]
-    pixels = list(images.permute(0, 3, 1, 2).flip(1))
-    with torch.no_grad():
-        done = model.test_step({"inputs": pixels, "data_samples": samples})
     difference, number = 0.0, 0
+    done = model.test_step({"inputs": pixels, "data_samples": samples})
     for index, sample in enumerate(done):
         count = outputs["counts"][index]
         found = {name: outputs[name][index, :count] for name in ("boxes", "scores", "labels")}
-        theirs = sample.pred_instances
-        difference = max(difference, compare_detections(found, theirs, exported))
-        number += len(theirs)
+        difference = max(difference, compare_detections(found, sample.pred_instances, exported))
+        number += len(sample.pred_instances)
     return difference, number
 
 
 def compare_detections(ours: dict[str, Tensor], theirs: Any, exported: Exported) -> float:
     """The largest difference of scores between the same detections.
 
-    A detection that one side lacks counts only if it is clear: at the end of a full list, or at the
+    A UserError if one side lacks a detection that is clear: at the end of a full list, or at the
     threshold, rounding decides.
-
-    Args:
-        ours: Boxes, scores and labels from the file, best first.
-        theirs: ``pred_instances`` of MMDetection.
-        exported: For its limits.
-
-    Raises:
-        UserError: If a clear detection is missing on one side.
     """
     gaps = (ours["scores"][:, None] - theirs.scores).abs()
     same = (ours["labels"][:, None] == theirs.labels) & (gaps <= TOLERANCE)
@@ -141,11 +113,7 @@ def compare_detections(ours: dict[str, Tensor], theirs: Any, exported: Exported)
     last = min(theirs.scores.min(), ours["scores"].min()) if full else exported.model.threshold
     clear = missing[missing > last + TOLERANCE]
     if len(clear):
-        raise UserError(
-            [
-                f"the exported file and the model differ in {len(clear)} of {len(theirs)} "
-                f"detections, with scores up to {clear.max():.3f}"
-            ]
-        )
+        said = f"{len(clear)} of {len(theirs)} detections, with scores up to {clear.max():.3f}"
+        raise UserError([f"the exported file and the model differ in {said}"])
     partners = gaps.where(same, torch.inf).amin(0)  # of each of theirs, the closest of ours
     return partners[same.any(0)].amax().item() if same.any() else 0.0

@@ -2,6 +2,7 @@
 
 # PyTorch gives attributes of modules no types of their own.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportOptionalMemberAccess=false
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,10 +87,11 @@ class Predictor:
         default = 0.3 if self.task == "detection" else 0.0
         self.score_threshold = default if score_threshold is None else score_threshold
         dataset = innermost(cfg.get("test_dataloader"))
-        self.loader = loader_of(dataset, cfg.get("default_scope"))
-        if self.loader is None:
+        loader = loader_of(dataset, cfg.get("default_scope"))
+        if loader is None:
             said = "its test_dataloader does not read images by LoadImageFromFile"
             raise UserError([f"{model}: {said}"])
+        self.loader = loader
         steps = [s for s in dataset["pipeline"] if not type_name(s).startswith("LoadImage")]
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
             self.pipeline = Compose(steps)

@@ -3,6 +3,7 @@
 import json
 import re
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,9 +18,9 @@ from mmpretrain.models.heads import MultiLabelLinearClsHead
 
 import mmres_plugin.models as families
 from mmres_plugin.config import build_model, load_config
+from mmres_plugin.deploy import verify as verification
 from mmres_plugin.deploy.export import Exported, export_onnx
 from mmres_plugin.deploy.exported_model import ExportedModel, Session
-from mmres_plugin.deploy.output import prepare_output
 from mmres_plugin.deploy.preprocess import Preprocess, sizing_steps
 from mmres_plugin.deploy.verify import verify
 from mmres_plugin.errors import UserError
@@ -128,25 +129,28 @@ def test_scores_of_several_labels_are_refused():
         Exported(model, scores=True)
 
 
-def test_a_file_that_differs_is_not_left(tmp_path):
-    """A plain float file of one size, for compilers; it is checked before it gets its name."""
-    model = classifier()
+def test_differences_are_found(tmp_path):
+    """In a plain float file of one size, for compilers."""
+    model, path = classifier(), tmp_path / "plain.onnx"
     exported = Exported(model, floats=True)
-    batches = [pixels(1, 40, 40)]
-
-    def finish(path):
-        verify(exported, model, Session(path), batches)
-
-    export_onnx(exported, tmp_path / "good.onnx", (40, 40), finish=finish)
-    shape = onnx.load(tmp_path / "good.onnx").graph.input[0].type.tensor_type.shape
+    export_onnx(exported, path, (40, 40))
+    shape = onnx.load(path).graph.input[0].type.tensor_type.shape
     assert [dim.dim_value for dim in shape.dim] == [1, 3, 40, 40]
     with pytest.raises(UserError, match="takes normalised images of one size"):
-        ExportedModel(tmp_path / "good.onnx")
+        ExportedModel(path)
+    assert verify(exported, model, Session(path), [pixels(1, 40, 40)])[0] < 1e-5
     for change in (0.1, float("nan")):
         model.head.fc.bias.data[0] += change
         with pytest.raises(UserError, match=r"differs from the model by .*; allowed is 1e-04"):
-            export_onnx(exported, tmp_path / "bad.onnx", (40, 40), finish=finish)
-    assert [path.name for path in tmp_path.iterdir()] == ["good.onnx"]
+            verify(exported, model, Session(path), [pixels(1, 40, 40)])
+
+
+def test_a_file_that_differs_is_not_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(verification, "TOLERANCE", -1)
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(UserError, match="differs from the model"):
+        call("export", DIGITS, "none", tmp_path / "m.onnx", "--images", tmp_path / "image.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
 
 
 @pytest.mark.parametrize("to_rgb", [True, False])
@@ -230,18 +234,6 @@ def test_command_and_evaluation_of_a_detector(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("out", "message"), [("file/model.onnx", "cannot be written"), ("folder.onnx", "is a folder")]
-)
-def test_output_is_checked_before_the_work(tmp_path, out, message):
-    (tmp_path / "file").touch()
-    (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(UserError, match=message):
-        prepare_output(tmp_path / out)
-    prepare_output(tmp_path / "new/model.onnx")
-    assert not list((tmp_path / "new").iterdir())
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["gone.pth", "model.onnx"], "there is no checkpoint file"),
@@ -254,11 +246,13 @@ def test_output_is_checked_before_the_work(tmp_path, out, message):
         (["none", "model.onnx", "--int8", "--features"], "--int8 is for whole models"),
         (["none", "model.onnx", "--int8", "--fp16"], "--int8 and --fp16 exclude each other"),
         (["none", "config.py/model.onnx"], "cannot be written"),
+        (["none", "folder.onnx"], "folder.onnx is a folder, not a file to write"),
     ],
 )
 def test_command_names_what_is_wrong(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.py").touch()
+    (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(UserError, match=re.escape(message)):
         call("export", DIGITS, *arguments)
-    assert [file.name for file in tmp_path.iterdir()] == ["config.py"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.py", "folder.onnx"]

@@ -16,13 +16,8 @@ from mmres_plugin.deploy.nms import suppress
 from mmres_plugin.deploy.verify import compare_detections, verify
 from mmres_plugin.errors import UserError
 
-SMALL = {
-    "fc_out_channels": 32,
-    "nms_pre": 60,
-    "max_per_img": 40,
-    "stacked_convs": 1,
-    "score_thr": 0.001,
-}
+SMALL = {"fc_out_channels": 32, "nms_pre": 60, "max_per_img": 40, "stacked_convs": 1}
+SMALL["score_thr"] = 0.001
 # Each in another family. They differ in priors, coders, score factors and stages.
 DETECTORS = {
     "fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco": "IResNet",
@@ -46,7 +41,7 @@ def detector(name: str, family: str = "SEResNet", **settings) -> nn.Module:
         out_indices=cfg.model.backbone.get("out_indices", (0, 1, 2, 3)),
     )
     for _, part in dicts(cfg.model, "model"):
-        part.update({key: SMALL[key] for key in SMALL if part.get(key, 0) > 0})
+        part.update({key: SMALL[key] for key in SMALL if (part.get(key) or 0) > 0})
     fill_channels(cfg)
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = randomise(MODELS.build(cfg.model))
@@ -100,32 +95,22 @@ def test_onnx(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("gfl/gfl_r50_fpn_1x_coco", {}, "a detector with GFLHead cannot be exported"),
+        ("gfl/gfl_r50", {}, "a detector with GFLHead cannot be exported"),
+        ("mask_rcnn/mask-rcnn_r50", {}, "FCNMaskHead cannot be exported: masks are not covered"),
+        ("retinanet/retinanet_r50", {"test_cfg.nms.type": "soft_nms"}, "test_cfg.nms=.*soft_nms"),
         (
-            "mask_rcnn/mask-rcnn_r50_fpn_1x_coco",
-            {},
-            "a detector with FCNMaskHead cannot be exported: masks are not covered",
-        ),
-        (
-            "retinanet/retinanet_r50_fpn_1x_coco",
-            {"model.test_cfg.nms.type": "soft_nms"},
-            r"test_cfg.nms=.*soft_nms.* cannot be exported; supported: type='nms'",
-        ),
-        (
-            "retinanet/retinanet_r50_fpn_1x_coco",
-            {"model.bbox_head.bbox_coder.type": "LegacyDeltaXYWHBBoxCoder"},
+            "retinanet/retinanet_r50",
+            {"bbox_head.bbox_coder.type": "LegacyDeltaXYWHBBoxCoder"},
             "a detector with LegacyDeltaXYWHBBoxCoder cannot be exported: its decoding",
         ),
-        (
-            "retinanet/retinanet_r50_fpn_1x_coco",
-            {"model.test_cfg.nms_pre": -1},
-            "test_cfg.nms_pre=-1: must be above 0",
-        ),
+        ("retinanet/retinanet_r50", {"test_cfg.nms_pre": -1}, "nms_pre=-1: must be above 0"),
+        ("retinanet/retinanet_r50", {"test_cfg.max_per_img": None}, "max_per_img=None: must be"),
     ],
 )
 def test_what_is_not_covered_is_refused_by_name(name, settings, message):
     with pytest.raises(UserError, match=message):
-        Exported(detector(name, **settings))
+        changed = {f"model.{key}": value for key, value in settings.items()}
+        Exported(detector(f"{name}_fpn_1x_coco", **changed))
 
 
 def test_suppression():
@@ -186,7 +171,6 @@ def test_a_detection_at_the_threshold_may_be_missing():
         "scores": torch.tensor([0.9, 0.05001]),
         "labels": torch.tensor([1, 1]),
     }
-    theirs = InstanceData(
-        bboxes=found["boxes"][:1], scores=found["scores"][:1], labels=found["labels"][:1]
-    )
+    first = {name: values[:1] for name, values in found.items()}
+    theirs = InstanceData(bboxes=first.pop("boxes"), **first)
     assert compare_detections(found, theirs, Limits()) == 0

@@ -101,45 +101,24 @@ def test_arguments(kwargs):
     assert len(norms(folded)) < len(norms(model)) / 2
 
 
-@pytest.mark.parametrize("path", ["sreresnet/sreresnetv1d50", "iresnet/iresnet50"])
-def test_classifiers(path):
-    cfg = Config.fromfile(ROOT / f"configs/{path}_8xb32_in1k.py")
+def test_a_classifier_with_a_deep_stem():
+    cfg = Config.fromfile(ROOT / "configs/sreresnet/sreresnetv1d50_8xb32_in1k.py")
     cfg.model.backbone.update(depth=DEPTH)
     model = randomise(MODELS.build(cfg.model)).double().eval()
     assert_same(model, fold_norms(model), images(2, 3, 64, 64))
 
 
-def detector(backbone: str, **neck) -> nn.Module:
-    cfg = Config.fromfile(ROOT / f"configs/{backbone}_1x.py")
-    cfg.model.backbone.update(depth=DEPTH, init_cfg=None)
-    cfg.model.neck.update(neck)
-    init_default_scope("mmdet")
-    return randomise(MODELS.build(cfg.model)).double()
-
-
 def test_detector_with_norms_in_the_neck_and_group_norms_in_the_head():
-    model = detector("edresnet/fcos_edresnet50", norm_cfg=dict(type="BN"))
+    cfg = Config.fromfile(ROOT / "configs/edresnet/fcos_edresnet50_1x.py")
+    cfg.model.backbone.update(depth=DEPTH, init_cfg=None)
+    cfg.model.neck.update(norm_cfg=dict(type="BN"))
+    init_default_scope("mmdet")
+    model = randomise(MODELS.build(cfg.model)).double()
     folded = fold_norms(model)
     assert_same(model, folded, images(1, 3, 96, 64))
     assert not norms(folded)
     kept = [m for m in folded.modules() if isinstance(m, nn.GroupNorm)]
     assert len(kept) == sum(isinstance(m, nn.GroupNorm) for m in model.modules()) > 0
-
-
-def test_convolution_shared_by_several_norms_is_left_alone():
-    class Head(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.levels = nn.ModuleList(ConvModule(8, 8, 3, norm_cfg={"type": "BN"}) for _ in "12")
-            self.levels[1].conv = self.levels[0].conv
-
-        def forward(self, x):
-            return [level(x) for level in self.levels]
-
-    model = randomise(Head()).double().eval()
-    folded = fold_norms(model)
-    assert_same(model, folded, images(2, 8, 16, 16))
-    assert len(norms(folded)) == 2
 
 
 class Branch(nn.Module):
@@ -211,29 +190,18 @@ def test_what_cannot_fold_stays(kwargs):
     assert folded.state_dict().keys() == model.state_dict().keys()
 
 
-def test_second_fold_does_nothing():
-    once = fold_norms(backbone("IResNet"))
-    twice = fold_norms(once)
-    assert [*map(str, once.modules())] == [*map(str, twice.modules())]
-    for (name, first), second in zip(
-        once.state_dict().items(), twice.state_dict().values(), strict=True
-    ):
-        assert torch.equal(first, second), name
-
-
-def test_training_is_refused():
+def test_a_folded_model():
+    """It stays as it is when it is folded again, passes gradients, and cannot be trained."""
     folded = fold_norms(backbone("EDSEResNeXt"))
-    with pytest.raises(RuntimeError, match="fold_norms has folded its batch norms"):
-        folded.train()
-    assert not folded.eval().training
-
-
-def test_folded_model_is_still_differentiable():
-    folded = fold_norms(backbone("SEResNet"))
+    twice = fold_norms(folded)
+    assert [*map(str, folded.modules())] == [*map(str, twice.modules())]
+    assert all(map(torch.equal, folded.state_dict().values(), twice.state_dict().values()))
     x = images(1, 3, 64, 64).requires_grad_()
     folded(x)[-1].square().mean().backward()
     assert x.grad.abs().sum() > 0
-    assert all(p.grad is not None for p in folded.layer1.parameters())
+    with pytest.raises(RuntimeError, match="fold_norms has folded its batch norms"):
+        folded.train()
+    assert not folded.eval().training
 
 
 def test_transposed_convolutions_get_no_bias():

@@ -1,5 +1,6 @@
 """8-bit files, made from a small ONNX file whose layers are known."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def test_what_is_quantized(network, tmp_path):
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 255, (24, 32, 3), dtype=np.uint8) for _ in range(4)]
     out = tmp_path / "int8.onnx"
-    said = quantize_onnx(network, out, images)
+    shutil.copy(network, out)
+    said = quantize_onnx(out, images)
     assert said == "8 bits: 3 of 4 layers; the last stay in float"
     graph = onnx.load(out).graph
     arrays = {array.name: numpy_helper.to_array(array) for array in graph.initializer}
@@ -81,8 +83,6 @@ def test_what_is_quantized(network, tmp_path):
     exact = outputs(network, images[0])
     difference = outputs(out, images[0]) - exact
     assert 0 < np.abs(difference).max() < 0.2 * np.abs(exact - 7).max()
-    quantize_onnx(network, network, images)  # a file may be replaced by its copy
-    np.testing.assert_array_equal(outputs(network, images[0]), outputs(out, images[0]))
 
 
 @pytest.mark.slow
