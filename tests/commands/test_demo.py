@@ -53,14 +53,6 @@ def test_failing_step_ends_the_demo(tmp_path):
     assert "The demo stopped: mmres digits ended with exit code 2" in output
 
 
-def test_curves(tmp_path):
-    train = [dict(loss=2.0 / step, step=step) for step in (10, 20, 30)]
-    classifier = [*train, {"accuracy/top1": 90.0, "step": 1}, {"accuracy/top1": 96.0, "step": 2}]
-    detector = [*train, {"coco/bbox_mAP_50": 0.5, "coco/bbox_mAP": 0.3, "step": 1}]
-    pictures.draw_curves(classifier, detector, tmp_path / "curves.png")
-    assert_drawn(tmp_path / "curves.png")
-
-
 def test_predictions_are_marked_right_or_wrong(tmp_path, monkeypatch):
     """A box of the right class in the right place is green, any other one red."""
     (tmp_path / "val2017").mkdir()

@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from helpers import call
+from mmdet.datasets import CocoDataset
+from mmpretrain.datasets import CustomDataset
+from sklearn.datasets import load_digits
 
 from mmres_plugin.digits import scene as drawing
 from mmres_plugin.errors import UserError
@@ -31,41 +34,31 @@ def digits(tmp_path_factory) -> Path:
     return out
 
 
-def test_detection_set_is_coco(digits):
-    """MMDetection reads it, with as many images and boxes as the file says."""
-    from mmdet.datasets import CocoDataset
-
-    for split, count in (("train", 24), ("val", 8)):
-        data = annotations(digits, split)
-        dataset = CocoDataset(
+def test_both_sets_are_read(digits):
+    """By MMDetection and MMPretrain, with as many images and boxes as were written."""
+    classes = [str(digit) for digit in range(10)]
+    for split, scenes, crops in (("train", 24, 60), ("val", 8, 20)):
+        boxes = [one["bbox"] for one in annotations(digits, split)["annotations"]]
+        detection = CocoDataset(
             data_root=str(digits / "detection"),
             ann_file=f"annotations/instances_{split}2017.json",
             data_prefix=dict(img=f"{split}2017/"),
-            metainfo=dict(classes=[str(digit) for digit in range(10)]),
+            metainfo=dict(classes=classes),
         )
-        read = [dataset.get_data_info(i) for i in range(len(dataset))]
-        assert len(read) == len(data["images"]) == count
-        assert sum(len(info["instances"]) for info in read) == len(data["annotations"]) > count
+        read = [detection.get_data_info(i) for i in range(len(detection))]
+        assert len(read) == scenes
+        assert sum(len(info["instances"]) for info in read) == len(boxes) > scenes
         assert all(cv2.imread(info["img_path"]).shape == (128, 128, 3) for info in read)
-        for x, y, width, height in (one["bbox"] for one in data["annotations"]):
+        for x, y, width, height in boxes:
             assert max(width, height) >= 16
             assert x >= 0 and y >= 0 and x + width <= 128 and y + height <= 128
-
-
-def test_classification_set_has_a_folder_per_class(digits):
-    from mmpretrain.datasets import CustomDataset
-
-    for split, count in (("train", 60), ("val", 20)):
-        dataset = CustomDataset(data_root=str(digits / "classification"), data_prefix=split)
-        assert len(dataset) == count
-        assert list(dataset.CLASSES) == [str(digit) for digit in range(10)]
-        assert cv2.imread(dataset[0]["img_path"]).shape == (40, 40, 3)
+        folders = CustomDataset(data_root=str(digits / "classification"), data_prefix=split)
+        assert (len(folders), list(folders.CLASSES)) == (crops, classes)
+        assert cv2.imread(folders[0]["img_path"]).shape == (40, 40, 3)
 
 
 def test_labels_and_splits(digits):
     """Labels are those of the samples; training and validation share no sample and no photo."""
-    from sklearn.datasets import load_digits
-
     labels = load_digits().target
     samples, photos = {}, {}
     for split in ("train", "val"):
