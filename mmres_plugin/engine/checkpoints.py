@@ -17,7 +17,7 @@ from ..weights.files import read_checkpoint
 from .finite import not_finite
 from .random_state import number_batches, random_state, restore_random_state
 from .resume import compare
-from .storage import BACKEND, remove_leftovers, room_problem, storage_errors
+from .storage import BACKEND, remove_leftovers, storage_errors
 
 HELD = ("state_dict", "ema_state_dict", "optimizer")  # must be finite
 
@@ -28,8 +28,9 @@ class SafeCheckpointHook(CheckpointHook):
     it, then older ones are deleted.
 
     A checkpoint also has the random states of all processes and the state of early stopping, so
-    that a resumed training does what the uninterrupted one would have done; a validation that did
-    not end is repeated. A checkpoint with a tensor that is not finite is not saved.
+    that a resumed training does what the uninterrupted one would have done. A checkpoint is of
+    before the validation that follows it, so a resumed training begins with that validation. One
+    with a tensor that is not finite is not saved.
 
     ``default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))`` in a config; takes the
     arguments of :class:`mmengine.hooks.CheckpointHook`. With an ``out_dir`` in remote storage, or
@@ -40,11 +41,9 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)  # which keeps all: older ones are deleted here
         self.keep = max_keep_ckpts
         self.files: list[str] = []  # names of what this training has saved, the newest last
-        self.outdated: list[str] = []  # names of what is to be deleted after the next save
         self.resumed: dict = {}
         self.added: dict = {}  # what the next checkpoint gets beside MMEngine's content
         self.before_validation: dict | None = None
-        self.saved_at = self.validated_at = -1  # iterations
         self.is_read_back = False
 
     @property
@@ -79,7 +78,6 @@ class SafeCheckpointHook(CheckpointHook):
             key: path and self._path(os.path.basename(path)) for key, path in self.best.items()
         }
         self.files = list(self.resumed.get("files", ()))
-        self.outdated = list(self.resumed.get("outdated", ()))
         if is_main_process() and self.backend_args == {"backend": BACKEND}:
             with storage_errors(self.out_dir):
                 os.makedirs(self.out_dir, exist_ok=True)
@@ -88,10 +86,7 @@ class SafeCheckpointHook(CheckpointHook):
             pointer = os.path.join(runner.work_dir, "last_checkpoint")
             if os.path.lexists(pointer) and not os.path.isfile(pointer):
                 raise UserError([f"{pointer} is not a file: move it away."])
-            problem = room_problem(self.out_dir, 2 * checkpoint_size(runner))
-            if problem:
-                runner.logger.warning(problem)
-        self._delete()
+        self._delete_old_ones()
         self.batches = number_batches(runner)
         self._go_on(runner)
 
@@ -111,17 +106,8 @@ class SafeCheckpointHook(CheckpointHook):
         for (hook, names), (kind, state) in zip(kept_of_hooks(runner), saved, strict=False):
             if kind == type(hook).__name__ and state.keys() == set(names):
                 vars(hook).update(state)
-        early = any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks)
-        if early and self.resumed.get("stopped"):
-            loop: Any = runner.train_loop
-            loop.stop_training = True
-            runner.logger.warning(
-                "--resume: the training has stopped early, so nothing is left to train. To train "
-                "on, take EarlyStoppingHook out of the config"
-            )
-        elif self.resumed.get("validated") is False and validation_is_due(runner):
+        if validation_is_due(runner):
             runner.logger.info("--resume: repeating the validation that followed the checkpoint")
-            self.saved_at = runner.iter
             runner.val_loop.run()  # pyright: ignore[reportOptionalMemberAccess]
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -137,31 +123,25 @@ class SafeCheckpointHook(CheckpointHook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Keep the random states: what validation draws must not change the training."""
         self.before_validation = random_state()
-        self.again = self.saved_at == runner.iter
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint; the one that was the best is deleted later."""
+        """Save the best checkpoint, then delete the one that was the best."""
         for name in set(self.save_best or ()) & metrics.keys():
             if math.isnan(metrics[name] or 0):
                 runner.logger.warning(f"{name} is not a number, so no best checkpoint is saved")
         before = self.best
         self.best = dict.fromkeys(before)  # upstream deletes the one that it knows before it saves
         super().after_val_epoch(runner, metrics)
-        now = {key: path or before[key] for key, path in self.best.items()}
-        self.outdated += [os.path.basename(p) for k, p in before.items() if p and p != now[k]]
-        self.best = now
+        self.best = {key: path or before[key] for key, path in self.best.items()}
+        for key, path in before.items():
+            if path and path != self.best[key]:
+                self._delete(os.path.basename(path))
 
     def after_val(self, runner: Runner) -> None:
-        """Put the random states back, and save what the validation has changed."""
+        """Put the random states back."""
         if self.before_validation:
             restore_random_state(self.before_validation)
             self.before_validation = None
-        self.validated_at = runner.iter
-        if self.again:
-            meta = dict(epoch=runner.epoch, iter=runner.iter)
-            step = runner.epoch if self.by_epoch else runner.iter
-            self._save_checkpoint_with_step(runner, step, meta)
-        self._delete()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse tensors that are not finite, keep plain values, add what a resume needs."""
@@ -183,14 +163,9 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: object, meta: dict) -> None:
         # Overridden although it is private: nothing public is called at every save in all processes
         if self.before_validation:
-            self.again = True
-            return
+            return  # upstream saves again for the best score; a resume repeats the validation
         name = self.filename_tmpl.format(step)
         self.files = [*(other for other in self.files if other != name), name]
-        if self.keep > 0:
-            self.outdated += self.files[: -self.keep]
-            self.files = self.files[-self.keep :]
-        self.outdated = [other for other in self.outdated if other != name]
         batches = self.batches
         state = random_state()
         state.update(sampler=getattr(batches and batches.sampler, "seed", None))
@@ -199,29 +174,27 @@ class SafeCheckpointHook(CheckpointHook):
             (type(hook).__name__, plain({one: getattr(hook, one) for one in names}))
             for hook, names in kept_of_hooks(runner)
         ]
-        resume = dict(
-            validated=self.validated_at == meta["iter"],
-            stopped=getattr(runner.train_loop, "stop_training", False),
-            **dict(hooks=hooks, files=self.files, outdated=self.outdated),
-        )
+        resume = dict(hooks=hooks, files=self.files)
         self.added = {"random_states": all_gather_object(state), "resume": resume}
         super()._save_checkpoint_with_step(runner, step, meta)
         self.added = {}
-        self.saved_at = meta["iter"]
         if not self.is_read_back and is_main_process() and "://" not in str(self.last_ckpt):
             with user_error("Stopped: the first checkpoint cannot be read back"):
                 read_checkpoint(str(self.last_ckpt))
         self.is_read_back = True
-        self._delete()
+        self._delete_old_ones()
 
-    def _delete(self) -> None:
+    def _delete_old_ones(self) -> None:
+        while 0 < self.keep < len(self.files):
+            self._delete(self.files.pop(0))
+
+    def _delete(self, name: str) -> None:
+        path = self._path(name)
         backend: Any = self.file_backend
-        while self.outdated:
-            path = self._path(self.outdated.pop(0))
-            if is_main_process() and backend.isfile(path):
-                backend.remove(path)
-            elif is_main_process() and backend.isdir(path):  # DeepSpeed's
-                backend.rmtree(path)
+        if is_main_process() and backend.isfile(path):
+            backend.remove(path)
+        elif is_main_process() and backend.isdir(path):  # DeepSpeed's
+            backend.rmtree(path)
 
     def _path(self, name: str) -> str:
         return str(self.file_backend.join_path(self.out_dir, name))
@@ -265,12 +238,3 @@ def validation_is_due(runner: Runner) -> bool:
         return False
     interval = loop.dynamic_intervals[bisect(loop.dynamic_milestones, done + 1) - 1]
     return done >= loop.val_begin and (done % interval == 0 or done == end)
-
-
-def checkpoint_size(runner: Runner) -> int:
-    """About how many bytes a checkpoint takes: the model, and what its optimizer keeps."""
-    size = sum(t.numel() * t.element_size() for t in runner.model.state_dict().values())
-    defaults = getattr(getattr(runner.optim_wrapper, "optimizer", None), "defaults", {})
-    kept = 2 if "betas" in defaults else 1 if defaults.get("momentum") else 0
-    trained = [p for p in runner.model.parameters() if p.requires_grad]
-    return size + kept * sum(p.numel() * p.element_size() for p in trained)

@@ -23,6 +23,7 @@ from ..errors import Interrupted, UnreadableImage, UserError, place_of_code, rea
 from ..weights.safe_loading import DropConfig
 from .bad_images import NameBadImages
 from .processes import end_process, is_distributed, is_first_on_its_machine, use_cpus
+from .quiet import QuietRunner, hide_noise
 from .resume import checkpoint_folders, refuse_to_overwrite
 from .storage import storage_errors
 from .validate_first import ValidateFirst
@@ -39,6 +40,7 @@ def read_config(args: argparse.Namespace, loops: tuple[str, ...]) -> Config:
         loops: Whose data loaders to prepare: any of ``'train'``, ``'val'`` and ``'test'``.
     """
     cfg = load_config(args.config, args.cfg_options)
+    hide_noise(cfg.get("default_scope"))
     cfg.launcher = args.launcher
     # torch.distributed.launch passes the rank as an option; torchrun sets the variable.
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
@@ -78,7 +80,7 @@ def build_runner(cfg: Config) -> Runner:
     checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
     if checkpoint.get("type") in ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook):
         checkpoint["type"] = "SafeCheckpointHook"
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
     runner.register_hook(NameBadImages())
     runner.register_hook(DropConfig())
     return runner

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,18 +77,6 @@ def storage_errors(folder: str | Path) -> Iterator[None]:
         if not ours:
             raise
         raise refusal(str(error.filename or folder), error) from error
-
-
-def room_problem(folder: str | Path, needed: int) -> str | None:
-    """A sentence if ``folder`` has no room for ``needed`` bytes."""
-    free = shutil.disk_usage(folder).free
-    if free >= needed:
-        return None
-    return (
-        f"{folder} has {free / 1e6:.0f} MB left. A checkpoint is written before an older one is "
-        f"deleted, and two of them take about {needed / 1e6:.0f} MB: make room, or choose another "
-        "--work-dir"
-    )
 
 
 def remove_leftovers(folder: str | Path) -> None:
