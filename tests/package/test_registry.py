@@ -28,8 +28,7 @@ slow = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "project",
-    [pytest.param("mmengine", marks=slow), pytest.param("mmpretrain", marks=slow), "mmdet"],
+    "project", [*(pytest.param(p, marks=slow) for p in ("mmengine", "mmpretrain")), "mmdet"]
 )
 def test_scoped_name_needs_no_import(project):
     code = f"""
@@ -43,13 +42,12 @@ print(type(MODELS.build(dict(type='mmres_plugin.IResNet', depth=18))).__name__)
 @pytest.mark.parametrize(
     "imports",
     [
-        pytest.param("import mmres_plugin", marks=slow),
         pytest.param("import mmpretrain, mmdet, mmres_plugin", marks=slow),
         pytest.param("import mmres_plugin, mmpretrain.models, mmdet.models", marks=slow),
         "import mmres_plugin, importlib; importlib.reload(mmres_plugin.models.sreresnet); "
         "importlib.reload(mmres_plugin)",
     ],
-    ids=["alone", "after", "before", "twice"],
+    ids=["after", "before", "twice"],
 )
 def test_plain_name_after_import(imports):
     code = f"""
@@ -64,24 +62,6 @@ print(det.get('SEResNeXt').__module__)
 """
     theirs, ours = "mmpretrain.models.backbones.seresnext", "mmres_plugin.models.seresnet"
     assert run_code(code).split() == [*["mmres_plugin.models.sreresnet"] * 3, theirs, ours]
-
-
-def test_custom_imports_and_external_base(tmp_path):
-    (tmp_path / "det.py").write_text(
-        "_base_ = 'mmres_plugin::sreresnet/fcos_sreresnet50_1x.py'\n"
-        "model = dict(backbone=dict(type='SReResNet', init_cfg=None))\n"
-        "custom_imports = dict(imports=['mmres_plugin'])\n"
-    )
-    code = f"""
-import mmres_plugin
-from mmengine.config import Config
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
-config = Config.fromfile({str(tmp_path / "det.py")!r})
-init_default_scope(config.default_scope)
-print(type(MODELS.build(config.model).backbone).__module__)
-"""
-    assert run_code(code).split() == ["mmres_plugin.models.sreresnet"]
 
 
 def test_importing_the_plugin_needs_no_network_and_no_checks():
