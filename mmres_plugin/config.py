@@ -20,19 +20,9 @@ from .errors import UserError, close_name, did_you_mean, place_of_code, reason_o
 
 RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {"cfg"}
 # Top-level keys that something other than the constructor of the runner reads.
-CONVENTIONS = {
-    "activation_checkpointing",
-    "compile",
-    "custom_imports",
-    "efficient_conv_bn_eval",
-    "find_unused_parameters",
-    "model_wrapper_cfg",
-    "runner_type",
-    "sync_bn",
-    "tta_model",
-    "tta_pipeline",
-    "vis_backends",
-}
+CONVENTIONS = {"activation_checkpointing", "compile", "custom_imports", "efficient_conv_bn_eval"}
+CONVENTIONS |= {"find_unused_parameters", "model_wrapper_cfg", "runner_type", "sync_bn"}
+CONVENTIONS |= {"tta_model", "tta_pipeline", "vis_backends"}
 
 
 def load_config(
@@ -68,10 +58,8 @@ def load_config(
         for key, _ in items
         if key not in RUNNER_KEYS | CONVENTIONS and close_name(key, RUNNER_KEYS)
     ]
-    for key in options:
-        problem = option_problem(dict(items), key)
-        if problem:
-            problems.append(f"--cfg-options {key}: {problem}")
+    found = ((key, option_problem(dict(items), key)) for key in options)
+    problems += [f"--cfg-options {key}: {problem}" for key, problem in found if problem]
     if problems:
         raise UserError(problems)
     try:
@@ -130,33 +118,26 @@ def option_problem(cfg: Any, key: str) -> str | None:
     New words are allowed below what the config has (``model.backbone.with_cp``,
     ``optim_wrapper.clip_grad.max_norm``), unless the first of them resembles a word next to it.
     """
-    words = key.split(".")
     node, here = cfg, ""
-    for word in words:
+    for word in key.split("."):
         if isinstance(node, list):
             if not word.isdigit() or int(word) >= len(node):
                 return f"'{here}' has {len(node)} items: '{word}' must be 0 to {len(node) - 1}."
             node = node[int(word)]
         elif isinstance(node, dict):
+            known = set(node) if here else {*node, *RUNNER_KEYS, *CONVENTIONS}
+            slip = did_you_mean(word, known)
+            if word not in known and (slip or not here):
+                place = f"'{here}'" if here else "the config"
+                slip = slip or f" It has: {', '.join(sorted(known))}."
+                return f"{place} has no '{word}'.{slip}"
             if word not in node:
-                return new_word_problem(set(node), here, word)
+                return None
             node = node[word]
         elif node is not None:
             return f"'{here}' is {node!r}, which has no '{word}'."
         here = f"{here}.{word}" if here else word
     return None
-
-
-def new_word_problem(siblings: set[str], here: str, word: str) -> str | None:
-    """Why ``word`` cannot be added under ``here``, which holds ``siblings``, or None."""
-    place = f"'{here}'" if here else "the config"
-    if not here:
-        siblings = siblings | RUNNER_KEYS | CONVENTIONS
-    if word in siblings:
-        return None
-    if close_name(word, siblings):
-        return f"{place} has no '{word}'.{did_you_mean(word, siblings)}"
-    return None if here else f"{place} has no '{word}'. It has: {', '.join(sorted(siblings))}."
 
 
 def check_operators(cfg: Config) -> None:

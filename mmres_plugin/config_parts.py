@@ -42,6 +42,16 @@ def scope_of(node: Mapping, default: str | None) -> str | None:
     return node.get("_scope_", default)
 
 
+def step_of(dataset: Mapping, name: str, scope: str | None) -> Mapping | None:
+    """The step in the pipeline of a data set whose class, or a parent of it, has this name."""
+    for step in dataset.get("pipeline") or []:
+        if isinstance(step, Mapping):
+            kind = look_up(step.get("type"), registry.TRANSFORMS, scope_of(step, scope))
+            if name in {parent.__name__ for parent in getattr(kind, "__mro__", ())}:
+                return step
+    return None
+
+
 def dicts(node: Any, key: str) -> Iterator[tuple[str, dict]]:
     """All dicts within ``node``, with their keys in the config, of which ``key`` is the first."""
     if isinstance(node, dict):

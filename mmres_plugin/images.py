@@ -7,11 +7,9 @@ from typing import NamedTuple
 import cv2
 import mmcv
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
-from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from .config_parts import look_up, scope_of
+from .config_parts import step_of
 from .errors import UnreadableImage
 
 # Files with these suffixes are images to MMPretrain, whatever their case.
@@ -39,19 +37,15 @@ class Loader(NamedTuple):
 
 def loader_of(dataset: Mapping, scope: str | None) -> Loader | None:
     """How the pipeline of a data set reads images; None if no transform of it is known to."""
-    for step in dataset.get("pipeline") or []:
-        if not isinstance(step, Mapping):
-            continue
-        kind = look_up(step.get("type"), TRANSFORMS, scope_of(step, scope))
-        if isinstance(kind, type) and issubclass(kind, LoadImageFromFile):
-            backend = (step.get("backend_args") or {}).get("backend", "local")
-            return Loader(
-                step.get("color_type", "color"),
-                step.get("imdecode_backend", "cv2"),
-                bool(step.get("ignore_empty")),
-                backend == "local",
-            )
-    return None
+    step = step_of(dataset, "LoadImageFromFile", scope)
+    if step is None:
+        return None
+    return Loader(
+        step.get("color_type", "color"),
+        step.get("imdecode_backend", "cv2"),
+        bool(step.get("ignore_empty")),
+        (step.get("backend_args") or {}).get("backend", "local") == "local",
+    )
 
 
 def read_image(path: str | Path, loader: Loader | None = None) -> np.ndarray:

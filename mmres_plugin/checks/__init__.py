@@ -9,7 +9,7 @@ at the model, :mod:`.checkpoints` at what it starts from, :mod:`.settings` at wh
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -18,12 +18,12 @@ from ..config import build_model, check_operators
 from ..errors import UserError, collecting
 from .channels import fill_channels, wrong_channels, wrong_strides
 from .checkpoints import checkpoint_problems, pretrained_problems
-from .classes import Contents, class_problems
+from .classes import class_problems
 from .data import missing_data
-from .datasets import data_sets, is_judged, read_data
+from .datasets import DataSet, data_sets, read_data
+from .faults import Remark
 from .model import model_problems
 from .names import slips_in_model, unknown_names
-from .remarks import Remark
 from .settings import idle_settings, impossible_settings
 
 __all__ = ["Remark", "check", "fill_channels", "find_problems", "loops_of"]
@@ -58,24 +58,26 @@ def check(cfg: Config, task: str) -> None:
         raise UserError(errors, "Nothing was started:")
 
 
-def find_problems(cfg: Config, task: str, read: Contents | None = None) -> list[str]:
+def find_problems(cfg: Config, task: str, read: Sequence[DataSet] = ()) -> list[str]:
     """The errors and the remarks about one task of a config.
 
     Args:
         cfg: The config.
         task: ``'train'`` or ``'test'``.
-        read: The data sets with what they hold; they are read if it is not given.
+        read: Data sets of the config that are read already; all others are read now.
     """
     check_operators(cfg)
     loops = loops_of(cfg, task)
     problems = [*incomplete(cfg, task), *unknown_names(cfg, loops)]
     missing = list(missing_data(cfg, loops))
-    sets = list(data_sets(cfg, loops))
-    if read is None:
-        read = [] if missing else [(one, read_data(one)) for one in sets if is_judged(one)]
+    known = {data.key: data for data in read}
+    sets = [known.get(data.key, data) for data in data_sets(cfg, loops)]
+    for data in sets:
+        if data.is_judged and not data.is_read and not missing:
+            read_data(data)
     problems += missing
-    problems += [text for _, content in read for text in content.problems]
-    problems += class_problems(cfg, sets, read)
+    problems += [text for data in sets for text in data.problems]
+    problems += class_problems(cfg, sets)
     model = None
     try:
         model = build_model(cfg)
@@ -87,7 +89,7 @@ def find_problems(cfg: Config, task: str, read: Contents | None = None) -> list[
         problems += model_problems(cfg, model)
         problems += wrong_channels(cfg, model) or wrong_strides(model)
     if task == "train":
-        problems += [*impossible_settings(cfg, read), *idle_settings(cfg, model)]
+        problems += [*impossible_settings(cfg, sets), *idle_settings(cfg, model)]
     with collecting(problems):
         problems += checkpoint_problems(cfg, task, model)
     return problems

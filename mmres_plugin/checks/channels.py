@@ -58,24 +58,22 @@ def wrong_strides(model: nn.Module) -> list[str]:
     maps are not looked at.
     """
     head, backbone = getattr(model, "bbox_head", None), getattr(model, "backbone", None)
-    strides = getattr(head, "strides", None)
+    neck, strides = getattr(model, "neck", None), getattr(head, "strides", None)
     if not type(head).__module__.startswith("mmdet.") or not isinstance(strides, list | tuple):
         return []
-    if len(strides) < 2 or not isinstance(backbone, nn.Module):
+    if len(strides) < 2 or backbone is None or not all(isinstance(one, int) for one in strides):
         return []
     with torch.no_grad():
         maps, refused = tried(backbone, torch.zeros(1, 3, 128, 128))
-        if not refused and isinstance(getattr(model, "neck", None), nn.Module):
-            maps, refused = tried(model.neck, maps)  # pyright: ignore[reportArgumentType]
+        if neck is not None and not refused:
+            maps, refused = tried(neck, maps)
     found = [] if refused else [128 // one.shape[-1] for one in as_list(maps)]
-    if refused or list(strides) == found or not all(isinstance(one, int) for one in strides):
+    if refused or list(strides) == found:
         return []
     return [f"model.bbox_head: its strides are {list(strides)}, those of its maps {found}"]
 
 
-def channel_difference(
-    cfg: Config, model: nn.Module
-) -> tuple[str, int | list[int], int | list[int]] | None:
+def channel_difference(cfg: Config, model: nn.Module) -> tuple[str, Any, Any] | None:
     """The first part after the backbone that expects other channels than it gets.
 
     Args:
@@ -83,21 +81,22 @@ def channel_difference(
         model: The model, which is put into evaluation mode.
 
     Returns:
-        Name of the part, channels that it expects and channels that it gets, or None; None too for
-        networks that need more than an image of 128 pixels: the run itself shows their mistakes.
+        Name of the part, channels that it expects and channels that it gets, each a number or a
+        list, or None; None too for networks that need more than an image of 128 pixels: the run
+        itself shows their mistakes.
     """
     backbone = getattr(model, "backbone", None)
     first = next((m for m in (backbone or model).modules() if isinstance(m, nn.Conv2d)), None)
     if backbone is None or first is None:
         return None
-    image = torch.zeros(1, first.in_channels, 128, 128)
     model.eval()
     with torch.no_grad():
-        features, refused = tried(backbone, image)
+        features, refused = tried(backbone, torch.zeros(1, first.in_channels, 128, 128))
         for name in ("neck", "head", "bbox_head", "rpn_head"):
-            part, expected = getattr(model, name, None), in_channels(cfg, name)
+            part, settings = getattr(model, name, None), cfg.model.get(name)
             if refused or part is None:
                 continue
+            expected = settings.get("in_channels") if isinstance(settings, dict) else None
             found = [feature.shape[1] for feature in as_list(features) if hasattr(feature, "shape")]
             result, refused = tried(part, features)
             wanted = found[-1:] if isinstance(expected, int) else found
@@ -116,10 +115,3 @@ def tried(part: nn.Module, maps: Any) -> tuple[Any, bool]:
         return None, False
     except REFUSALS:
         return None, True
-
-
-def in_channels(cfg: Config, part: str) -> int | list[int] | None:
-    """``in_channels`` of a part of the model in ``cfg``, or None if it has none."""
-    settings = cfg.model.get(part)
-    value = settings.get("in_channels") if isinstance(settings, dict) else None
-    return list(value) if isinstance(value, list | tuple) else value

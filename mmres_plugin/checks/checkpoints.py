@@ -24,8 +24,8 @@ from ..weights.image_settings import (
     style_problem,
 )
 from ..weights.pretrained import fitting_tensors, is_pretrained
+from .faults import Remark
 from .model import config_key
-from .remarks import Remark
 
 # The names behind the addresses that are tables of MMEngine's.
 NAMES = {

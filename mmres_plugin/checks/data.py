@@ -1,7 +1,7 @@
 """Is the data where the config says it is?"""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS
 
 from ..config_parts import datasets, look_up, metrics, scope_of, type_name
 from ..errors import did_you_mean
-from .remarks import Remark
+from .faults import Remark
 
 # How to get the data, by what the type of the data set ends with.
 LAYOUTS = {
@@ -112,7 +112,7 @@ def dataset_paths(dataset: dict, kind: Any) -> Iterator[tuple[str, Path, str, bo
             yield f"data_prefix.{name}".rstrip("."), root / folder, "folder", known
 
 
-def has_storage(node: dict) -> bool:
+def has_storage(node: Mapping) -> bool:
     """Whether a data set or metric reads through a storage of its own, whatever its paths say."""
     return (node.get("backend_args") or {}).get("backend", "local") != "local"
 

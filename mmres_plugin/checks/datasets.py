@@ -1,22 +1,22 @@
 """What the data sets of a config hold; a run and ``mmres check`` read them with this."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
-from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.registry import DATASETS
 
-from ..config_parts import datasets, look_up, scope_of
+from ..config_parts import as_list, datasets, look_up, scope_of, step_of
 from ..errors import shortened
-from ..images import SUFFIXES, Loader, image_files, loader_of
-from .annotations import Masks, Objects, nothing_left, read_json, wrong_classes
+from ..images import SUFFIXES, Loader, loader_of
+from .annotations import ID, Objects, nothing_left, wrong_classes
 from .data import dataset_paths, local
-from .faults import CHANGES, DROPPED, STOPS, Faults
-from .folders import folder_images, listed_images
-from .remarks import Remark
+from .faults import CHANGES, DROPPED, STOPS, Faults, Remark
+from .folders import folder_images, images_in, listed_images
 
 # Owners of ``load_data_list`` whose formats are read here.
 COCO, FOLDERS = "CocoDataset", "CustomDataset"
@@ -24,51 +24,21 @@ MANY = 0.1  # a share of the boxes far beyond their images that is worth a remar
 HINT = "`mmres check CONFIG` lists all"
 
 
-class DataSet(NamedTuple):
-    """The settings of one data set.
+@dataclass
+class DataSet:
+    """A data set of the config, and what it holds once :func:`read_data` has read it.
 
     Attributes:
         key: Where it stands in the config.
         settings: Its config.
         kind: Its class; None for an unknown type.
-        reader: The class whose format it has.
+        reader: The class whose format it has, if it is read here.
         file: Its annotations or list of images, if it has one.
         folder: What the paths of its images start from.
         classes: Names of its classes, if the config or its class says them.
         loader: How it reads images, if that is known.
-        scope: The scope in which its types are looked up.
-    """
-
-    key: str
-    settings: Mapping
-    kind: type | None
-    reader: str
-    file: Path | None
-    folder: Path | None
-    classes: list[str] | None
-    loader: Loader | None
-    scope: str | None
-
-    @property
-    def loop(self) -> str:
-        """The loop that it is for: ``'train'``, ``'val'`` or ``'test'``."""
-        return self.key.partition("_")[0]
-
-    def step(self, name: str) -> Mapping | None:
-        """The step of its pipeline whose class, or a parent of it, has this name."""
-        for step in self.settings.get("pipeline") or []:
-            if isinstance(step, Mapping):
-                kind = look_up(step.get("type"), TRANSFORMS, scope_of(step, self.scope))
-                if name in {parent.__name__ for parent in getattr(kind, "__mro__", ())}:
-                    return step
-        return None
-
-
-@dataclass
-class Content:
-    """What a data set holds.
-
-    Attributes:
+        objects: The step of its pipeline that loads boxes and masks.
+        is_read: Whether the following is known.
         names: Names of the classes in the order in which the data numbers them.
         faults: The faults of its annotations.
         images: Its images, with the width and height that their annotations give or None.
@@ -78,6 +48,16 @@ class Content:
         problems: Errors and remarks about it, for a run.
     """
 
+    key: str
+    settings: Mapping
+    kind: type | None = None
+    reader: str = ""
+    file: Path | None = None
+    folder: Path | None = None
+    classes: list[str] | None = None
+    loader: Loader | None = None
+    objects: Mapping | None = None
+    is_read: bool = False
     names: list[str] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
     images: list[tuple[Path, tuple[int, int] | None]] = field(default_factory=list)
@@ -86,24 +66,35 @@ class Content:
     raw: Any = None
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def loop(self) -> str:
+        """The loop that it is for: ``'train'``, ``'val'`` or ``'test'``."""
+        return self.key.partition("_")[0]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its format is one that is read here."""
+        return bool(self.reader and (self.file or (self.reader == FOLDERS and self.folder)))
+
 
 def data_sets(cfg: Config, loops: tuple[str, ...]) -> Iterator[DataSet]:
-    """The data sets of ``loops`` that read files, within any wrappers."""
+    """The data sets of ``loops`` that read files, within any wrappers; nothing is read yet."""
     for key, settings in datasets(cfg, loops):
         if "dataset" in settings or "datasets" in settings:
             continue
         scope = scope_of(settings, cfg.get("default_scope"))
         kind = look_up(settings.get("type"), DATASETS, scope)
-        kind = kind if isinstance(kind, type) else None
-        paths = {name: path for name, path, _, _ in dataset_paths(settings, kind)}
-        file, root = paths.pop("ann_file", None), local(settings.get("data_root"))
-        reader, split = reader_of(kind), settings.get("split")
-        if reader == FOLDERS and file is None and root and split:
+        data = DataSet(key, settings, kind if isinstance(kind, type) else None)
+        paths = {name: path for name, path, _, _ in dataset_paths(settings, data.kind)}
+        data.reader, data.file = reader_of(data.kind), paths.pop("ann_file", None)
+        root, split = local(settings.get("data_root")), settings.get("split")
+        if data.reader == FOLDERS and data.file is None and root and split:
             listed = root / "meta" / f"{split}.txt"  # ImageNet's
-            file = listed if listed.is_file() else None
-        folder = next(reversed(paths.values()), None)
-        classes, loader = classes_of(settings, kind), loader_of(settings, scope)
-        yield DataSet(key, settings, kind, reader, file, folder, classes, loader, scope)
+            data.file = listed if listed.is_file() else None
+        data.folder = next(reversed(paths.values()), None)
+        data.classes, data.loader = classes_of(settings, data.kind), loader_of(settings, scope)
+        data.objects = step_of(settings, "LoadAnnotations", scope)
+        yield data
 
 
 def reader_of(kind: type | None) -> str:
@@ -111,17 +102,15 @@ def reader_of(kind: type | None) -> str:
     # Not the parents' names: a class with a format of its own has its own method.
     owners = (parent for parent in getattr(kind, "__mro__", ()) if "load_data_list" in vars(parent))
     reader = getattr(next(owners, None), "__name__", "")
-    if reader == COCO and kind is not None:
-        # Panoptic annotations are read by a class of their own.
-        return COCO if kind.COCOAPI.__name__ == "COCO" else ""  # pyright: ignore
-    return reader if reader == FOLDERS else ""
+    # Panoptic annotations are read by a class of their own.
+    is_panoptic = reader == COCO and kind.COCOAPI.__name__ != "COCO"  # pyright: ignore
+    return reader if reader in (COCO, FOLDERS) and not is_panoptic else ""
 
 
 def classes_of(settings: Mapping, kind: type | None) -> list[str] | None:
     """Names of the classes of a data set, as its config or its class gives them."""
-    own = settings.get("metainfo") or {}
     default = getattr(kind, "METAINFO", None) or {}
-    classes = own.get("classes", settings.get("classes"))
+    classes = (settings.get("metainfo") or {}).get("classes", settings.get("classes"))
     if isinstance(classes, str) and Path(classes).expanduser().is_file():
         return list_from_file(Path(classes).expanduser())
     if classes is None:  # heads are for things
@@ -129,123 +118,107 @@ def classes_of(settings: Mapping, kind: type | None) -> list[str] | None:
     return list(classes) if isinstance(classes, list | tuple) else None
 
 
-def is_judged(data: DataSet) -> bool:
-    """Whether the format of a data set is one that is read here."""
-    return bool(data.reader and (data.file or (data.reader == FOLDERS and data.folder)))
-
-
-def read_data(data: DataSet, keep: bool = False) -> Content:
-    """The content of a data set that :func:`is_judged`; its files must be there.
-
-    Args:
-        data: The data set.
-        keep: Keep ``raw``, which may take gigabytes.
-    """
-    content = Content()
+def read_data(data: DataSet) -> None:
+    """Read a data set that ``is_judged``; its files must be there."""
+    data.is_read = True
     if data.reader == COCO:
-        _read_coco(data, content)
+        _read_coco(data)
     else:
-        _read_classes(data, content)
-    first = next((path for path, _ in content.images), None)
+        _read_classes(data)
+    first = next((path for path, _ in data.images), None)
     loader = data.loader
     if first and loader and loader.is_local and not loader.ignore_empty and not first.is_file():
-        content.problems.append(f"{data.key}: its first image is not there: {first}")
-    changes, stops = (list(content.faults.lines(effect)) for effect in (CHANGES, STOPS))
-    if changes:
-        content.problems.append(Remark(f"{data.key}: {'; '.join(changes)} ({HINT})"))
-    if stops:
-        file = data.file or data.folder
-        said = f"{data.key}: {file} cannot be trained on: {'; '.join(stops)} ({HINT})"
-        content.problems.insert(0, said)
-    content.raw = content.raw if keep else None
-    return content
+        data.problems.append(f"{data.key}: its first image is not there: {first}")
+    for effect, verb in (
+        (STOPS, "cannot be trained on:"),
+        (DROPPED, "is read in part. MMDetection leaves out"),
+        (CHANGES, "may be learned wrongly:"),
+    ):
+        lines = "; ".join(data.faults.lines(effect))
+        text = f"{data.key}: {data.file or data.folder} {verb} {lines} ({HINT})"
+        if lines:
+            data.problems.append(text if effect == STOPS else Remark(text))
 
 
-def read_coco(path: Path, content: Content) -> None:
-    """Read the categories and images of an annotation file alone, as an evaluator needs them."""
+def coco_lists(path: Path) -> tuple[Any, list[str], dict[Any, str]]:
+    """The content of a file in COCO's format, names of its categories and its images by their ids.
+
+    Raises:
+        ValueError: It is no JSON that pycocotools reads.
+    """
     try:
-        content.raw = read_json(path)
+        content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        content.faults.add("not in the format", f"{path}, or it is cut short ({error})")
-        return
-    if isinstance(content.raw, dict):
-        lists = [content.raw.get(name) for name in ("categories", "images")]
-        categories, images = (one if isinstance(one, list) else [] for one in lists)
-        content.names = [str(c.get("name")) for c in categories if isinstance(c, dict)]
-        content.ids = {
-            one["id"]: str(one.get("file_name"))
-            for one in images
-            if isinstance(one, dict) and isinstance(one.get("id"), str | int | float)
-        }
+        raise ValueError(
+            f"{path}, or it is cut short, or not UTF-8 without a byte order mark ({error})"
+        ) from error
+    lists = content if isinstance(content, dict) else {}
+    categories, images = (as_list(lists.get(name)) for name in ("categories", "images"))
+    names = [str(one.get("name")) for one in categories if isinstance(one, dict)]
+    ids = {
+        one["id"]: str(one.get("file_name"))
+        for one in images
+        if isinstance(one, dict) and isinstance(one.get("id"), ID)
+    }
+    return content, names, ids
 
 
-def _read_coco(data: DataSet, content: Content) -> None:
+def _read_coco(data: DataSet) -> None:
     assert data.file is not None
-    read_coco(data.file, content)
-    if content.raw is None:
+    try:
+        data.raw, data.names, data.ids = coco_lists(data.file)
+    except ValueError as error:
+        data.faults.add("not in the format", str(error))
         return
-    step = data.step("LoadAnnotations")
-    masks = Masks(step.get("poly2mask", True)) if step and step.get("with_mask") else None
-    objects = Objects(content.raw, data.classes or content.names, masks)
-    content.faults = objects.faults
-    if list(content.faults.lines(STOPS)):
+    step, classes = data.objects or {}, data.classes or data.names
+    poly2mask = step.get("poly2mask", True) if step.get("with_mask") else None
+    objects = Objects(data.raw, classes, poly2mask)
+    data.faults = objects.faults
+    if list(data.faults.lines(STOPS)):
         return
-    content.images = [
+    data.images = [
         ((data.folder or Path()) / one["file_name"], (one["width"], one["height"]))
         for one in objects.images.values()
     ]
-    problem, is_wrong = wrong_classes(data.file, content.names, data.classes or content.names)
+    problem, is_wrong = wrong_classes(data.file, data.names, classes)
     if problem:
         text = f"{data.key}: {problem}"
-        content.problems.append(text if is_wrong else Remark(text))
-    testing = bool(data.settings.get("test_mode"))
-    filter_cfg = None if testing else data.settings.get("filter_cfg")
-    nothing, no_image = nothing_left(objects, filter_cfg, str(data.file))
-    if nothing and not is_wrong:
+        data.problems.append(text if is_wrong else Remark(text))
+    testing = data.settings.get("test_mode")
+    reason, no_image = nothing_left(objects, None if testing else data.settings.get("filter_cfg"))
+    if reason and not is_wrong:
         # Of several data sets one may be without objects, and unlabelled ones load none.
-        learns = data.loop == "train" and step is not None and ".datasets." not in data.key
-        text = f"{data.key}: {nothing}"
-        content.problems.append(text if no_image or learns else Remark(text))
-    elif list(content.faults.lines(DROPPED)):
-        lines = "; ".join(content.faults.lines(DROPPED))
-        content.problems.append(
-            Remark(f"{data.key}: {data.file}: MMDetection leaves out {lines} ({HINT})")
-        )
-    far = content.faults.count["box far beyond its image"]
+        learns = data.loop == "train" and step and ".datasets." not in data.key
+        text = f"{data.key}: nothing is left to learn of {data.file}: {reason}"
+        data.problems.append(text if no_image or learns else Remark(text))
+    far = data.faults.count["box far beyond its image"]
     if far > MANY * objects.total:
-        content.problems.append(
-            Remark(
-                f"{data.key}: {data.file}: {far:,} of {objects.total:,} boxes reach far beyond "
-                "their images. Are they x1, y1, x2, y2? They must be x, y, width, height."
-            )
-        )
+        text = f"{far:,} of {objects.total:,} boxes reach far beyond their images."
+        cure = "Are they x1, y1, x2, y2? They must be x, y, width, height."
+        data.problems.append(Remark(f"{data.key}: {data.file}: {text} {cure}"))
 
 
-def _read_classes(data: DataSet, content: Content) -> None:
+def _read_classes(data: DataSet) -> None:
     """Read image folders or a list of images."""
     with_label = data.settings.get("with_label", data.settings.get("split") != "test")
-    remark = ""
+    suffixes = data.settings.get("extensions", SUFFIXES)
     if data.file:
         folder = data.folder or Path()
-        content.labels = dict(listed_images(data.file, folder, with_label, content.faults))
+        data.labels = dict(listed_images(data.file, folder, with_label, data.faults))
     elif data.folder and with_label:
-        extensions = data.settings.get("extensions", SUFFIXES)
-        content.labels, remark = folder_images(data.folder, extensions, content.faults)
-        content.names = list(content.labels)
-        content.problems += _wrong_folders(data, content)
+        data.labels, passed_over = folder_images(data.folder, suffixes, data.faults)
+        data.names = list(data.labels)
+        data.problems += _wrong_folders(data)
+        data.problems += [Remark(f"{data.key}: {passed_over}")] if passed_over else []
     elif data.folder:
-        taken = tuple(data.settings.get("extensions", SUFFIXES))
-        files = image_files(data.folder)
-        content.labels = {0: [path for path in files if path.name.lower().endswith(taken)]}
-    if remark:
-        content.problems.append(Remark(f"{data.key}: {remark}"))
-    content.images = [(path, None) for paths in content.labels.values() for path in paths]
+        data.labels = {0: images_in(data.folder, suffixes)[0]}
+    data.images = [(path, None) for paths in data.labels.values() for path in paths]
 
 
-def _wrong_folders(data: DataSet, content: Content) -> Iterator[str]:
+def _wrong_folders(data: DataSet) -> Iterator[str]:
     """Errors where the classes of the config are not the class folders."""
-    names, classes = content.names, data.classes
-    if not any(content.labels.values()):
+    names, classes = data.names, data.classes
+    if not any(data.labels.values()):
         yield f"{data.key}: there is no image in the class folders of {data.folder}"
     elif classes is not None and len(classes) != len(names):
         quoted = shortened(list(map(repr, names)), 10)

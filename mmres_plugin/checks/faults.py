@@ -1,17 +1,24 @@
-"""Kinds of faults in the data, and what becomes of each in MMDetection and MMPretrain."""
+"""What a check finds: errors and remarks about a run, and faults in its data."""
 
 from collections import Counter
 from collections.abc import Iterator
 
+
+class Remark(str):
+    """A finding with which the run goes on; any other text is an error."""
+
+
+# What becomes of the faults in MMDetection and MMPretrain.
 STOPS, DROPPED = "stops a training", "is left out of a training"
-CHANGES, REMARK = "changes what is learned", "is not a fault"
+CHANGES, NO_FAULT = "changes what is learned", "is not a fault"
+PASSED_OVER = "is left out on purpose"
 KINDS = {
     "not in the format": STOPS,
-    "missing key": STOPS,
-    "wrong type": STOPS,
+    "missing or wrong value": STOPS,
     "duplicate id": STOPS,
     "duplicate category name": STOPS,
     "object without a mask": STOPS,
+    "mask that is no list of polygons": STOPS,
     "mask of another size": STOPS,
     "line without a label": STOPS,
     "label below 0": STOPS,
@@ -19,20 +26,20 @@ KINDS = {
     "unreadable image": STOPS,
     "unknown image": DROPPED,
     "unknown category": DROPPED,
-    "box is not finite": DROPPED,
     "box without area": DROPPED,
     "box outside the image": DROPPED,
     "mask without area": DROPPED,
-    "box without end": CHANGES,  # MMDetection cuts it at the border of the image
     "image has another size": CHANGES,
     "two lines for an image": CHANGES,
     "hidden folder as a class": CHANGES,
-    "box far beyond its image": REMARK,
-    "file that is not taken for an image": REMARK,
-    "16-bit image of less than 13 bits, read as 8 bits": REMARK,
-    "image without objects": REMARK,
-    "class without objects": REMARK,
-    "class without images": REMARK,
+    "box far beyond its image": NO_FAULT,
+    "16-bit image of less than 13 bits, read as 8 bits": NO_FAULT,
+    "image without objects": NO_FAULT,
+    "class without objects": NO_FAULT,
+    "class without images": NO_FAULT,
+    "ignored object": PASSED_OVER,
+    "object of another class": PASSED_OVER,
+    "crowd": PASSED_OVER,
 }
 SHOWN = 3  # examples of each kind
 

@@ -7,6 +7,15 @@ from ..images import OTHER_SUFFIXES, SUFFIXES, image_files
 from .faults import Faults
 
 
+def images_in(folder: Path, extensions: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """The files below ``folder`` that a data set takes, and the images that it passes over."""
+    taken = tuple(suffix.lower() for suffix in extensions)
+    files = sorted(image_files(folder))
+    images = [path for path in files if path.name.lower().endswith(taken)]
+    others = {*SUFFIXES, *OTHER_SUFFIXES} - set(taken)
+    return images, [path for path in files if path.suffix.lower() in others]
+
+
 def folder_images(
     folder: Path, extensions: Sequence[str], faults: Faults
 ) -> tuple[dict[str, list[Path]], str]:
@@ -17,28 +26,20 @@ def folder_images(
         extensions: The suffixes that the data set takes.
         faults: Where to count faults.
     """
-    taken = tuple(suffix.lower() for suffix in extensions)
-    images, passed_over = {}, []
+    images, suffixes = {}, []
     for one in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = sorted(image_files(one))
-        images[one.name] = [path for path in files if path.name.lower().endswith(taken)]
-        others = [path for path in files if not path.name.lower().endswith(taken)]
-        passed_over += [
-            path for path in others if path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES)
-        ]
+        images[one.name], passed_over = images_in(one, extensions)
+        suffixes += [path.suffix.lower() for path in passed_over]
         if one.name.startswith("."):
             faults.add("hidden folder as a class", str(one))
         elif not images[one.name]:
             faults.add("class without images", str(one))
-    for path in passed_over:
-        faults.add("file that is not taken for an image", str(path))
-    suffixes = sorted({path.suffix.lower() for path in passed_over})
-    if not passed_over:
+    if not suffixes:
         return images, ""
+    new = sorted(set(suffixes))
     return images, (
-        f"{len(passed_over):,} images in {folder} are passed over, as they end in "
-        f"{', '.join(suffixes)}. To take them, write into the data set: "
-        f"extensions={tuple(dict.fromkeys([*taken, *suffixes]))}"
+        f"{len(suffixes):,} images in {folder} are passed over, as they end in {', '.join(new)}. "
+        f"To take them, write into the data set: extensions={(*extensions, *new)}"
     )
 
 
@@ -56,14 +57,13 @@ def listed_images(
     images: dict[int, list[Path]] = {}
     known = set()
     try:
-        lines = path.read_text("utf-8").splitlines()
+        text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         faults.add("not in the format", f"{path} is not UTF-8 ({error}): save it as UTF-8")
         return images
-    if lines and lines[0].startswith("\ufeff"):
+    if text.startswith("\ufeff"):
         faults.add("not in the format", f"{path} starts with a byte order mark: save it without")
-        lines[0] = lines[0].removeprefix("\ufeff")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         where = f"{path}, line {number}: {line!r}"
         name, blank, text = line.strip().rpartition(" ") if with_label else (line, " ", "0")
         label = integer(text)
@@ -92,7 +92,7 @@ def cure(line: str, number: int) -> str:
     if not line.strip():
         return "remove the empty line"
     for mark, name in ((",", "comma"), ("\t", "tab"), (";", "semicolon")):
-        if integer(line.rpartition(mark)[2]) is not None and mark in line:
+        if mark in line and integer(line.rpartition(mark)[2]) is not None:
             return f"separate path and label by a blank, not by a {name}"
     if number == 1 and not Path(line.split()[0].split(",")[0]).suffix:
         return "remove the header"

@@ -1,34 +1,38 @@
 """Images: can a pipeline read them, and are they as large as their annotation says?"""
 
 from collections.abc import Sequence
+from multiprocessing import Pool
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from ..errors import UnreadableImage
 from ..images import Loader, is_16_bit_with_less, read_image
+from .datasets import DataSet
 
-CELL = 240  # pixels
+CELL, TITLE = 240, 20  # pixels: an image in a picture of samples, and the line above it
+Task = tuple[Path, tuple[int, int] | None, Loader]
+Sample = tuple[Path, str, Sequence[tuple[str, Sequence[float]]]]
 
 
-class Task(NamedTuple):
-    """An image to read.
-
-    Attributes:
-        path: The file.
-        size: The width and height that it must have, or None.
-        loader: How the pipeline reads it.
-    """
-
-    path: Path
-    size: tuple[int, int] | None
-    loader: Loader
+def add_image_faults(data: DataSet, workers: int) -> None:
+    """Read all images of a data set and add what is wrong with them to its faults."""
+    tasks = [(path, size, data.loader or Loader()) for path, size in data.images]
+    with Pool(workers) as pool:
+        found = pool.imap_unordered(image_fault, tasks, chunksize=16)
+        found = list(tqdm(found, total=len(tasks), unit="image", disable=None))
+    for fault in sorted(filter(None, found)):
+        data.faults.add(*fault)
 
 
 def image_fault(task: Task) -> tuple[str, str] | None:
-    """The kind of fault that an image has, and where; None if it is well."""
+    """The kind of fault that an image has, and where; None if it is well.
+
+    Args:
+        task: The file, the width and height that it must have or None, and how it is read.
+    """
     path, size, loader = task
     try:
         image = read_image(path, loader)
@@ -45,41 +49,31 @@ def image_fault(task: Task) -> tuple[str, str] | None:
     return None
 
 
-class Sample(NamedTuple):
-    """An image for a picture of samples.
-
-    Attributes:
-        path: The file.
-        title: What stands above it.
-        boxes: Class name and x, y, width, height of each object in it.
-    """
-
-    path: Path
-    title: str
-    boxes: Sequence[tuple[str, Sequence[float]]]
-
-
 def draw_samples(samples: Sequence[Sample], path: Path) -> None:
-    """Write a picture of images side by side, four in a row, to ``path``."""
+    """Write a picture of images side by side, four in a row, to ``path``.
+
+    Args:
+        samples: File and title of each image, with class name and x, y, width, height of its boxes.
+        path: The picture to write.
+    """
     cells = []
-    for sample in samples:
+    for file, title, boxes in samples:
         try:
-            image = read_image(sample.path)
+            image = read_image(file)
         except (UnreadableImage, OSError):
             continue
         scale = CELL / max(image.shape[:2])
-        cell = np.full((CELL + 20, CELL, 3), 255, np.uint8)
+        cell = np.full((TITLE + CELL, CELL, 3), 255, np.uint8)
         small = cv2.resize(image, None, fx=scale, fy=scale)[:CELL, :CELL]
-        cell[20 : 20 + small.shape[0], : small.shape[1]] = small
-        for name, (x, y, w, h) in sample.boxes:
-            corners = (np.array([x, y, x + w, y + h]) * scale).astype(int).tolist()
-            cv2.rectangle(cell[20:], corners[:2], corners[2:], (0, 180, 0), 2)
-            write(
-                cell[20:], name[:20], (max(corners[0], 0) + 2, max(corners[1], 0) + 12), (0, 120, 0)
-            )
-        write(cell, sample.title[:36], (2, 14), (0, 0, 0))
+        cell[TITLE : TITLE + small.shape[0], : small.shape[1]] = small
+        for name, (x, y, w, h) in boxes:
+            left, right = int(x * scale), int((x + w) * scale)
+            top, bottom = int(y * scale) + TITLE, int((y + h) * scale) + TITLE
+            cv2.rectangle(cell, (left, top), (right, bottom), (0, 180, 0), 2)
+            write(cell, name[:20], (max(left, 0) + 2, max(top, TITLE) + 12), (0, 120, 0))
+        write(cell, title[:36], (2, 14), (0, 0, 0))
         cells.append(cell)
-    cells += [np.full((CELL + 20, CELL, 3), 255, np.uint8)] * (-len(cells) % 4)
+    cells += [np.full((TITLE + CELL, CELL, 3), 255, np.uint8)] * (-len(cells) % 4)
     rows = [np.hstack(cells[start : start + 4]) for start in range(0, len(cells), 4)]
     if rows:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config_parts import as_list, dicts, look_up, scope_of
 from ..weights.pretrained import is_pretrained
-from .remarks import Remark
+from .faults import Remark
 
 
 def model_problems(cfg: Config, model: nn.Module) -> Iterator[str]:

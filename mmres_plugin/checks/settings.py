@@ -1,6 +1,6 @@
 """Settings that do nothing: nobody reads them, or they come too late."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -8,8 +8,8 @@ from torch import nn
 
 from ..config_parts import type_name
 from ..errors import did_you_mean
-from .classes import Contents
-from .remarks import Remark
+from .datasets import DataSet
+from .faults import Remark
 
 # What MMEngine's constructor of optimizers reads, of all and of each of ``custom_keys``.
 PARAMWISE = {"custom_keys", "bypass_duplicate", "dcn_offset_lr_mult", "bias_lr_mult"}
@@ -29,27 +29,25 @@ def idle_settings(cfg: Config, model: nn.Module | None) -> Iterator[Remark]:
     wrapper = cfg.get("optim_wrapper") or {}
     paramwise = wrapper.get("paramwise_cfg") or {}
     key = "optim_wrapper.paramwise_cfg"
+    custom_keys = paramwise.get("custom_keys") or {}
     if wrapper.get("constructor") in (None, "DefaultOptimWrapperConstructor"):
-        yield from unread(paramwise, PARAMWISE, key)
-        for name, one in (paramwise.get("custom_keys") or {}).items():
+        yield from slips(paramwise, PARAMWISE, key)
+        for name, one in custom_keys.items():
             yield from slips(one, CUSTOM, f"{key}.custom_keys.{name}")
     parameters = [name for name, _ in model.named_parameters()] if model is not None else []
-    for name in paramwise.get("custom_keys") or {} if parameters else ():
+    for name in custom_keys if parameters else ():
         if name.strip(".") not in USUAL and not any(name in parameter for parameter in parameters):
             meant = did_you_mean(name, {word for one in parameters for word in one.split(".")})
             yield Remark(f"{key}.custom_keys.{name}: no parameter has this in its name.{meant}")
     if cfg.get("default_scope") == "mmdet":
         test_cfg = (cfg.get("model") or {}).get("test_cfg") or {}
-        for name, part in {
-            "": test_cfg,
-            ".rpn": test_cfg.get("rpn"),
-            ".rcnn": test_cfg.get("rcnn"),
-        }.items():
-            yield from slips(part, TEST_CFG, f"model.test_cfg{name}")
+        yield from slips(test_cfg, TEST_CFG, "model.test_cfg")
+        for part in ("rpn", "rcnn"):
+            yield from slips(test_cfg.get(part), TEST_CFG, f"model.test_cfg.{part}")
     yield from never(cfg)
 
 
-def impossible_settings(cfg: Config, read: Contents) -> Iterator[str]:
+def impossible_settings(cfg: Config, sets: Sequence[DataSet]) -> Iterator[str]:
     """An error for each setting that would stop a training late, or let it do nothing."""
     interval = (cfg.get("train_cfg") or {}).get("val_interval", 1)
     if not isinstance(interval, int) or interval < 1:
@@ -59,21 +57,14 @@ def impossible_settings(cfg: Config, read: Contents) -> Iterator[str]:
     if not isinstance(interval, int):
         yield f"default_hooks.checkpoint.interval is {interval!r}, must be an integer"
     loader = cfg.get("train_dataloader") or {}
-    batch_size = loader.get("batch_size")
-    for data, content in read:
-        few = isinstance(batch_size, int) and 0 < len(content.images) < batch_size
+    size = loader.get("batch_size")
+    for data in sets:
+        few = isinstance(size, int) and 0 < len(data.images) < size
         if data.key == "train_dataloader.dataset" and few and loader.get("drop_last"):
             yield (
                 f"train_dataloader: gives no batch, as drop_last=True leaves out the last one: its "
-                f"batch_size is {batch_size}, and the data set has {len(content.images)} images"
+                f"batch_size is {size}, and the data set has {len(data.images)} images"
             )
-
-
-def unread(settings: Mapping, known: set[str], key: str) -> Iterator[Remark]:
-    """A remark for each setting that is not one of ``known``."""
-    for name in settings:
-        if name not in known:
-            yield Remark(f"{key}.{name}: nothing reads this.{did_you_mean(name, known)}")
 
 
 def slips(settings: Any, known: set[str], key: str) -> Iterator[Remark]:
@@ -82,11 +73,11 @@ def slips(settings: Any, known: set[str], key: str) -> Iterator[Remark]:
     They look alike, or start with the same word: ``score_treshold`` for ``score_thr``.
     """
     for name in settings if isinstance(settings, Mapping) else ():
-        alike = did_you_mean(name, known)
+        meant = did_you_mean(name, known)
         start = name.partition("_")[0]
         same = [other for other in known if other.startswith(f"{start}_") and "_" in name]
-        if name not in known | ALIKE and (alike or len(same) == 1):
-            meant = alike or f" Did you mean '{same[0]}'?"
+        if name not in known | ALIKE and (meant or len(same) == 1):
+            meant = meant or f" Did you mean '{same[0]}'?"
             yield Remark(f"{key}.{name}: nothing is known to read this.{meant}")
 
 
@@ -94,14 +85,10 @@ def never(cfg: Config) -> Iterator[Remark]:
     """A remark where nothing is ever saved or validated."""
     loop = cfg.get("train_cfg") or {}
     unit = "max_epochs" if loop.get("max_epochs") else "max_iters"
-    last = loop.get(unit)
-    begin = loop.get("val_begin", 1)
-    if (
-        isinstance(last, int)
-        and isinstance(begin, int)
-        and begin > last
-        and cfg.get("val_cfg") is not None
-    ):
+    last, begin = loop.get(unit), loop.get("val_begin", 1)
+    if not isinstance(last, int) or not isinstance(begin, int):
+        return
+    if begin > last and cfg.get("val_cfg") is not None:
         yield Remark(f"train_cfg.val_begin is {begin}, after {unit}={last}: nothing is validated")
     hook = (cfg.get("default_hooks") or {}).get("checkpoint", {})
     if hook is None:
@@ -110,8 +97,7 @@ def never(cfg: Config) -> Iterator[Remark]:
         interval, by_epoch = hook.get("interval", -1), hook.get("by_epoch", True)
         if hook.get("save_last", True) or not isinstance(interval, int):
             return
-        late = isinstance(last, int) and by_epoch == (unit == "max_epochs") and interval > last
-        if interval < 1 or late:
+        if interval < 1 or (by_epoch == (unit == "max_epochs") and interval > last):
             yield Remark(
                 f"default_hooks.checkpoint.interval is {interval}, with {unit}={last} and "
                 "save_last=False: no checkpoint is saved, except the best if save_best is set"

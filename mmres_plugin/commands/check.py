@@ -40,9 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     from ..checks import Remark, find_problems, loops_of
     from ..checks.data import missing_data
-    from ..checks.datasets import HINT, data_sets, is_judged, read_data
-    from ..checks.faults import CHANGES, DROPPED, REMARK, STOPS
-    from ..checks.images import draw_samples
+    from ..checks.datasets import HINT, data_sets, read_data
+    from ..checks.faults import CHANGES, DROPPED, NO_FAULT, STOPS
+    from ..checks.images import add_image_faults, draw_samples
     from ..config import load_config
 
     cfg = load_config(args.config, args.cfg_options)
@@ -50,35 +50,32 @@ def main(argv: list[str] | None = None) -> int:
     missing = list(missing_data(cfg, loops))
     sets = [] if missing else list(data_sets(cfg, loops))
     not_judged = [
-        f"{data.key} ({data.settings.get('type')})" for data in sets if not is_judged(data)
+        f"{data.key} ({data.settings.get('type')})" for data in sets if not data.is_judged
     ]
-    read = [(data, read_data(data, keep=True)) for data in sets if is_judged(data)]
     found, samples, known = bool(missing), [], {}
-    for data, content in read:
-        if (data.file, data.folder, data.loader) in known:
-            print(f"\n{data.key}: as {known[data.file, data.folder, data.loader]}")
+    for data in [data for data in sets if data.is_judged]:
+        read_data(data)
+        same = known.setdefault((data.file, data.folder, data.loader), data.key)
+        if same != data.key:
+            print(f"\n{data.key}: as {same}")
             continue
-        known[data.file, data.folder, data.loader] = data.key
-        lines, some = describe(data, content)
-        print(f"\n{data.key} ({data.file or data.folder}): {len(content.images):,} images")
-        read_images(data, content, args.workers)
-        for effect in (STOPS, DROPPED, CHANGES, REMARK):
-            for line in content.faults.lines(effect):
+        lines, some = describe(data)
+        print(f"\n{data.key} ({data.file or data.folder}): {len(data.images):,} images")
+        add_image_faults(data, args.workers)
+        for effect in (STOPS, DROPPED, CHANGES, NO_FAULT):
+            for line in data.faults.lines(effect):
                 print(f"  {line} ({effect})")
-                found |= effect != REMARK
+                found |= effect != NO_FAULT
         print("".join(f"    {line}\n" for line in lines), end="")
         samples += some
-    tasks = [task for task in ("train", "test") if loops_of(cfg, task)]
-    texts = dict.fromkeys(
-        text
-        for task in tasks
-        if set(loops_of(cfg, task)) & set(loops)
-        for text in find_problems(cfg, task, read)
-    )
+    texts: dict[str, None] = {}
+    for task in ("train", "test"):
+        if set(loops_of(cfg, task)) & set(loops):
+            texts.update(dict.fromkeys(find_problems(cfg, task, sets)))
     for text in texts:
         kind = "remark" if isinstance(text, Remark) else "error"
         print(f"\n{kind}: {text.replace(f' ({HINT})', '')}")
-        found |= not isinstance(text, Remark)
+        found |= kind == "error"
     if args.picture:
         draw_samples(samples, args.picture)
         print(f"\nsamples: {args.picture}")
@@ -89,49 +86,27 @@ def main(argv: list[str] | None = None) -> int:
     return int(found or bool(not_judged))
 
 
-def describe(data, content) -> tuple[list[str], list]:
+def describe(data) -> tuple[list[str], list]:
     """A line about each class of a data set, and twelve images for the picture of samples."""
-    from ..checks.images import Sample
-
-    names, boxes = {}, {}
-    if content.ids and content.images:
-        names = {one["id"]: one["name"] for one in content.raw["categories"]}
-    numbers: dict[str, Counter] = {name: Counter() for name in names.values()}
-    for one in content.raw.get("annotations", ()) if names else ():
-        if "bbox" in one and one["category_id"] in names:
-            name = names[one["category_id"]]
-            boxes.setdefault(one["image_id"], []).append((name, one["bbox"]))
-            area = one["bbox"][2] * one["bbox"][3]
-            numbers[name][next(size for limit, size in SIZES if area < limit)] += 1
-    lines = []
-    for name, number in numbers.items():
-        sizes = ", ".join(f"{number[size]} {size}" for _, size in SIZES)
-        lines.append(f"{name}: {sum(number.values())} ({sizes})")
-        if not number:
-            content.faults.add("class without objects", name)
-    for number, name in content.ids.items() if names else ():
-        if number not in boxes:
-            content.faults.add("image without objects", str(name))
-    lines += [f"{label}: {len(paths):,}" for label, paths in content.labels.items()]
-    folder = data.folder or Path()
-    flat = [Sample(folder / n, n, boxes.get(i, [])) for i, n in content.ids.items() if names]
-    flat += [Sample(p, str(label), []) for label, ps in content.labels.items() for p in ps]
-    return lines, random.Random(0).sample(flat, min(12, len(flat)))
-
-
-def read_images(data, content, workers: int) -> None:
-    """Read all images of a data set and add what is wrong with them to its faults."""
-    from multiprocessing import Pool
-
-    from tqdm import tqdm
-
-    from ..checks.images import Task, image_fault
-    from ..images import Loader
-
-    tasks = [Task(path, size, data.loader or Loader()) for path, size in content.images]
-    with Pool(workers) as pool:
-        results = pool.imap_unordered(image_fault, tasks, chunksize=16)
-        for fault in sorted(
-            filter(None, tqdm(results, total=len(tasks), unit="image", disable=None))
-        ):
-            content.faults.add(*fault)
+    folder, lines, boxes = data.folder or Path(), [], {}
+    if data.ids and data.images:  # else the file cannot be trained on
+        names = {one["id"]: one["name"] for one in data.raw["categories"]}
+        sizes = {name: Counter() for name in names.values()}
+        for one in data.raw.get("annotations", ()):
+            name, box = names.get(one["category_id"]), one.get("bbox")
+            if name is not None and isinstance(box, list) and len(box) == 4:
+                boxes.setdefault(one["image_id"], []).append((name, box))
+                _, _, w, h = box
+                sizes[name][next(size for limit, size in SIZES if w * h < limit)] += 1
+        for name, number in sizes.items():
+            shares = ", ".join(f"{number[size]} {size}" for _, size in SIZES)
+            lines.append(f"{name}: {sum(number.values())} ({shares})")
+            if not number:
+                data.faults.add("class without objects", name)
+        for number, name in data.ids.items():
+            if number not in boxes:
+                data.faults.add("image without objects", name)
+    samples = [(folder / name, name, boxes.get(i, [])) for i, name in data.ids.items()]
+    lines += [f"{label}: {len(paths):,}" for label, paths in data.labels.items()]
+    samples += [(path, str(label), []) for label, paths in data.labels.items() for path in paths]
+    return lines, random.Random(0).sample(samples, min(12, len(samples)))

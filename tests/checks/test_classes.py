@@ -82,7 +82,7 @@ def test_panoptic_data():
     """Heads tell things apart; the classes of the data are things and stuff."""
     dataset = dict(type=CocoPanopticDataset, ann_file="panoptic.json")
     [data] = data_sets(Config(dict(train_dataloader=dict(dataset=dataset))), ("train",))
-    assert class_number(data, None) == (80, True)
+    assert class_number(data) == (80, True)
 
 
 def test_data_set_with_a_class_of_its_own(home):
