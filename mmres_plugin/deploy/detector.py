@@ -48,18 +48,16 @@ class DenseDetector(nn.Module):
         check_head(head)
         self.model = model
         self.nms = nms_settings(cfg.get("nms"), "test_cfg.nms")
-        self.per_level = positive(cfg, "nms_pre", "test_cfg")
-        candidates_in_all = self.per_level * head.prior_generator.num_levels
+        per_level = positive(cfg, "nms_pre", "test_cfg")
+        candidates_in_all = per_level * head.prior_generator.num_levels
         self.most = min(positive(cfg, "max_per_img", "test_cfg"), candidates_in_all)
         self.threshold = cfg.get("score_thr", 0)
-        self.smallest = cfg.get("min_bbox_size", -1)
+        self.limits = per_level, self.threshold, cfg.get("min_bbox_size", -1)
 
     def forward(self, x: Tensor, shape: tuple[int, int]) -> tuple[Tensor, ...]:
         """N×3×H×W, and height and width without padding, to what :func:`suppress` returns."""
-        boxes, scores, labels, _ = candidates(
-            self.model.bbox_head, self.model.extract_feat(x), shape, self.per_level, self.threshold
-        )
-        scores = drop_small(boxes, scores, self.smallest)
+        head, features = self.model.bbox_head, self.model.extract_feat(x)
+        boxes, scores, labels, _ = candidates(head, features, shape, *self.limits)
         return suppress(boxes, scores, labels, self.nms, self.most)
 
 
@@ -94,7 +92,12 @@ def positive(cfg: ConfigDict, key: str, place: str) -> int:
 
 
 def candidates(
-    head: nn.Module, features: tuple[Tensor, ...], shape: tuple[int, int], most: int, above: float
+    head: nn.Module,
+    features: tuple[Tensor, ...],
+    shape: tuple[int, int],
+    most: int,
+    above: float,
+    smallest: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The best candidates of each level, M of all levels together.
 
@@ -104,6 +107,7 @@ def candidates(
         shape: Height and width of the images, to which boxes are clipped.
         most: How many per level.
         above: A candidate's score must exceed this before the score factor multiplies it.
+        smallest: Both sides of a candidate must exceed this, unless it is negative.
 
     Returns:
         Boxes N×M×4, scores N×M (-1 for what is no candidate), labels N×M, and levels M.
@@ -115,7 +119,11 @@ def candidates(
     priors, deltas, scores, labels = (torch.cat(parts, 1) for parts in zip(*levels, strict=True))
     boxes = head.bbox_coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1), max_shape=shape)
     levels = torch.arange(len(levels)).repeat_interleave(most)
-    return boxes.view(-1, scores.shape[1], 4), scores, labels, levels
+    boxes = boxes.view(-1, scores.shape[1], 4)
+    if smallest >= 0:
+        sides = boxes[..., 2:] - boxes[..., :2]
+        scores = torch.where((sides > smallest).all(-1), scores, -1)
+    return boxes, scores, labels, levels
 
 
 def _best(
@@ -155,11 +163,3 @@ def _best(
 def _per_prior(maps: Tensor, channels: int) -> Tensor:
     """N×(A·channels)×h×w to N×(h·w·A)×channels."""
     return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, channels)
-
-
-def drop_small(boxes: Tensor, scores: Tensor, smallest: float) -> Tensor:
-    """``scores`` with -1 for boxes of which a side is not longer than ``smallest``."""
-    if smallest < 0:
-        return scores
-    sides = boxes[..., 2:] - boxes[..., :2]
-    return torch.where((sides > smallest).all(-1), scores, -1)

@@ -15,15 +15,7 @@ from mmdet.models import detectors, roi_heads
 from mmdet.models.dense_heads import RPNHead
 from torch import Tensor, nn
 
-from .detector import (
-    SELECTION,
-    candidates,
-    check_head,
-    drop_small,
-    positive,
-    refuse,
-    same_methods,
-)
+from .detector import SELECTION, candidates, check_head, positive, refuse, same_methods
 from .nms import nms_settings, suppress
 
 
@@ -69,8 +61,8 @@ class TwoStageDetector(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Proposals, N×P×4, and which of them are real, N×P."""
         rpn = self.model.rpn_head
-        boxes, scores, _, levels = candidates(rpn, features, shape, self.per_level, -torch.inf)
-        scores = drop_small(boxes, scores, self.first.get("min_bbox_size", -1))
+        limits = self.per_level, -torch.inf, self.first.get("min_bbox_size", -1)
+        boxes, scores, _, levels = candidates(rpn, features, shape, *limits)
         levels = levels.expand_as(scores)  # levels do not suppress each other
         boxes, scores, _, _ = suppress(boxes, scores, levels, self.first_nms, self.proposals)
         return boxes, scores > 0

@@ -15,6 +15,7 @@ from mmcv.transforms import Compose
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.structures.mask import encode_mask_results
 from mmdet.visualization import DetLocalVisualizer
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmpretrain.models import BaseClassifier
@@ -73,13 +74,8 @@ class Predictor:
         top: int = 5,
     ) -> None:
         device = checked_device(device)
-        if str(model).startswith(hugging_face.SCHEME):
-            self.checkpoint = str(checkpoint or model)
-            with user_error("model"):
-                config = hugging_face.fetch_config(str(model))
-        else:
-            given = None if checkpoint is None else str(checkpoint)
-            config, self.checkpoint = find_model(str(model), given)
+        given = None if checkpoint is None else str(checkpoint)
+        config, self.checkpoint = find_model(str(model), given)
         self.network = load_model(config, self.checkpoint).to(device)
         cfg, self.top = self.network.cfg, top
         self.task = task_of(self.network)
@@ -168,12 +164,15 @@ class Predictor:
         return sorted(rows, key=lambda row: -row["score"])
 
 
-def find_model(model: str, checkpoint: str | None) -> tuple[str | Path, str]:
+def find_model(model: str, checkpoint: str | None) -> tuple[str | Path | Config, str]:
     """Config and checkpoint of a model, named as for :class:`Predictor`.
 
     Raises:
         UserError: If there is no checkpoint.
     """
+    if model.startswith(hugging_face.SCHEME):
+        with user_error("model"):
+            return hugging_face.fetch_config(model), checkpoint or model
     known = hub_model(model)
     config = known_configs(Path()).get(model) or (known.config.filename if known else model)
     converted = Path("checkpoints", f"{Path(config).stem}.pth")

@@ -21,7 +21,7 @@ from mmres_plugin.config import build_model, load_config
 from mmres_plugin.deploy import verify as verification
 from mmres_plugin.deploy.export import Exported, export_onnx
 from mmres_plugin.deploy.exported_model import ExportedModel, Session
-from mmres_plugin.deploy.preprocess import Preprocess, sizing_steps
+from mmres_plugin.deploy.preprocess import sizing_steps
 from mmres_plugin.deploy.verify import verify
 from mmres_plugin.errors import UserError
 from mmres_plugin.registry import MODELS as BACKBONES
@@ -60,20 +60,16 @@ def test_features(name, tmp_path):
     assert "BatchNormalization" not in kinds or name.startswith("IRes")
 
 
-def test_stages_are_named_in_their_order():
-    model = Exported(families.SReResNet(18, out_indices=(3, 1, 3)).eval())
-    assert model.output_names == ["stage2", "stage4"]
-    assert [map.shape[1] for map in model(torch.rand(1, 3, 64, 64))] == [128, 512]
-
-
-def test_metadata_without_a_mean():
-    """The file names the order of the channels even where nothing is subtracted."""
+def test_stages_and_channels():
+    """Stages in their order; the order of the channels even where no mean is subtracted."""
     model = torch.nn.Module()
-    model.backbone = families.SReResNet(18)
+    model.backbone = families.SReResNet(18, out_indices=(3, 1, 3))
     model.data_preprocessor = MODELS.build(dict(type="mmdet.DetDataPreprocessor"))
-    metadata = Exported(model, features=True).metadata
-    assert metadata["channels"] == "BGR"
-    assert metadata["input"] == "nchw-float"
+    exported = Exported(model, features=True)
+    assert exported.output_names == ["stage2", "stage4"]
+    assert [maps.shape[1] for maps in exported(torch.rand(1, 3, 64, 64))] == [128, 512]
+    metadata = exported.metadata
+    assert (metadata["channels"], metadata["input"]) == ("BGR", "nchw-float")
     assert "mean" not in metadata
 
 
@@ -151,25 +147,6 @@ def test_a_file_that_differs_is_not_left(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="differs from the model"):
         call("export", DIGITS, "none", tmp_path / "m.onnx", "--images", tmp_path / "image.png")
     assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
-
-
-@pytest.mark.parametrize("to_rgb", [True, False])
-def test_images_are_normalised_as_by_the_model(to_rgb):
-    preprocessor = MODELS.build(
-        dict(
-            type="mmdet.DetDataPreprocessor",
-            mean=[103.5, 116.3, 123.7],
-            std=[57.4, 57.1, 58.4],
-            bgr_to_rgb=to_rgb,
-            pad_size_divisor=16,
-            pad_value=7,
-        )
-    )
-    images = pixels(1, 30, 50)
-    wanted = preprocessor({"inputs": [images[0].permute(2, 0, 1).flip(0)], "data_samples": None})[
-        "inputs"
-    ]
-    assert torch.equal(Preprocess(preprocessor)(images), wanted)
 
 
 @pytest.mark.parametrize("step", ["Normalize", "Pad"])

@@ -88,20 +88,6 @@ def test_commands(folder, shell):
     assert (folder / "confusion/confusion_matrix.png").stat().st_size > 5000
 
 
-def test_curves_of_two_runs_are_in_one_plot(folder, shell):
-    """Upstream's tools do that, for both kinds; a tool of our own is not needed."""
-    for kind, package, key in (("det", "mmdet", "loss"), ("cls", "mmpretrain", "accuracy/top1")):
-        (first,) = folder.glob(f"work_dirs/{kind}/*/vis_data/scalars.json")
-        second = folder / f"{kind}2.json"
-        second.write_text(first.read_text())
-        tool = f"${package.upper()}/analysis_tools/analyze_logs.py"
-        style = "--style default" if kind == "det" else ""
-        command = f"python {tool} plot_curve {first} {second} --keys {key} {style} --out {kind}.png"
-        output = shell(command)
-        assert output.count("plot curve of") == 2
-        assert (folder / f"{kind}.png").stat().st_size > 5000
-
-
 def test_tensorboard_has_the_scalars_of_the_log(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
