@@ -16,12 +16,12 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from ..errors import EXAMPLES, close_name, shortened, user_error
+from ..errors import EXAMPLES, did_you_mean, shortened, user_error
 from .safe_loading import allowed_globals, weights_only
 
 # What a file that is no checkpoint starts with, and what it is.
 IMPOSTORS = {
-    b"<": "a web page, not a checkpoint: open the link in a browser and save what it leads to",
+    b"<": "a web page saved under the name of a checkpoint: open the link in a browser",
     b"version https://git-lfs": "a pointer of Git LFS: get the file itself with `git lfs pull`",
 }
 # Where projects put the tensors, and which they use where a file has several sets.
@@ -83,8 +83,9 @@ def is_address(path: str | Path) -> bool:
         ValueError: For a misspelt one.
     """
     scheme, separator, _ = str(path).partition("://")
-    if separator and scheme not in SCHEMES and (close := close_name(scheme, SCHEMES)):
-        raise ValueError(f"{path}: no address starts with {scheme}://. Did you mean {close}://?")
+    meant = did_you_mean(scheme, SCHEMES)
+    if separator and scheme not in SCHEMES and meant:
+        raise ValueError(f"{path}: no address starts with {scheme}://.{meant}")
     return bool(separator)
 
 

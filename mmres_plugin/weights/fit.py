@@ -1,8 +1,6 @@
 """Does a state dict fit a model? And models without memory, to ask that of."""
 
 import copy
-import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -49,12 +47,7 @@ class Fit(NamedTuple):
             "only in the file": self.unused,
             "of another shape": [f"{name} ({both})" for name, both in self.reshaped.items()],
         }
-        found = [f"{len(n)} {kind}: {shortened(n)}" for kind, n in kinds.items() if n]
-        theirs = stage_blocks([*self.fitting, *self.reshaped, *self.unused])
-        ours = stage_blocks([*self.fitting, *self.reshaped, *self.missing])
-        if theirs and ours and theirs != ours:
-            found.append(f"the file has {theirs} blocks per stage, the model {ours}: another depth")
-        return found
+        return [f"{len(n)} {kind}: {shortened(n)}" for kind, n in kinds.items() if n]
 
     @property
     def problem(self) -> str | None:
@@ -79,40 +72,26 @@ def compare(model: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     }
     own = model.state_dict()
     fitting = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
-    file, ours = map(_counted, (tensors, own))
+    file, ours, both = map(_counted, (tensors, own, fitting))
     fit = Fit(
         tensors=fitting,
-        fitting=_counted(fitting),
+        fitting=both,
         missing=[name for name in ours if name not in tensors],
         unused=[name for name in file if name not in own],
         reshaped={
             name: f"file {tuple(tensors[name].shape)}, model {tuple(own[name].shape)}"
             for name in ours
-            if name in tensors and tensors[name].shape != own[name].shape
+            if name in tensors and name not in fitting
         },
-        share=_numbers(own, _counted(fitting)) / max(_numbers(own, ours), 1),
+        share=sum(own[n].numel() for n in both) / max(sum(own[n].numel() for n in ours), 1),
     )
     if fit.differences and _renames(model, tensors):
         return Fit(tensors, ours, [], [], {}, 1.0)
     return fit
 
 
-def stage_blocks(names: Iterable[str]) -> list[int]:
-    """Number of blocks of each stage that the names of a backbone speak of."""
-    blocks: dict[str, int] = {}
-    for name in names:
-        found = re.match(r"(?:backbone\.)?layer(\d)\.(\d+)\.", name)
-        if found:
-            blocks[found[1]] = max(blocks.get(found[1], 0), int(found[2]) + 1)
-    return [blocks[stage] for stage in sorted(blocks)]
-
-
 def _counted(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.endswith("num_batches_tracked")]
-
-
-def _numbers(own: Mapping[str, Tensor], names: Iterable[str]) -> int:
-    return sum(math.prod(own[name].shape) for name in names)
 
 
 def _renames(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:

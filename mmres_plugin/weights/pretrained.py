@@ -6,7 +6,6 @@ happens to have the right names, which may be nothing. Our backbones count.
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -110,7 +109,7 @@ def _problems(
             f"has only {len(fit.fitting)} of {fit.total} tensors of the backbone with "
             f"prefix={prefix or None!r}. The file has names such as {shortened(list(tensors), 3)}; "
             f"the backbone has {shortened(list(ours), 3)}. "
-            f"{conversion or _other_prefix(tensors, ours)}"
+            f"{conversion or _other_prefix(module, tensors)}"
         )
     stages = {_stage(name) for name in ours} - {0}
     strange = [name for name in [*fit.unused, *fit.reshaped] if _stage(name) in stages]
@@ -162,17 +161,11 @@ def _conversion(checkpoint: str, tensors: Mapping[str, Tensor]) -> str:
     )
 
 
-def _other_prefix(tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:
+def _other_prefix(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
     """The prefix that would have worked, or that none would."""
-    prefixes = Counter()
-    for name, tensor in tensors.items():
-        parts = name.split(".")
-        for i in range(len(parts)):  # every way to split it into a prefix and a rest
-            rest = ".".join(parts[i:])
-            if rest in ours and ours[rest].shape == tensor.shape:
-                prefixes[name.removesuffix(rest)] += tensor.numel()
-    best, count = max(prefixes.items(), key=lambda item: item[1], default=("", 0))
-    total = sum(t.numel() for t in ours.values())
-    if count < ENOUGH * total:
-        return "No other prefix would do: the file is of another network or depth."
-    return f"prefix={best or None!r} would match {count / total:.0%} of the backbone's weights."
+    for start in sorted({name.partition("layer1.")[0] for name in tensors if "layer1." in name}):
+        named = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+        share = compare(module, named).share
+        if share >= ENOUGH:
+            return f"prefix={start or None!r} would match {share:.0%} of the backbone's weights."
+    return "No other prefix would do: the file is of another network or depth."

@@ -110,8 +110,6 @@ def check_types(settings: dict[str, Any]) -> None:
         elif isinstance(value, str):
             is_name = place.startswith(CLASSES)
             fits = is_name or not (REACHES_OUT.search(value) or Path(value).is_file())
-        elif place.startswith(CLASSES):
-            fits = False
         else:
             limit = INFINITY if isinstance(value, float) else MOST
             fits = not isinstance(value, int | float) or abs(value) <= limit

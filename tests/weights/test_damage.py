@@ -6,12 +6,10 @@
 import io
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
 
-from mmres_plugin.errors import UserError
 from mmres_plugin.models import SReResNet
 from mmres_plugin.weights import (
     convert_checkpoint,
@@ -54,27 +52,14 @@ def damaged(content: bytes, rng: random.Random) -> tuple[str, bytes]:
     }[kind]
 
 
-def outcome(path: Path, out: Path, good: dict[str, torch.Tensor], tool: str) -> str:
-    """Open ``path`` with a tool: 'refused', 'unchanged', 'changed' or 'raw …'."""
-    tools = {
-        "convert": lambda: convert_checkpoint(path, out, source="mmpretrain"),
-        "publish": lambda: publish_checkpoint(path, out),
-        "checks": lambda: open_checkpoint(path, "load_from"),
-        "backbone": lambda: load_pretrained(
-            SReResNet(18, stem_channels=8, base_channels=8), str(path), allow_partial=True
-        ),
-    }
-    try:
-        tools[tool]()
-    except (ValueError, UserError, OSError):
-        return "refused"
-    except Exception as error:
-        return f"raw {type(error).__name__}: {error}"[:200]
-    found = find_state_dict(read_checkpoint(path), path)
-    same = found.keys() == good.keys() and all(
-        torch.equal(found[name], good[name]) for name in good
-    )
-    return "unchanged" if same else "changed"
+TOOLS = (
+    lambda path, out: convert_checkpoint(path, out, source="mmpretrain"),
+    publish_checkpoint,
+    lambda path, out: open_checkpoint(path, "load_from"),
+    lambda path, out: load_pretrained(
+        SReResNet(18, stem_channels=8, base_channels=8), str(path), allow_partial=True
+    ),
+)
 
 
 @pytest.mark.slow
@@ -87,16 +72,19 @@ def test_random_damage(tmp_path, name):
     path.write_bytes(content)
     good = find_state_dict(read_checkpoint(path), path)
     rng, count = random.Random(0), Counter()
-    tools = ["convert", "publish", "checks", "backbone"]
     for step in range(STEPS // 2):
         kind, spoilt = damaged(content, rng)
         path.write_bytes(spoilt)
-        tool = tools[step % len(tools)]
-        result = outcome(path, folder / "out.pth", good, tool)
+        try:
+            TOOLS[step % len(TOOLS)](path, folder / "out.pth")
+            found = find_state_dict(read_checkpoint(path), path)
+            same = found.keys() == good.keys() and all(t.equal(good[n]) for n, t in found.items())
+            result = "unchanged" if same else "changed"
+        except (ValueError, OSError):
+            result = "refused"
         count[result] += 1
         written = list(folder.glob("*")) if folder.is_dir() else []
-        assert not result.startswith("raw"), (step, kind, tool, result)
-        assert not (result == "refused" and written), (step, kind, tool)
+        assert not (result == "refused" and written), (step, kind)
         for one in written:
             one.unlink()
     print(name, dict(count))

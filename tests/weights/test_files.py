@@ -28,7 +28,6 @@ from mmres_plugin.errors import UserError
 from mmres_plugin.models import SReResNet
 from mmres_plugin.weights import convert_checkpoint, publish_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import find_state_dict, write_checkpoint
-from mmres_plugin.weights.safe_loading import weights_only
 
 
 def start_from(path, **kwargs) -> SReResNet:
@@ -128,7 +127,9 @@ def site(tmp_path, monkeypatch):
         thread.join()
 
 
-def test_downloads_are_not_run_either(site, tmp_path):
+def test_downloads_are_not_run_either(site, tmp_path, monkeypatch):
+    """Our reader is safe, and leaves the user's setting as it was."""
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     address, folder = site
     mark = tmp_path / "mark"
     hostile_files(folder, mark)
@@ -143,6 +144,8 @@ def test_downloads_are_not_run_either(site, tmp_path):
         start_from("torchvision://resnet51")
     with pytest.raises(ValueError, match="download it first"):
         read_checkpoint(f"{address}/new.safetensors")
+    assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
 @pytest.mark.parametrize("name", ["htp://x/y.pth", "modelzo://resnet50", "file:///tmp/y.pth"])
@@ -222,36 +225,28 @@ BAD = {
     "cut short, old format": (cut(_use_new_zipfile_serialization=False), BROKEN),
     "empty": (text(""), "src.pth is empty"),
     "text": (text("not found"), BROKEN),
-    "web page": (text("\n<!DOCTYPE html><html>"), "is a web page, not a checkpoint"),
+    "web page": (text("\n<!DOCTYPE html><html>"), "is a web page saved under the name"),
     "git lfs": (text("version https://git-lfs.github.com/spec/v1\n"), "is a pointer of"),
     "cut safetensors": (text("\x20\0\0\0\0\0\0\0{"), BROKEN),
     "whole model": (save(w=torch.nn.Linear(1, 1)), r"refused: .*torch.nn.modules.linear.Linear"),
     "program": (program, "is a TorchScript program"),
     "bomb": (bomb, "its parts are compressed, which torch never does"),
     "plain pickle": (pickled, "is a plain pickle, as Detectron2 publishes.*npz"),
+    "a list": (lambda path: torch.save([1, 2], path), "no tensors .*, but a list"),
     "no tensors": (save(state_dict={"a": 1}, epoch=2), "no tensors .*, but the keys a$"),
     "no names": (save(state_dict={3: torch.ones(1)}), "has keys that are no names: .*3"),
     "folded": (
         save(meta={"mmres_plugin_folded": {}}, w=torch.ones(1)),
-        "holds a folded model: use the checkpoint that it was made from",
+        "holds a folded model",
     ),
-    "NaN": (
-        save(w=torch.tensor(torch.nan), b=torch.ones(1)),
-        r"infinite weights in 1 of 2 tensors",
-    ),
+    "NaN": (save(w=torch.tensor(torch.nan), b=torch.ones(1)), "infinite weights in 1 of 2 tensors"),
     "variance": (save(**{"bn.running_var": -torch.ones(1)}), r"negative variances in 1 of 1"),
-    "expanded": (
-        save(w=torch.zeros(1).expand(10**12)),
-        "claims to hold far more numbers than it does",
-    ),
+    "expanded": (save(w=torch.zeros(1).expand(10**12)), "claims to hold far more numbers than"),
     "expanded often": (
         save(**{f"w{i}": torch.zeros(1).expand(10**8) for i in range(10)}),
         "claims to hold far more numbers than it does: 10 of 10",
     ),
-    "quantized": (
-        save(w=torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8)),
-        ODD,
-    ),
+    "quantized": (save(w=torch.quantize_per_tensor(torch.ones(2), 1, 0, torch.qint8)), ODD),
     "float8": (save(w=torch.ones(2).to(torch.float8_e4m3fn)), ODD),
     "complex": (save(w=torch.ones(2, dtype=torch.complex64)), ODD),
     "sparse": (save(w=torch.eye(2).to_sparse()), ODD),
@@ -275,14 +270,6 @@ def test_bad_file(tmp_path, kind):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
     assert sorted(tmp_path.iterdir()) == [dst, src]
     assert dst.read_bytes() == b"before"
-
-
-def test_a_list_and_no_file(tmp_path):
-    torch.save([1, 2], tmp_path / "a.pth")
-    with pytest.raises(ValueError, match="no tensors where a checkpoint has them, but a list"):
-        find_state_dict(read_checkpoint(tmp_path / "a.pth"), "a.pth")
-    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint file .*no.pth"):
-        read_checkpoint(tmp_path / "no.pth")
 
 
 def test_views_that_repeat_little_are_read(tmp_path):
@@ -333,10 +320,9 @@ def test_home_folder(tmp_path, monkeypatch):
     assert not (tmp_path / "~").exists()
 
 
-@pytest.mark.parametrize("name", ["dst.pt", "dst", "dst.pth.tar"])
-def test_unknown_ending(tmp_path, name):
+def test_unknown_ending():
     with pytest.raises(ValueError, match=r"must end with \.pth or \.safetensors"):
-        convert_checkpoint(tmp_path / "src.pth", tmp_path / name)
+        convert_checkpoint("src.pth", "dst.pth.tar")
 
 
 def test_killed_while_writing(tmp_path):
@@ -371,12 +357,3 @@ def test_failed_writing_leaves_nothing(tmp_path):
     with pytest.raises(AttributeError):
         write_checkpoint({"meta": lambda: 0, "state_dict": {}}, tmp_path / "dst.pth")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_download_in_a_process_that_trusts_files(monkeypatch):
-    """Our reader is safe, and leaves the user's setting as it was."""
-    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with weights_only():
-        assert os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD") is None
-    assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
-    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ

@@ -13,7 +13,7 @@ import torch
 from helpers import call
 from helpers.weights import write_trained
 from huggingface_hub import ModelCard, constants
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError
 from mmengine.registry import MODELS
 from mmpretrain import get_model
 
@@ -97,34 +97,21 @@ def test_get_model_and_init_cfg(home, hub):
     assert torch.equal(backbone.conv1.weight, state["backbone.conv1.weight"])
 
 
-def http_error(kind: type[HfHubHTTPError], hub: object) -> Exception:
-    """An error as the hub's client raises it, without a response."""
-    return kind.__new__(kind)
-
-
-@pytest.mark.parametrize(
-    ("address", "error", "answer"),
-    [
-        ("hf://me/gone", None, "could not be fetched: .*Without a connection, run .hf download me"),
-        ("hf://me/cls/gone.pth", None, "could not be fetched: .*Without a connection, run .hf download me"),
-        (
-            "hf://me/x",
-            RepositoryNotFoundError,
-            "RepositoryNotFoundError Private ones need .hf auth login",
-        ),
-        ("hf://me/x", LocalEntryNotFoundError, "`hf download me/x`"),
-    ],
-)
-def test_what_cannot_be_fetched(hub, monkeypatch, address, error, answer):
-    if error is not None:
-
-        def refuse(*args, **kwargs):
-            raise http_error(error, hub)
-
-        monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    with pytest.raises(FileNotFoundError, match=answer) as caught:
+@pytest.mark.parametrize("address", ["hf://me/gone", "hf://me/cls/gone.pth"])
+def test_what_cannot_be_fetched(hub, address):
+    answer = f"{address} could not be fetched: .*Without a connection, run .hf download me/"
+    with pytest.raises(FileNotFoundError, match=answer):
         read_checkpoint(address)
-    assert address in str(caught.value)
+
+
+def test_what_the_hub_refuses(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)  # without a response
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    answer = "hf://me/x could not be fetched: RepositoryNotFoundError Private ones need `hf auth"
+    with pytest.raises(FileNotFoundError, match=answer):
+        read_checkpoint("hf://me/x")
 
 
 @pytest.mark.parametrize("address", ["hf://me", "hf://me/", "hf://", "hf://a b/c"])
@@ -134,28 +121,23 @@ def test_addresses(address):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "answer"),
+    ("command", "answer"),
     [
-        (["gone.py", "cls.pth", "me/x"], "there is no config gone.py"),
-        (["cls.py", "gone.pth", "me/x"], "there is no checkpoint file"),
-        (["cls.py", "det.pth", "me/x"], "det.pth does not fit the model"),
-        (["cls.py", "cls.pth", "x"], "repository: x must be owner/name"),
+        ("gone.py cls.pth me/x --folder out", "there is no config gone.py"),
+        ("cls.py gone.pth me/x --folder out", "there is no checkpoint file"),
+        ("cls.py det.pth me/x --folder out", "det.pth does not fit the model"),
+        ("cls.py cls.pth x --folder out", "repository: x must be owner/name"),
+        ("cls.py cls.pth me/x --folder cls.py/a", "Not a directory"),
     ],
 )
-def test_wrong_commands(home, tmp_path, monkeypatch, arguments, answer):
+def test_wrong_commands(home, monkeypatch, command, answer):
     monkeypatch.chdir(home)
     with pytest.raises(UserError, match=answer):
-        call("push", *arguments, "--folder", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        call("push", *command.split())
+    assert not Path("out").exists()
 
 
 def test_upload_without_a_network(home, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="me/cls was not uploaded"):
         call("push", home / "cls.py", home / "cls.pth", "me/cls")
-
-
-def test_a_folder_that_cannot_be_written(home, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="Not a directory"):
-        call("push", home / "cls.py", home / "cls.pth", "me/cls", "--folder", tmp_path / "file/a")

@@ -30,28 +30,19 @@ def log(monkeypatch) -> list[str]:
     ("content", "origin", "fitting", "other"),
     [
         (resnet50, "torchvision", "pytorch", "caffe"),
-        (caffe_resnet50, "Caffe", "caffe", "pytorch"),
+        (caffe_resnet50, "Caffe", "caffe", "pytorch"),  # or PyTorch's without counters
     ],
 )
-def test_style_is_said_at_loading(tmp_path, log, content, origin, fitting, other):
+def test_a_guess_is_called_one_and_not_stored(tmp_path, log, content, origin, fitting, other):
     torch.save(content(), tmp_path / "file.pth")
     start = dict(type="Pretrained", checkpoint=str(tmp_path / "file.pth"))
     SReResNet(50, style=other, init_cfg=start).init_weights()
     assert log[0].startswith("loaded 265 of 265")
-    assert f"look like weights of {origin}" in log[1]
-    assert f"set style='{fitting}' in the backbone" in log[1]
+    assert f"these look like weights of {origin}" in log[1]
+    assert f"if they are, set style='{fitting}' in the backbone" in log[1]
     log.clear()
     SReResNet(50, style=fitting, init_cfg=start).init_weights()
     assert len(log) == 1
-
-
-def test_a_guess_is_called_one_and_not_stored(tmp_path, log):
-    """PyTorch's weights without counters and classifier have the names of Caffe's."""
-    torch.save(caffe_resnet50(), tmp_path / "file.pth")
-    start = dict(type="Pretrained", checkpoint=str(tmp_path / "file.pth"))
-    SReResNet(50, style="pytorch", init_cfg=start).init_weights()
-    assert "these look like weights of Caffe" in log[1]
-    assert "if they are, set style='caffe'" in log[1]
     convert_checkpoint(tmp_path / "file.pth", tmp_path / "ours.pth")
     assert read_checkpoint(tmp_path / "ours.pth")["meta"]["images"] is None
 
