@@ -103,8 +103,9 @@ class SafeCheckpointHook(CheckpointHook):
                 f"has {runner.world_size}: augmentation and drop path will differ"
             )
         saved = self.resumed.get("hooks", ())
-        for (hook, names), (kind, state) in zip(kept_of_hooks(runner), saved, strict=False):
-            if kind == type(hook).__name__ and state.keys() == set(names):
+        hooks = [hook for hook in runner.hooks if kept_names(hook)]
+        for hook, (kind, state) in zip(hooks, saved, strict=False):
+            if kind == type(hook).__name__ and state.keys() == set(kept_names(hook)):
                 vars(hook).update(state)
         if validation_is_due(runner):
             runner.logger.info("--resume: repeating the validation that followed the checkpoint")
@@ -171,8 +172,9 @@ class SafeCheckpointHook(CheckpointHook):
         state.update(sampler=getattr(batches and batches.sampler, "seed", None))
         state.update(batches=len(batches) if batches else None)
         hooks = [
-            (type(hook).__name__, plain({one: getattr(hook, one) for one in names}))
-            for hook, names in kept_of_hooks(runner)
+            (type(hook).__name__, plain({name: getattr(hook, name) for name in kept_names(hook)}))
+            for hook in runner.hooks
+            if kept_names(hook)
         ]
         resume = dict(hooks=hooks, files=self.files)
         self.added = {"random_states": all_gather_object(state), "resume": resume}
@@ -209,20 +211,13 @@ def plain(node: Any) -> Any:
     return node.item() if isinstance(node, np.generic) else node
 
 
-def kept_of_hooks(runner: Runner) -> list[tuple[Hook, Sequence[str]]]:
-    """The hooks whose state a checkpoint keeps, and the names of the attributes that hold it.
+def kept_names(hook: Hook) -> Sequence[str]:
+    """The attributes of ``hook`` that a checkpoint keeps.
 
     A hook of your own lists them in an attribute ``kept_on_resume``.
     """
-    early = ("wait_count", "best_score")
-    kept = [
-        (
-            hook,
-            getattr(hook, "kept_on_resume", early if isinstance(hook, EarlyStoppingHook) else ()),
-        )
-        for hook in runner.hooks
-    ]
-    return [(hook, names) for hook, names in kept if names]
+    early = ("wait_count", "best_score") if isinstance(hook, EarlyStoppingHook) else ()
+    return getattr(hook, "kept_on_resume", early)
 
 
 def validation_is_due(runner: Runner) -> bool:

@@ -132,13 +132,11 @@ def compare(checkpoint: Mapping[str, Any], runner: Runner) -> None:
         if why:
             raise UserError([f"--resume: the checkpoint is of {why}. {START_ANEW}"])
     old, new = (settings(text) for text in (checkpoint["meta"].get("cfg"), runner.cfg.pretty_text))
-    remarks = []
-    for place in ("optim_wrapper.optimizer", "param_scheduler"):
-        if old and at(old, place) != at(new, place):
-            remarks.append(f"{place} stays {at(old, place)}, as in the checkpoint. {START_ANEW}")
-    for place in ("train_cfg", "train_dataloader.batch_size"):
-        if old and at(old, place) != at(new, place):
-            remarks.append(f"{place} was {at(old, place)}, from now on it is {at(new, place)}")
+    remarks = [
+        f"{key} was {old.get(key)}. Optimizer and schedulers keep their settings. {START_ANEW}"
+        for key in ("optim_wrapper", "param_scheduler")
+        if old and old.get(key) != new.get(key)
+    ]
     if "ema_state_dict" in checkpoint and not any(isinstance(h, EMAHook) for h in runner.hooks):
         remarks.append("without EMAHook, training goes on from the averaged weights")
     _say([f"--resume: {text}" for text in remarks])
@@ -147,30 +145,13 @@ def compare(checkpoint: Mapping[str, Any], runner: Runner) -> None:
 START_ANEW = "To train with other settings, start from its weights: load_from, without --resume"
 
 
-def settings(text: str | None) -> dict[str, Any]:
-    """The plain values that a config's text assigns; nothing of it is run."""
-    found = {}
+def settings(text: str | None) -> dict[str, str]:
+    """What a config's text assigns to its keys, as text; nothing of it is run."""
     try:
-        for node in ast.parse(text or "").body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                found[node.targets[0].id] = _value(node.value)
+        return {
+            ast.unparse(node.targets[0]): ast.unparse(node.value)
+            for node in ast.parse(text or "").body
+            if isinstance(node, ast.Assign)
+        }
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}  # not as MMEngine writes it
-    return found
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        return {word.arg: _value(word.value) for word in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {ast.unparse(k): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
-    if isinstance(node, ast.List | ast.Tuple):
-        return [_value(child) for child in node.elts]
-    return ast.unparse(node)
-
-
-def at(node: Any, place: str) -> Any:
-    """What stands at a dotted place in nested dicts, or None."""
-    for key in place.split("."):
-        node = node.get(key) if isinstance(node, dict) else None
-    return node

@@ -137,8 +137,17 @@ def user_errors() -> Iterator[None]:
         UserError: In a process that is not one of several, for its caller.
     """
     try:
-        with _as_user_errors():
+        try:
             yield
+        except UnreadableImage as error:  # from a worker the text starts with its traceback
+            text = str(error).rpartition("UnreadableImage: ")[2].strip()
+            raise UserError([text], "Stopped:") from error
+        except URLError as error:  # weights that cannot be fetched are other errors
+            text = (
+                f"the data could not be downloaded ({error.reason}). Without a connection, unpack "
+                "the archive in data_root of the data sets yourself"
+            )
+            raise UserError([text]) from error
     except Interrupted as error:  # launchers interrupt all processes
         if is_first_on_its_machine():
             print(f"\n{error}", file=sys.stderr, flush=True)
@@ -153,15 +162,3 @@ def user_errors() -> Iterator[None]:
             raise
         print(f"\nmmres: {error}", file=sys.stderr, flush=True)
         end_process(2)
-
-
-@contextmanager
-def _as_user_errors() -> Iterator[None]:
-    try:
-        yield
-    except UnreadableImage as error:  # from a worker process the text starts with its traceback
-        text = str(error).rpartition("UnreadableImage: ")[2].strip()
-        raise UserError([text], "Stopped:") from error
-    except URLError as error:  # weights that cannot be fetched are other errors
-        text = f"the data could not be downloaded ({error.reason}). Without a connection, unpack "
-        raise UserError([f"{text}the archive in data_root of the data sets yourself"]) from error

@@ -30,7 +30,8 @@ class Listener:
     def __init__(self) -> None:
         self.noted, self.waits = 0, False
         self.before: dict[int, Any] = {}
-        # Children end as they would without it, also by a signal that comes while they are made.
+        # Children end as they would without it, also by a signal that comes while they are made:
+        # Python forgets one that a child has before it runs.
         os.register_at_fork(
             before=partial(self._mask, signal.SIG_BLOCK),
             after_in_parent=partial(self._mask, signal.SIG_UNBLOCK),

@@ -1,7 +1,6 @@
 """The first seconds of a training show the mistakes of its validation."""
 
-from collections.abc import Iterator
-from functools import partial
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -9,7 +8,6 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, ValLoop, autocast
 from mmengine.structures import BaseDataElement
-from torch import nn
 
 from ..errors import UserError, did_you_mean, shortened
 from .random_state import unchanged_random_state
@@ -68,29 +66,22 @@ def lonely_image(runner: Runner) -> str | None:
     if not type(model).__module__.startswith("mmpretrain.models.classifiers."):
         return None  # detectors have no maps of one pixel
     model.train()
-    norms = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.BatchNorm2d)]
-    single: list[str] = []
-
-    def look(name: str, norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        single.extend([name] if inputs[0].numel() == inputs[0].shape[1] else [])
-
-    hooks = [
-        norm.register_forward_pre_hook(partial(look, name)) for name, norm in norms if norm.training
-    ]
-    model.eval()  # in which statistics stay as they are
-    with unchanged_random_state(), torch.no_grad():
-        data = model.data_preprocessor(loader.collate_fn([loader.dataset[0]]), training=False)
-        model(data["inputs"], mode="tensor")
-    for hook in hooks:
-        hook.remove()
-    if not single:
-        return None
-    return (
-        f"train_dataloader: the last batch of an epoch has one image ({len(batches.sampler)} images"
-        f" in batches of {batches.batch_size}), and the maps at {single[0]} have one pixel: batch "
-        "norm needs more than one value. Leave that batch out: --cfg-options "
-        "train_dataloader.drop_last=True"
-    )
+    before = deepcopy(model.state_dict())  # statistics of norms change
+    try:
+        with unchanged_random_state(), torch.no_grad():
+            batch = loader.collate_fn([loader.dataset[0]])
+            model(**model.data_preprocessor(batch, training=True), mode="loss")
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        return (
+            f"train_dataloader: the last batch of an epoch has one image ({len(batches.sampler)} "
+            f"images in batches of {batches.batch_size}), and a batch norm after maps of one pixel "
+            "needs two. Leave that batch out: --cfg-options train_dataloader.drop_last=True"
+        )
+    finally:
+        model.load_state_dict(before)
+    return None
 
 
 def first_metrics(runner: Runner, loop: ValLoop) -> set[str]:
@@ -118,54 +109,44 @@ def first_metrics(runner: Runner, loop: ValLoop) -> set[str]:
             count = runner.world_size * sum(map(len, batches))
             names = set(loop.evaluator.evaluate(count))
         elif all(type(metric).__name__ == "CocoMetric" for metric in metrics):
-            names = {name for metric in metrics for name in coco_names(metric)}
+            names = set().union(*map(coco_names, metrics))
     for metric in metrics:
         metric.results.clear()
     return names
 
 
-def coco_names(metric: Any) -> Iterator[str]:
-    """The names of what MMDetection's ``CocoMetric`` computes."""
-    boxes = metric.metric_items or ["mAP", *(f"mAP_{kind}" for kind in ("50", "75", "s", "m", "l"))]
-    rates = [f"AR{kind}" for kind in ("@100", "@300", "@1000", "_s@1000", "_m@1000", "_l@1000")]
-    for kind in metric.metrics:
-        names = [f"{kind}_{item}" for item in boxes]
-        if kind.startswith("proposal"):
-            names = [*(metric.metric_items or rates), *(f"AR@{n}" for n in metric.proposal_nums)]
-        if metric.classwise:
-            names += [f"{name}_precision" for name in metric.dataset_meta["classes"]]
-        yield from (f"{metric.prefix}/{name}" if metric.prefix else name for name in names)
+def coco_names(metric: Any) -> set[str]:
+    """The names of what MMDetection's ``CocoMetric`` computes with its usual settings, or none."""
+    if metric.metric_items or metric.classwise or "proposal" in "".join(metric.metrics):
+        return set()
+    items = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
+    return {f"{metric.prefix}/{kind}_{item}" for kind in metric.metrics for item in items}
 
 
 def compare_names(runner: Runner, names: set[str]) -> None:
-    """Look whether the metrics that hooks and schedulers wait for are among ``names``.
+    """Look whether the metrics that hooks and schedulers need are among ``names``, if any.
 
     Raises:
         UserError: For one with which the first validation would fail.
     """
-    wanted: list[tuple[str, str, bool]] = []  # place, name, whether its lack is an error
+    wanted: list[tuple[str, str]] = []
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook):
             best = [name for name in hook.save_best or () if name != "auto"]
-            wanted += [("default_hooks.checkpoint.save_best", name, True) for name in best]
-        elif isinstance(hook, EarlyStoppingHook):
-            wanted.append(("the monitor of EarlyStoppingHook", hook.monitor, hook.strict))
+            wanted += [("default_hooks.checkpoint.save_best", name) for name in best]
+        elif isinstance(hook, EarlyStoppingHook) and hook.strict:
+            wanted.append(("the monitor of EarlyStoppingHook", hook.monitor))
     schedulers: Any = runner.param_schedulers or []
     if isinstance(schedulers, dict):
         schedulers = [one for group in schedulers.values() for one in group]
     for one in schedulers:
         if hasattr(one, "monitor"):
-            wanted.append((f"the monitor of {type(one).__name__}", one.monitor, True))
-    problems = []
-    for place, name, fails in wanted if names else ():
-        if name not in names:
-            text = (
-                f"{place} is {name!r}, which the evaluator does not compute."
-                f"{did_you_mean(name, names)} There are: {shortened(sorted(names), 12)}"
-            )
-            if fails:
-                problems.append(text)
-            else:
-                runner.logger.warning(f"{text}. So it will never stop the training")
+            wanted.append((f"the monitor of {type(one).__name__}", one.monitor))
+    problems = [
+        f"{what} is {name!r}, which the evaluator does not compute.{did_you_mean(name, names)} "
+        f"There are: {shortened(sorted(names), 12)}"
+        for what, name in wanted
+        if names and name not in names
+    ]
     if problems:
         raise UserError(problems, "Nothing was started:")

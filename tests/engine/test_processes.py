@@ -6,16 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import free_port, randomise
+from helpers import free_port
 from helpers.forked import forkserver
 from helpers.toy import Points, toy_runner
 from mmengine.hooks import Hook
-from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 from mmres_plugin.engine import AverageLossHook, FiniteHook
 from mmres_plugin.errors import UserError
-from mmres_plugin.models import SReResNet
 from mmres_plugin.weights import read_checkpoint
 
 
@@ -146,52 +143,3 @@ def test_random_states_of_all_processes(tmp_path):
     states = read_checkpoint(tmp_path / "whole/epoch_1.pth")["random_states"]
     assert len(states) == 2
     assert states[0]["numpy"] != states[1]["numpy"]
-
-
-class SyncNorm(nn.BatchNorm2d):
-    """Batch norm over the batches of all processes; torch's own needs GPUs."""
-
-    def forward(self, x):
-        count = torch.distributed.get_world_size()
-        sums = torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))])
-        mean, square = all_reduce(sums) / count
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            size = count * x.numel() / x.shape[1]
-            unbiased = (square - mean**2) * size / (size - 1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
-        scale = self.weight / (square - mean**2 + self.eps).sqrt()
-        shape = (1, -1, 1, 1)
-        return (x - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
-
-
-def statistics(rank: int | None):
-    """Statistics, and the gradient of the first layer, after a pass over four images."""
-    model = randomise(SReResNet(18, base_channels=4, stem_channels=4)).double().train()
-    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)).double()
-    if rank is not None:
-        images = images[rank::2]
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.__class__ = SyncNorm
-    model(images)[-1].square().mean().backward()
-    gradient = model.conv1.weight.grad
-    if rank is not None:
-        torch.distributed.all_reduce(gradient)
-        gradient /= 2
-    return {**{k: b.tolist() for k, b in model.named_buffers()}, "gradient": gradient.tolist()}
-
-
-def test_synchronised_statistics_under_recursion(tmp_path):
-    """Each pass through a block synchronises: two processes have what one has on all images.
-
-    A block that a stage enters twice updates its running statistics twice a step.
-    """
-    alone = statistics(None)
-    for one in in_two_processes(statistics):
-        assert one.keys() == alone.keys()
-        for key, values in alone.items():
-            torch.testing.assert_close(torch.tensor(one[key]), torch.tensor(values), msg=key)
-    assert alone["layer1.1.bn1.num_batches_tracked"] == 2
-    assert alone["bn1.num_batches_tracked"] == 1

@@ -10,6 +10,7 @@ _warnings.warn('of my own')
 del _warnings
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=15, val_interval=15)
 train_dataloader.update(sampler=dict(_delete_=True, type='InfiniteSampler'), batch_sampler=None)
+log_processor = dict(by_epoch=False)
 model['backbone'].update(base_channels=8, stem_channels=8)
 model['neck'].update(in_channels=[16, 32, 64])
 """

@@ -19,6 +19,7 @@ from mmres_plugin.engine.resume import (
     settings,
 )
 from mmres_plugin.errors import UserError
+from mmres_plugin.weights import read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -52,32 +53,29 @@ def test_first_start_says_so(tmp_path, said):
     assert "has no checkpoint yet, so training starts from the beginning" in said[0]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [None, b"", b"\xff\xfe\x00", b"\x00", b"/old/place/epoch_2.pth", b"x" * 9999, b"epoch_9.pth"],
-    ids=["lost", "empty", "binary", "NUL", "moved", "long", "gone"],
-)
+NO_FILES = {
+    "folder": Path.mkdir,
+    "FIFO": os.mkfifo,
+    "loop": lambda path: path.symlink_to(path),
+}
+CONTENTS = [None, b"", b"\xff\xfe\x00", b"\x00", b"/old/epoch_2.pth", b"x" * 9999, b"epoch_9.pth"]
+
+
+@pytest.mark.parametrize("content", [*CONTENTS, *NO_FILES])
 def test_pointer_is_only_a_hint(copy, content):
-    (copy / "last_checkpoint").unlink()
-    if content is not None:
-        (copy / "last_checkpoint").write_bytes(content)
-    assert latest_checkpoint(copy) == copy / "epoch_2.pth"
-
-
-@pytest.mark.parametrize("kind", ["folder", "FIFO", "loop"])
-def test_pointer_that_is_no_file(copy, kind):
     pointer = copy / "last_checkpoint"
+    assert latest_checkpoint(copy) == copy / "epoch_2.pth"  # it names the file that was copied
     pointer.unlink()
-    {
-        "folder": pointer.mkdir,
-        "FIFO": lambda: os.mkfifo(pointer),
-        "loop": lambda: pointer.symlink_to(pointer),
-    }[kind]()
     (copy / "latest.pth").symlink_to("gone.pth")
     os.mkfifo(copy / "pipe.pth")
+    if content in NO_FILES:
+        NO_FILES[content](pointer)
+    elif content is not None:
+        pointer.write_bytes(content)
     assert latest_checkpoint(copy) == copy / "epoch_2.pth"
-    with pytest.raises(UserError, match="last_checkpoint is not a file"):
-        toy_runner(copy).train()
+    if content in NO_FILES:
+        with pytest.raises(UserError, match="last_checkpoint is not a file"):
+            toy_runner(copy).train()
 
 
 def test_folder_of_the_config(copy, tmp_path):
@@ -93,11 +91,6 @@ def test_folder_of_the_config(copy, tmp_path):
         refuse_to_overwrite(cfg)
     cfg.resume = True
     refuse_to_overwrite(cfg)
-
-
-def test_copy_goes_on_from_itself(copy, trained):
-    assert str(trained) in (copy / "last_checkpoint").read_text()
-    assert latest_checkpoint(copy) == copy / "epoch_2.pth"
 
 
 def test_pointer_is_behind(copy):
@@ -138,8 +131,7 @@ train_dataloader = dict(batch_size=2)
 
 
 def test_settings_are_read_and_not_run():
-    read = settings(OLD)
-    assert read["optim_wrapper"] == {"optimizer": {"lr": "0.01", "type": "'SGD'"}}
+    assert settings(OLD)["train_dataloader"] == "dict(batch_size=2)"
     for text in (None, "", "not python", "x = " + "(" * 9999, "x = " + "-" * 99999 + "1", 7 * "{"):
         assert settings(text) == {}
 
@@ -147,15 +139,14 @@ def test_settings_are_read_and_not_run():
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("lr=0.01", "lr=0.02", "optim_wrapper.optimizer stays {'lr': '0.01', 'type': \"'SGD'\"}"),
-        ("max_epochs=2", "max_epochs=9", "train_cfg was {'by_epoch': 'True', 'max_epochs': '2'}"),
-        ("batch_size=2", "batch_size=4", "train_dataloader.batch_size was 2, from now on it is 4"),
-        ("", "param_scheduler = []\n", "param_scheduler stays None, as in the checkpoint"),
+        ("lr=0.01", "lr=0.02", "optim_wrapper was dict(optimizer=dict(lr=0.01, type='SGD'))"),
+        ("max_epochs=2", "max_epochs=9", None),  # is done
+        ("", "param_scheduler = []\n", "param_scheduler was None. Optimizer and schedulers keep"),
         ("", "", None),
     ],
 )
 def test_other_settings_are_said(copy, said, old, new, says):
-    content = torch.load(copy / "epoch_2.pth", weights_only=False)
+    content = read_checkpoint(copy / "epoch_2.pth")
     content["meta"]["cfg"] = OLD
     cfg = Config.fromstring(OLD.replace(old, new) if old else OLD + new, ".py")
     runner = toy_runner(copy)

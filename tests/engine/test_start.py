@@ -65,8 +65,8 @@ MISTAKES = [
     (
         "train_dataloader.update(batch_size=7)\n",
         "",
-        "the last batch of an epoch has one image (8 images in batches of 7), and the maps at "
-        "backbone.layer4.0.bn1 have one pixel",
+        "the last batch of an epoch has one image (8 images in batches of 7), and a batch norm "
+        "after maps of one pixel needs two",
     ),
 ]
 
