@@ -206,16 +206,18 @@ def test_a_refused_file_changes_nothing(tmp_path):
     assert all(torch.equal(before[name], t) for name, t in backbone.state_dict().items())
 
 
+@pytest.mark.filterwarnings("error")
 def test_models_that_rename_old_names():
-    """They are asked by a copy without memory, and stay as they are."""
+    """They are asked by a copy without memory, and stay as they are; torch warns of nothing."""
 
     class Renaming(nn.Linear):
         def _load_from_state_dict(self, state_dict, prefix, *rest):
             state_dict[f"{prefix}weight"] = state_dict.pop(f"{prefix}old").reshape(2, 2)
             super()._load_from_state_dict(state_dict, prefix, *rest)
 
-    model = nn.Sequential(Renaming(2, 2))
-    old = {"0.old": torch.ones(4), "0.bias": torch.ones(2)}
+    model = nn.Sequential(Renaming(2, 2), nn.BatchNorm1d(2))
+    norm = {f"1.{name}": t for name, t in model[1].state_dict().items() if "num" not in name}
+    old = {"0.old": torch.ones(4), "0.bias": torch.ones(2), **norm}
     before = model[0].weight.clone()
     fit = compare(model, old)
     assert fit.problem is None
