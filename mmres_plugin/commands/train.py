@@ -8,11 +8,6 @@ from ..cli import Parser
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-SLOW_AMP = (
-    "--amp: this CPU has no instructions for bfloat16, so a step may take many times as long as "
-    "without --amp."
-)
-
 
 def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres train")
@@ -78,19 +73,15 @@ def merge_options(cfg: "Config", args: argparse.Namespace) -> None:
     """Put the options of training into the config."""
     import torch
 
-    from ..engine.amp import computes_bfloat16
     from ..engine.resume import checkpoint_folders, latest_checkpoint
 
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp and cfg.get("optim_wrapper") is not None:
-        if torch.cuda.is_available():
-            cfg.optim_wrapper.type = "AmpOptimWrapper"
+        gpu = torch.cuda.is_available()
+        cfg.optim_wrapper.type = "AmpOptimWrapper" if gpu else "CPUAmpOptimWrapper"
+        if gpu:
             cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-        else:
-            cfg.optim_wrapper.type = "CPUAmpOptimWrapper"
-            if not computes_bfloat16():
-                print(SLOW_AMP)
     if args.resume == "auto" or (cfg.get("resume") and not cfg.get("load_from")):
         latest = latest_checkpoint(*checkpoint_folders(cfg))
         cfg.resume = latest is not None

@@ -1,10 +1,9 @@
 """Training and testing: what the commands and configs add to MMEngine's runner."""
 
-from .amp import CPUAmpOptimWrapper
 from .checkpoints import SafeCheckpointHook
 from .finite import AverageLossHook, FiniteHook
 from .signals import EndOnSignalHook
-from .speed import ChannelsLastHook
+from .speed import ChannelsLastHook, CPUAmpOptimWrapper
 
 __all__ = [
     "AverageLossHook",
