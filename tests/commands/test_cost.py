@@ -119,6 +119,10 @@ def test_command(capsys):
     assert first == ["25.557", "0.550"] and second == ["23.508", "0.529"]
 
 
+def test_mmpretrains_models_are_known_from_the_start():
+    assert "21.798" in run("mmres", "cost", "resnet34")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
