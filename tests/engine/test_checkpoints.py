@@ -5,7 +5,6 @@ import errno
 import os
 import re
 import resource
-import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -21,20 +20,6 @@ from mmres_plugin.errors import UserError
 from mmres_plugin.weights import read_checkpoint
 
 THREE_EPOCHS = dict(by_epoch=True, max_epochs=3)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """The work dir of a training of two epochs."""
-    work_dir = tmp_path_factory.mktemp("trained")
-    toy_runner(work_dir).train()
-    return work_dir
-
-
-@pytest.fixture
-def copy(trained, tmp_path) -> Path:
-    """A copy of it, with the times of its files."""
-    return Path(shutil.copytree(trained, tmp_path / "copy"))
 
 
 def names(folder: Path) -> list[str]:

@@ -22,20 +22,6 @@ from mmres_plugin.errors import UserError
 from mmres_plugin.weights import read_checkpoint
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """The work dir of a training of two epochs."""
-    work_dir = tmp_path_factory.mktemp("trained")
-    toy_runner(work_dir).train()
-    return work_dir
-
-
-@pytest.fixture
-def copy(trained, tmp_path) -> Path:
-    """A copy of it, with the times of its files."""
-    return Path(shutil.copytree(trained, tmp_path / "copy"))
-
-
 @pytest.fixture
 def said(monkeypatch) -> list[str]:
     """What is logged about the checkpoint."""
