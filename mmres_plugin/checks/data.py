@@ -70,10 +70,8 @@ def path_problem(path: Path, what: str) -> str | None:
     """What is wrong with ``path``, which must be a ``'file'`` or a ``'folder'``, or None."""
     if not path.exists():
         return f"there is no {what}"
-    if what == "file" and not path.is_file():
-        return "this is a folder where a file is expected"
-    if what == "folder" and not path.is_dir():
-        return "this is a file where a folder is expected"
+    if not (path.is_file() if what == "file" else path.is_dir()):
+        return f"this is no {what}"
     empty = path.stat().st_size == 0 if what == "file" else next(path.iterdir(), None) is None
     return f"this {what} is empty" if empty else None
 
