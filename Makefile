@@ -5,6 +5,8 @@ DEMO_ARGS ?=
 # Tests run in JOBS processes of one thread each, which beats one process of many threads.
 JOBS ?= 2
 PYTEST_ARGS ?=
+# MMSegmentation and MMRotate, for the test of docs/other_packages.md.
+OTHER = build/other_packages
 RUN = $(VENV)/bin/python
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal
 
@@ -33,6 +35,8 @@ test: lint
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: setup
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --target $(OTHER) \
+		-r tests/docs/other_packages.txt
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: setup
