@@ -59,8 +59,10 @@ def latest_checkpoint(*folders: Path) -> Path | None:
     named = _named_by(pointer)
     files = {path for folder in folders for path in folder.glob("*.pth") if path.is_file()}
     files |= {named} if named else set()
-    # A kill between saving a file and naming it leaves one that is newer than the name.
-    hinted = {path for path in files if not named or path == named or _age(path) > _age(pointer)}
+    # A kill between saving a file and naming it leaves one that is newer than the name. The best
+    # checkpoints are newer too, but hold weights alone.
+    resumable = {path for path in files if not path.name.startswith("best_")}
+    hinted = {p for p in resumable if not named or p == named or _age(p) > _age(pointer)}
     refused = []
     for group in (hinted, files - hinted):
         whole = []

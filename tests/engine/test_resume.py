@@ -205,7 +205,7 @@ def test_hooks_say_what_they_keep(tmp_path):
     assert hook.steps == 8
 
 
-def test_validation_after_the_checkpoint_is_repeated(tmp_path):
+def test_validation_after_the_checkpoint_is_repeated(tmp_path, said):
     """Also the last one, when no step is left to train; what it finds is as if never stopped."""
 
     class Stop(Hook):
@@ -221,3 +221,6 @@ def test_validation_after_the_checkpoint_is_repeated(tmp_path):
     toy_runner(tmp_path, checkpoint=best, resume=True, **metric).train()
     names = sorted(path.name for path in tmp_path.glob("*.pth"))
     assert names == ["best_score_epoch_2.pth", "epoch_2.pth"]
+    said.clear()
+    assert latest_checkpoint(tmp_path) == tmp_path / "epoch_2.pth"
+    assert len(said) == 1  # nothing was passed over, although the best one is newer
