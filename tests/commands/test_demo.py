@@ -12,6 +12,8 @@ import pytest
 import torch
 from helpers import ROOT, run
 
+from mmres_plugin.weights import read_checkpoint
+
 
 def run_demo(cwd: Path, *args: str, code: int = 0) -> str:
     return run(ROOT / "demo/digits_demo.py", "--quick", "--device=cpu", *args, cwd=cwd, code=code)
@@ -32,7 +34,7 @@ def test_demo_from_nothing(tmp_path):
     assert_drawn(work_dir / "demo_curves.png")
     checkpoint = re.search(r"checkpoint of the detector +(\S+\.pth)", output)[1]
     last = (work_dir / "classifier" / "last_checkpoint").read_text().strip()
-    detector, classifier = (torch.load(path)["state_dict"] for path in (checkpoint, last))
+    detector, classifier = (read_checkpoint(path)["state_dict"] for path in (checkpoint, last))
     # Stage 1 is frozen: the detector still has the very weights of the classifier there.
     frozen, trained = "backbone.layer1.0.conv1.weight", "backbone.layer4.1.conv2.weight"
     assert torch.equal(detector[frozen], classifier[frozen])
