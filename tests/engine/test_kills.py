@@ -27,7 +27,7 @@ MORE = {
     "det": f"model = dict({BACKBONE}, neck=dict(in_channels=[16, 32, 64]))\n",
 }
 # The point, and how often the training gets there before it is killed. A run of three epochs has
-# twelve steps (six of the detector), six validation steps, and about eight saves.
+# twelve steps (six of the detector), six validation steps, and at least four saves.
 MOMENTS = [
     ("step", 1),
     ("step", 6),
