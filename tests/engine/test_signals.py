@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from helpers.forked import forkserver
 from helpers.toy import toy_runner, validation
 from mmengine.hooks import EMAHook, Hook
 
@@ -96,13 +98,14 @@ def test_signal_before_the_training(capsys):
     assert "Stopped by SIGTERM." in capsys.readouterr().err
 
 
-def test_second_signal_does_not_wait(tmp_path):
-    def run() -> None:
-        with listening():
-            sends = [Send(signal.SIGINT, "before_train_iter", n) for n in (2, 2)]
-            toy_runner(tmp_path, *sends, EndOnSignalHook(save=True)).train()
+def train_with_two_signals(folder: Path) -> None:
+    with listening():
+        sends = [Send(signal.SIGINT, "before_train_iter", n) for n in (2, 2)]
+        toy_runner(folder, *sends, EndOnSignalHook(save=True)).train()
 
-    process = multiprocessing.get_context("fork").Process(target=run)
+
+def test_second_signal_does_not_wait(tmp_path):
+    process = forkserver().Process(target=train_with_two_signals, args=(tmp_path,))
     process.start()
     process.join(60)
     assert process.exitcode == 130
