@@ -68,6 +68,18 @@ def test_links_and_commands_lead_to_files(page):
             assert int(epoch) <= epochs, f"{page.name}: {name} trains {epochs} epochs, not {epoch}"
 
 
+def test_the_readme_says_the_same_in_chinese():
+    """Commands, links and numbers of code are the same; the table of models is in English alone."""
+
+    def parts(name: str) -> tuple[list[str], list[str]]:
+        text = (ROOT / name).read_text("utf-8")
+        text = re.sub(r"<!-- models:.*?<!-- end of models -->", "", text, flags=re.S)
+        links = re.findall(r"\]\(((?!README)[^)\s]+)\)", text)
+        return re.findall(r"```\w+\n.*?```", text, re.S), sorted(links)
+
+    assert parts("README.md") == parts("README_zh-CN.md")
+
+
 def test_messages_of_the_page_are_those_of_the_code():
     code = "".join(path.read_text("utf-8") for path in (ROOT / "mmres_plugin").rglob("*.py"))
     code = re.sub(r'"\s*f?"', "", code)  # texts that go over several lines
