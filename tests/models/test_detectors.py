@@ -44,7 +44,7 @@ def quick(pair: tuple[str, str]):
 
 @pytest.mark.parametrize(("detector", "family"), map(quick, PAIRS))
 def test_steps_of_training(detector, family):
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with which no ReLU is dead for all pixels of these small images
     cfg = Config.fromstring(f"_base_ = 'mmdet::{detector}.py'", ".py")
     cfg.model.backbone = dict(
         type=f"mmres_plugin.{family}",
