@@ -233,6 +233,7 @@ def test_arguments_that_no_class_has(home, tmp_path):
         assert line in said
 
 
+@pytest.mark.slow
 def test_config_that_a_training_has_stored(home, tmp_path):
     """It has what `mmres train` added, `SafeCheckpointHook` among it."""
     run("mmres", "train", home / "cls.py", "--work-dir", tmp_path)

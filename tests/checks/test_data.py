@@ -342,6 +342,7 @@ def test_report_on_a_detector(detector):
         assert line in said
 
 
+@pytest.mark.slow
 def test_report_says_what_training_says(detector):
     """Other classes, and what is not data at all."""
     detector.write_text(detector.read_text() + "model['backbone']['dpeth'] = 18\n")

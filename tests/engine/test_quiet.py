@@ -1,5 +1,6 @@
 """The screen of a training shows the training; the log file has everything."""
 
+import pytest
 from helpers import ENV, ROOT, run
 from helpers.configs import detector_config
 from helpers.data import make_coco
@@ -16,6 +17,7 @@ model['neck'].update(in_channels=[16, 32, 64])
 """
 
 
+@pytest.mark.slow
 def test_screen_of_fifteen_steps(tmp_path):
     """Fewer than 120 lines, a warning of one's own among them."""
     config = detector_config(tmp_path / "det.py", make_coco(tmp_path / "coco"), EXTRA)
