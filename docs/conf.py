@@ -53,7 +53,7 @@ html_theme_options = {
 # The pages of each section, in reading order. A pattern stands for all pages that no other line
 # names; pages that do not exist are left out.
 SECTIONS = {
-    "README": ["docs/README", "docs/models", "docs/api/index", "CONTRIBUTING"],
+    "README": ["docs/README", "docs/models", "docs/api/index", "CONTRIBUTING", "README_zh-CN"],
     "docs/performance": ["docs/performance/README"],
     "docs/README": [
         "docs/get_started",

@@ -24,7 +24,7 @@ from mmres_plugin.deploy.exported_model import ExportedModel, Session
 from mmres_plugin.deploy.preprocess import sizing_steps
 from mmres_plugin.deploy.verify import verify
 from mmres_plugin.errors import UserError
-from mmres_plugin.registry import MODELS as BACKBONES
+from mmres_plugin.registry import BACKBONES
 
 DEPTH = (2, 2, 2, 2)
 DIGITS = ROOT / "configs/digits/sreresnet18_digits.py"
@@ -40,7 +40,7 @@ def backbone(name: str) -> torch.nn.Module:
     "name",
     [
         name if name == "IResNet" else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(BACKBONES.module_dict)
+        for name in sorted(BACKBONES)
     ],
 )
 def test_features(name, tmp_path):
