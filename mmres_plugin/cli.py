@@ -41,7 +41,7 @@ GONE = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that shows defaults, suggests names and registers the plugin.
+    """An argument parser that shows defaults, suggests names and prepares the process.
 
     Args:
         description: The first paragraphs of the help, the docstring of the command's module.
@@ -52,7 +52,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, allow_abbrev=False, **kwargs)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Parse the command line; an error ends the program with exit code 2."""
+        """Parse the command line; an error ends the program with exit code 2.
+
+        Once all is right, the plugin is registered and checkpoints are read safely.
+        """
         parsed, rest = self.parse_known_args(args, namespace)
         if rest:
             known = [option for action in self._actions for option in action.option_strings]
@@ -61,6 +64,9 @@ class Parser(argparse.ArgumentParser):
         from . import register
 
         register()
+        from .weights.safe_loading import load_safely
+
+        load_safely()
         return parsed
 
 

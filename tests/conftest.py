@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import functools
+import os
 
 import pytest
 
@@ -14,12 +15,13 @@ def pytest_addoption(parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_default_scope():
-    """A run leaves its default scope behind, in which the look-ups of later tests would start."""
+def nothing_left_behind():
+    """A command within this process leaves its default scope, and how torch reads files."""
     yield
     from mmengine.registry import DefaultScope  # not at the top: some tests hide packages
 
     DefaultScope._instance_dict.clear()
+    os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD", None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -19,7 +19,7 @@ from ..errors import UserError, collecting
 from .channels import fill_channels, wrong_channels, wrong_strides
 from .checkpoints import checkpoint_problems, pretrained_problems
 from .classes import class_problems
-from .data import missing_data
+from .data import missing_data, pickles
 from .datasets import DataSet, data_sets, read_data
 from .faults import Remark
 from .model import model_problems
@@ -68,7 +68,7 @@ def find_problems(cfg: Config, task: str, read: Sequence[DataSet] = ()) -> list[
     """
     check_operators(cfg)
     loops = loops_of(cfg, task)
-    problems = [*incomplete(cfg, task), *unknown_names(cfg, loops)]
+    problems = [*incomplete(cfg, task), *unknown_names(cfg, loops), *pickles(cfg, loops)]
     missing = list(missing_data(cfg, loops))
     known = {data.key: data for data in read}
     sets = [known.get(data.key, data) for data in data_sets(cfg, loops)]

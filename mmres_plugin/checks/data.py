@@ -51,6 +51,17 @@ def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
     yield from (hint for hint in hints if hint)
 
 
+def pickles(cfg: Config, loops: tuple[str, ...]) -> Iterator[Remark]:
+    """A remark for each file of a data set that MMEngine will unpickle."""
+    for key, dataset in datasets(cfg, loops):
+        for name in ("ann_file", "proposal_file"):
+            if str(dataset.get(name)).endswith((".pkl", ".pickle")):
+                yield Remark(
+                    f"{key}.{name}: {dataset[name]} is a pickle, and reading one runs what is in "
+                    "it. Stop here unless you made it or trust its authors"
+                )
+
+
 def needed(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Path, str, str, bool]]:
     """What ``loops`` read: key, path, ``'file'`` or ``'folder'``, how to get it, is it certain."""
     for key, dataset in datasets(cfg, loops):

@@ -105,11 +105,9 @@ def main(argv: list[str] | None = None) -> None:
     from ..checks import check
     from ..deploy.exported_model import ExportedModel
     from ..engine.processes import leave_process_group
-    from ..engine.runner import build_runner, read_config, user_errors
+    from ..engine.runner import build_runner, read_config, told_start, user_errors
     from ..engine.signals import listening
-    from ..weights.safe_loading import load_safely
 
-    load_safely()
     with user_errors(), listening():
         cfg = read_config(args, loops=("test",))
         cfg.load_from = None if exported else args.checkpoint
@@ -122,14 +120,17 @@ def main(argv: list[str] | None = None) -> None:
         if args.tta:
             augment(cfg)
         # Without the file's name, so that the runner does not write over the training's config.
-        runner = build_runner(Config(cfg.to_dict()))
-        if exported:
-            runner.model = ExportedModel(args.checkpoint)
-        if args.out and args.out_item == "pred":
-            kind = "mmdet.DumpDetResults" if cfg.get("default_scope") == "mmdet" else "DumpResults"
-            dump = METRICS.build(dict(type=kind, out_file_path=args.out))
-            runner.test_evaluator.metrics.append(dump)
-        metrics = runner.test()
+        with told_start() as first:
+            runner = build_runner(Config(cfg.to_dict()))
+            runner.register_hook(first)
+            if exported:
+                runner.model = ExportedModel(args.checkpoint)
+            if args.out and args.out_item == "pred":
+                detects = cfg.get("default_scope") == "mmdet"
+                kind = "mmdet.DumpDetResults" if detects else "DumpResults"
+                dump = METRICS.build(dict(type=kind, out_file_path=args.out))
+                runner.test_evaluator.metrics.append(dump)
+            metrics = runner.test()
         if args.out and args.out_item == "metrics":
             mmengine.dump(metrics, args.out)
         leave_process_group()

@@ -100,9 +100,7 @@ def main(argv: list[str] | None = None) -> None:
     from ..engine.processes import leave_process_group
     from ..engine.runner import read_config, train, user_errors
     from ..engine.signals import listening
-    from ..weights.safe_loading import load_safely
 
-    load_safely()
     with user_errors(), listening():
         cfg = read_config(args, loops=("train", "val"))
         merge_options(cfg, args)

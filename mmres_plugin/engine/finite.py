@@ -49,6 +49,7 @@ class FiniteHook(Hook):
         self.window: list[tuple[Tensor, list[str]]] = []  # losses and images since the last step
         for one in self.wrappers if isinstance(self.wrappers[0], OptimWrapper) else ():
             one.optimizer.register_step_pre_hook(self._before_step)
+            (one.clip_grad_kwargs or {}).pop("error_if_nonfinite", None)  # its error names nothing
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *args: Any) -> None:
         self.stepped = True

@@ -105,28 +105,32 @@ def train(cfg: Config, guards: Iterable[Hook]) -> None:
             until the first step is done.
     """
     refuse_to_overwrite(cfg)
-    first = ValidateFirst()
     with ExitStack() as locks:
         for folder in checkpoint_folders(cfg):
             locks.enter_context(only_training(folder))
-        try:
-            with storage_errors(cfg.work_dir):
-                runner = build_runner(cfg)
-                register_guards(runner, [*guards, first])
-                runner.train()
-        except (UserError, UnreadableImage, URLError):
+        with told_start() as first, storage_errors(cfg.work_dir):
+            runner = build_runner(cfg)
+            register_guards(runner, [*guards, first])
+            runner.train()
+
+
+@contextmanager
+def told_start() -> Iterator[ValidateFirst]:
+    """Turn any error until a run's first step is done into one sentence; the log has all of it.
+
+    The hook that it gives must be registered.
+    """
+    first = ValidateFirst()
+    try:
+        yield first
+    except (UserError, UnreadableImage, URLError):
+        raise
+    except Exception as error:
+        if not first.stage:
             raise
-        except Exception as error:
-            if not first.stage:
-                raise
-            raise failed_start(error, first.stage) from error
-
-
-def failed_start(error: Exception, stage: str) -> UserError:
-    """The error for one of any kind before the end of the first step; the log has all of it."""
-    print_log(traceback.format_exc(), logger="current", level=logging.DEBUG)
-    text = f"{type(error).__name__}: {reason_of(error)} {place_of_code(error)}"
-    return UserError([f"{stage}: {text}"], "Stopped by an error:")
+        print_log(traceback.format_exc(), logger="current", level=logging.DEBUG)
+        text = f"{type(error).__name__}: {reason_of(error)} {place_of_code(error)}"
+        raise UserError([f"{first.stage}: {text}"], "Stopped by an error:") from error
 
 
 @contextmanager

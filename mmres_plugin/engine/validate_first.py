@@ -38,9 +38,15 @@ class ValidateFirst(Hook):
                 compare_names(runner, first_metrics(runner, loop))
         self.stage = "in the first step"
 
+    def before_test(self, runner: Runner) -> None:
+        """A test shows its mistakes by itself."""
+        self.stage = "in the first batch"
+
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         """From now on, errors are not those of a wrong start."""
         self.stage = ""
+
+    after_test_iter = after_train_iter
 
 
 def endless_epoch(runner: Runner) -> str | None:

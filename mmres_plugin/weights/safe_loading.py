@@ -23,7 +23,7 @@ TRUST = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 def load_safely() -> None:
     """From now on, no ``torch.load`` of this process runs what a file holds, whoever calls it.
 
-    All ``mmres`` commands start with this. A user who has set torch's own
+    All ``mmres`` commands call this once their arguments are right. A user who has set torch's own
     ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` keeps it: torch refuses to have both.
     """
     if os.environ.get(TRUST, "0").lower() not in ("1", "y", "yes", "true"):

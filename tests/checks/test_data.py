@@ -260,6 +260,11 @@ def test_format_of_its_own(detector):
     assert "there is no file" in remarks(detector, **options)
 
 
+def test_pickles_are_named_before_they_are_read(detector):
+    said = remarks(detector, train_dataloader__dataset__proposal_file="p.pkl")
+    assert "train_dataloader.dataset.proposal_file: p.pkl is a pickle, and reading one" in said
+
+
 # Lists of images
 
 

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 from helpers import ROOT, call, run
+from helpers.configs import classifier_config
+from helpers.data import make_imagenet
+from helpers.weights import hostile_files
 
 from mmres_plugin import cli
 from mmres_plugin.commands import info
@@ -60,6 +63,40 @@ def test_overview(capsys):
 def test_mistakes(capsys, words, message):
     assert mmres(*words.split()) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "test cls.py FILE",
+        "test cls.py FILE --no-checks",
+        "train cls.py --cfg-options load_from=FILE",
+        "train cls.py --no-checks --cfg-options load_from=FILE",
+        "train cls.py --no-checks --resume FILE",
+        "train upstream.py",
+        "train upstream.py --no-checks",
+        "predict IMAGE cls.py FILE --out-dir out",
+        "export cls.py FILE out/model.onnx",
+        "convert FILE out/weights.pth",
+        "publish FILE out/weights.pth",
+        "push cls.py FILE me/model --folder out",
+        "compare cls.py --backbones SReResNet:depth=18 --weights FILE --out out",
+        "maps layers cls.py FILE IMAGE --out out/maps.png",
+    ],
+)
+def test_hostile_checkpoint(capsys, monkeypatch, tmp_path, words):
+    """No command runs what is in it, not even where MMEngine's own loader reads it."""
+    monkeypatch.chdir(tmp_path)
+    image = next(make_imagenet(tmp_path / "imagenet").glob("val/*/*"))
+    file = hostile_files(tmp_path, tmp_path / "mark")[0]
+    start = f"init_cfg=dict(type='Pretrained', checkpoint={str(file)!r})"
+    backbone = f"model['backbone'] = dict(_delete_=True, type='ResNet', depth=18, {start})\n"
+    classifier_config(tmp_path / "cls.py", tmp_path / "imagenet")
+    classifier_config(tmp_path / "upstream.py", tmp_path / "imagenet", backbone)
+    assert mmres(*words.replace("FILE", str(file)).replace("IMAGE", str(image)).split()) == 2
+    assert "mkdir" in capsys.readouterr().err
+    assert not (tmp_path / "mark").exists()
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_models_by_pattern(capsys, monkeypatch, tmp_path):

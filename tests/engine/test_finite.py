@@ -59,8 +59,10 @@ def test_one_of_several_batches_of_a_step(tmp_path, where):
     assert f"images: {', '.join(broken.images)})" in str(error.value)
 
 
-def test_gradients_count(tmp_path):
-    runner = toy_runner(tmp_path, FiniteHook(), model=BreakGradient())
+@pytest.mark.parametrize("clip", [None, dict(max_norm=1, error_if_nonfinite=True)])
+def test_gradients_count(tmp_path, clip):
+    wrapper = dict(optimizer=dict(type="SGD", lr=0.01), clip_grad=clip)
+    runner = toy_runner(tmp_path, FiniteHook(), model=BreakGradient(), optim_wrapper=wrapper)
     with pytest.raises(UserError, match=r"not finite in iteration 1 \(loss 1.0"):
         runner.train()
 
