@@ -62,6 +62,7 @@ class DropConfig(Hook):
 def allowed_globals() -> list:
     """What MMEngine's own checkpoints contain beside tensors: logged numbers, in NumPy's arrays.
 
+    Without what torch allows already, since ``safe_globals`` forbids at its end what it was given.
     A ``HistoryBuffer`` comes with references to its methods, pickled as calls of ``getattr``;
     these are resolved for it alone. NumPy 2 has renamed the module of its constructors, and files
     of before have the old name.
@@ -70,12 +71,13 @@ def allowed_globals() -> list:
     number = np.float64(0).__reduce__()[0]
     names = [("_reconstruct", array), ("scalar", number)]
     cores = ("core", "_core")
-    return [
+    allowed = [
         *(slice, np.ndarray, np.dtype, HistoryBuffer),
         *(type(np.dtype(kind)) for kind in ("uint32", "int64", "float32", "float64", "bool")),
         *((made, f"numpy.{core}.multiarray.{n}") for n, made in names for core in cores),
         (_history_buffer_method, "builtins.getattr"),
     ]
+    return [one for one in allowed if one not in torch.serialization.get_safe_globals()]
 
 
 def _history_buffer_method(owner: type, name: str):

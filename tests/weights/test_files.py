@@ -59,7 +59,9 @@ def test_code_is_never_run(tmp_path, monkeypatch):
 PLAIN = """
 import os, sys, torch
 import mmres_plugin
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmres_plugin.weights import read_checkpoint
 from mmres_plugin.weights.safe_loading import load_safely
 
 assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
@@ -67,6 +69,8 @@ path, own, mark = sys.argv[1:]
 CheckpointLoader.load_checkpoint(path)  # MMEngine falls back
 os.rmdir(mark)
 load_safely()
+read_checkpoint(own)  # after which torch still allows what is in it
+assert HistoryBuffer in torch.serialization.get_safe_globals()
 assert CheckpointLoader.load_checkpoint(own)["message_hub"]["log"].data[0].tolist() == [1.0]
 try:
     CheckpointLoader.load_checkpoint(path)
