@@ -5,11 +5,13 @@ message for a misspelt option come at once.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+from .completion import complete
 from .errors import UserError, did_you_mean
 from .version import __version__
 
@@ -38,6 +40,8 @@ GONE = {
     "shapes": "mmres digits --shapes",
     "test-exported": "mmres test CONFIG FILE.onnx",
 }
+# The shell asks what may follow on its command line.
+COMPLETING = "_ARGCOMPLETE" in os.environ
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,6 +60,8 @@ class Parser(argparse.ArgumentParser):
 
         Once all is right, the plugin is registered and checkpoints are read safely.
         """
+        if COMPLETING:
+            complete(COMMANDS, self)
         parsed, rest = self.parse_known_args(args, namespace)
         if rest:
             known = [option for action in self._actions for option in action.option_strings]
@@ -74,8 +80,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
     """Descriptions as they are written; defaults behind the options that have one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, True) or isinstance(action.default, (list, tuple)):
+        if action.default in (None, []) or isinstance(action.default, bool):
             return action.help
+        if isinstance(action.default, (list, tuple)):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
         return super()._get_help_string(action)
 
 
@@ -86,6 +94,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         argv: The words after ``mmres``; by default those of the process.
     """
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if COMPLETING:
+        name = next(iter(os.environ["COMP_LINE"].split()[1:]), "")
+        if name not in COMMANDS:
+            complete(COMMANDS)
     if name in ("-h", "--help"):
         print(overview())
         sys.exit(0)

@@ -18,7 +18,7 @@ def parser() -> Parser:
     """The options of the command."""
     parser = Parser(__doc__, prog="mmres compare")
     add = parser.add_argument
-    add("config", nargs="?", help="a classifier or a detector")
+    add("config", nargs="?", help="config file of a classifier or a detector")
     what = "names of the hub (sreresnet50), classes with their arguments (SReResNet:depth=18) or "
     what += "configs, each as NAME=… if you like; differences are relative to the first one"
     add("--backbones", nargs="+", metavar="BACKBONE", default=[], help=what)
@@ -26,11 +26,12 @@ def parser() -> Parser:
     what = "checkpoints to start from, with {name} and {seed} of the training in it; without, all "
     add("--weights", metavar="FILE", help=what + "start from random weights and nothing is frozen")
     add("--match", choices=["macs"], help="change the widths until all cost what the first does")
-    what = "pixels of the image for which MACs are counted"
+    what = "height and width of the image for which MACs are counted"
     add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help=what)
-    add("--metric", help="what to compare, if not accuracy/top1 or coco/bbox_mAP")
-    add("--cfg-options", nargs="+", metavar="KEY=VALUE", default=[], help="change the config")
-    add("--out", type=Path, help="folder for all files (work_dirs/compare/NAME OF THE CONFIG)")
+    add("--metric", help="what to compare (default: accuracy/top1 or coco/bbox_mAP)")
+    what = "change settings of the config"
+    add("--cfg-options", nargs="+", metavar="KEY=VALUE", default=[], help=what)
+    add("--out", type=Path, help="folder (default: work_dirs/compare/NAME OF THE CONFIG)")
     add("--list", action="store_true", help="list the trainings and start none")
     add("--only", type=int, metavar="INDEX", help="run this one of the list, for job arrays")
     what = "draw results.png from these files, a panel for each, and train nothing"

@@ -13,9 +13,9 @@ def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres convert")
     parser.add_argument("src", help="published file: .pth, .safetensors, .npz, or an address")
     parser.add_argument("dst", help="checkpoint to write: .pth or .safetensors")
-    parser.add_argument("--source", help="where the file comes from, if the command cannot tell")
+    parser.add_argument("--source", help="where the file comes from (default: what its names tell)")
     parser.add_argument("--prefix", help="what stands before the names of the network in the file")
-    parser.add_argument("--model", help="model of the hub, or config, that the result must fit")
+    parser.add_argument("--model", help="config file or model name that the result must fit")
     parser.add_argument("--verbose", action="store_true", help="list every tensor")
     return parser
 

@@ -13,9 +13,9 @@ from ..cli import Parser
 def main(argv: list[str] | None = None) -> None:
     """Print a line for each model."""
     parser = Parser(__doc__, prog="mmres cost")
-    parser.add_argument("models", nargs="+", metavar="CONFIG", help="config, or name of the hub")
+    parser.add_argument("models", nargs="+", metavar="CONFIG", help="config file or model name")
     add = parser.add_argument
-    add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help="in pixels")
+    add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help="image size")
     add("--backbone-only", action="store_true", help="leave out the heads of classifiers, too")
     args = parser.parse_args(argv)
     if min(args.size) < 1:

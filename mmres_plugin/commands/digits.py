@@ -31,13 +31,13 @@ NUMBERS = {  # option: value for digits, value for shapes, smallest value, what 
 
 def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres digits")
-    parser.add_argument("--out", type=Path, help="default: data/digits or data/shapes")
+    parser.add_argument("--out", type=Path, help="folder (default: data/digits or data/shapes)")
     parser.add_argument("--shapes", action="store_true", help="shapes, not digits")
     for name, (of_digits, of_shapes, _, what) in NUMBERS.items():
         values = f"{of_digits}" + (f", with --shapes {of_shapes}" if of_shapes != of_digits else "")
         parser.add_argument(f"--{name}", type=int, help=f"{what} (default: {values})")
     objects = parser.add_argument("--train-objects", type=int, nargs=2, metavar=("MIN", "MAX"))
-    objects.help = "digits in a training scene, 10 to 16; validation scenes have 3 to 10"
+    objects.help = "digits in a training scene; validation scenes have 3 to 10"
     parser.set_defaults(train_objects=[10, 16])
     args = parser.parse_args(argv)
     args.out = args.out or Path("data/shapes" if args.shapes else "data/digits")

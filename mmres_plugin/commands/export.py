@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres export")
     add = parser.add_argument
-    add("config", help="config file of a classifier or detector")
+    add("config", help="config file of a classifier or a detector")
     add("checkpoint", help="its checkpoint file, or 'none' for random weights")
     add("out", type=Path, help="file to write, NAME.onnx")
     what = "export the feature maps of the backbone, from normalised images"
@@ -38,7 +38,7 @@ def parser() -> Parser:
     what = "image size of the example that the export follows; that of the file with nchw-float"
     add("--size", type=int, nargs=2, default=[224, 224], metavar=("H", "W"), help=what)
     add("--opset", type=int, default=18, help="ONNX opset version, 18 or more")
-    what = "images for the check; by default three of the test set"
+    what = "images for the check (default: three of the test set)"
     add("--images", nargs="+", default=[], metavar="FILE", help=what)
     add("--int8", action="store_true", help="write an 8-bit file; the last layers stay in float")
     what = "with --int8: how many training images to calibrate with"
@@ -46,7 +46,7 @@ def parser() -> Parser:
     what = "write weights and features in half precision; for classifiers and --features"
     add("--fp16", action="store_true", help=what)
     add("--no-verify", action="store_true", help="do not compare the file")
-    what = "change settings of the config, for example model.test_cfg.score_thr=0.3"
+    what = "change settings of the config: model.test_cfg.score_thr=0.3"
     add("--cfg-options", nargs="+", metavar="KEY=VALUE", help=what)
     return parser
 

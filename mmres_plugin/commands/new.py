@@ -30,19 +30,19 @@ TINY = 64  # pixels, up to which the stem does not stride
 
 def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres new")
-    parser.add_argument("config", type=Path, help="the file to write")
-    parser.add_argument("--data", type=Path, required=True, help="a folder, a .json file or a list")
+    parser.add_argument("config", type=Path, help="config file to write")
+    parser.add_argument("--data", type=Path, required=True, help="folder, .json file or list")
     parser.add_argument("--backbone", default="sreresnet50", help="family and depth")
     parser.add_argument("--detector", default="fcos", choices=DETECTORS, help="for data with boxes")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--pretrained", action="store_true", help="start from published weights")
     start.add_argument("--from-scratch", action="store_true", help="start from random weights")
     parser.add_argument(
-        "--size", type=int, nargs="+", help="of images: long and short side, or one"
+        "--size", type=int, nargs="+", help="long and short side, or one (default: the data's)"
     )
     parser.add_argument("--epochs", type=int, default=12, help="passes through the data")
-    parser.add_argument("--batch-size", type=int, help="images per step")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, where there is none")
+    parser.add_argument("--batch-size", type=int, help="images per step (default: by their size)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split")
     return parser
 
 

@@ -16,8 +16,8 @@ def parser() -> Parser:
     parser.add_argument("config", help="config file of the model")
     parser.add_argument("checkpoint", help="its checkpoint")
     parser.add_argument("repository", help="owner/name; made if it does not exist")
-    parser.add_argument("--folder", type=Path, help="write here and upload nothing")
-    parser.add_argument("--license", help="for the card, such as apache-2.0")
+    parser.add_argument("--folder", type=Path, help="folder to write to, without an upload")
+    parser.add_argument("--license", help="licence for the card: apache-2.0 …")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     return parser
 

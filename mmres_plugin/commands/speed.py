@@ -33,11 +33,11 @@ def main(argv: list[str] | None = None) -> None:
     add("--modes", nargs="+", choices=modes, default=modes, help="all but eager in channels last")
     add("--task", nargs="+", choices=list(MODES), default=["inference"], help="what a call does")
     add("--batch", type=int, default=8, help="images in a batch")
-    add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help="in pixels")
+    add("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"), help="image size")
     add("--rounds", type=int, default=7, help="how often each case is timed")
     add("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where networks run")
-    add("--out", type=Path, default=Path("work_dirs/speed"), help="folder for the results")
+    add("--out", type=Path, default=Path("work_dirs/speed"), help="folder")
     add("--plot", type=Path, nargs="+", metavar="CSV", help="draw these files, measure nothing")
     args = parser.parse_args(argv)
     if min(args.batch, *args.size, args.threads, args.rounds - 1) < 1:

@@ -16,7 +16,7 @@ def parser() -> Parser:
         "--resume",
         nargs="?",
         const="auto",
-        help="resume from this checkpoint, or without a value from the latest in the work dir",
+        help="resume from this checkpoint; without a value, from the newest in the work dir",
     )
     parser.add_argument(
         "--save-on-signal",
@@ -39,14 +39,14 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
     parser.add_argument(
         "--work-dir",
-        help="folder for logs and checkpoints; without it work_dir of the config, or "
-        "work_dirs/<name of the config>",
+        help="folder for logs and checkpoints (default: work_dir of the config, or else "
+        "work_dirs/NAME OF THE CONFIG)",
     )
     parser.add_argument(
         "--cfg-options",
         nargs="+",
         metavar="KEY=VALUE",
-        help='change settings of the config, lists as key="[a,b]", for example '
+        help='change settings of the config, lists as key="[a,b]": '
         "model.backbone.depth=101 train_dataloader.batch_size=4",
     )
     parser.add_argument(
