@@ -1,4 +1,4 @@
-"""EDResNet (ED-Net): A Lightweight Encoder-Decoder Path for Deep Residual Networks (TNNLS).
+"""EDResNet: A Lightweight Encoder-Decoder Path for Deep Residual Networks (TNNLS).
 
 Next to branch and shortcut every block has a third path, which squeezes the projected shortcut to
 half its size and back: ``branch(x) + p + decoder(encoder(p))``. The path is part of the shortcut

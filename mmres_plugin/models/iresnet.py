@@ -45,7 +45,7 @@ class IResGroup(IResNet):
 
     Args:
         depth: As in :class:`~mmres_plugin.models.resnet.ResNet`, from 50.
-        fixed_groups: iResGroupFix: 64 groups in every stage. Otherwise the groups double from
+        fixed_groups: 64 groups in every stage (IResGroupFix). Otherwise the groups double from
             stage to stage, 8, 16, 32, 64, and each has 32 channels.
         **kwargs: As in ResNet. ``staged_blocks=False, max_pool_shortcut=False`` is the paper's
             ResGroup.

@@ -26,17 +26,11 @@ import mmres_plugin
 from mmres_plugin.checks import check
 from mmres_plugin.config import known_configs, load_config
 
-PAGES = [
-    *ROOT.glob("*.md"),
-    *ROOT.glob("docs/**/*.md"),
-    *ROOT.glob("configs/*/*.md"),
-    *ROOT.glob("tests/**/*.md"),
-]
+FOLDERS = ("*.md", "docs/**/*.md", "configs/*/*.md", "tests/**/*.md")
+PAGES = [page for pattern in FOLDERS for page in ROOT.glob(pattern)]
 GUIDE = ROOT / "docs/config_guide.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-BACKBONES = [
-    snippet for snippet in SNIPPETS if "backbone=" in snippet and "_base_ =" not in snippet
-]
+BACKBONES = [text for text in SNIPPETS if "backbone=" in text and "_base_ =" not in text]
 # The complete configs of all pages: name of the page and text.
 CONFIGS = [
     (page.stem, snippet)
@@ -54,6 +48,10 @@ def test_links_and_commands_lead_to_files(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         target = link.partition("#")[0]
         assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {link}"
+    for name, link in re.findall(r"\[([^\]]+)\]\(([^)\s#:]+\.md)\)", text):
+        title = (page.parent / link).read_text("utf-8").partition("# ")[2].partition("\n")[0]
+        same = " ".join(name.split()).lower() == title.lower() or "zh-CN" in page.stem + link
+        assert same or page.stem == "CHANGELOG", f"{page.name} calls {title!r} {name!r}"
     if page.stem == "CHANGELOG":  # speaks of what once was
         return
     for path in re.findall(r"\b((?:configs|tools)/[\w./-]+\.(?:py|sh))\b", whole):
@@ -83,7 +81,7 @@ def test_the_readme_says_the_same_in_chinese():
 def test_messages_of_the_page_are_those_of_the_code():
     code = "".join(path.read_text("utf-8") for path in (ROOT / "mmres_plugin").rglob("*.py"))
     code = re.sub(r'"\s*f?"', "", code)  # texts that go over several lines
-    messages = messages_of_the_page("# When something goes wrong")
+    messages = messages_of_the_page("# Troubleshooting")
     assert len(messages) > 20
     for message in messages:
         for part in message.split("…"):
