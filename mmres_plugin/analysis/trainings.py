@@ -19,6 +19,7 @@ from ..errors import UserError, collecting
 from ..weights.files import atomic_write
 from .backbones import matched, parse, put_in
 from .cost import count, find_config
+from .csv_files import read_csv
 
 NOT_FIGURES = ("data_time", "time", "step")
 LINES = 15  # of the log, shown when a training fails
@@ -125,6 +126,23 @@ def plan(args: argparse.Namespace, out: Path) -> list[Training]:
                 start.checkpoint = start.checkpoint.replace("{seed}", str(seed))
             trainings.append(Training(name, seed, own, costs[name], out / name / f"seed{seed}"))
     return trainings
+
+
+def restore(out: Path) -> None:
+    """Keep what results.csv in ``out`` says of trainings whose own files are gone.
+
+    So a comparison goes on where another machine stopped, from this one file.
+    """
+    path = out / "results.csv"
+    columns = ("backbone", "seed", "metric", "commit", "torch", "threads")
+    figures = ("value", "step_ms", "peak_mib")
+    for row in read_csv(path, columns, figures) if path.is_file() else ():
+        kept = {key: row[key] for key in (*figures[1:], *columns[3:])}
+        result = {"metrics": {row["metric"]: row["value"]}, **kept}
+        file = out / row["backbone"] / f"seed{row['seed']}.json"
+        if not file.exists():
+            with atomic_write(file) as half:
+                half.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def check_all(trainings: list[Training]) -> None:

@@ -4,8 +4,8 @@
         --backbones resnet50 sreresnet50 iresnet50 "b=EDResNet:depth=50,width_per_group=36"
 
 Each backbone takes the place of the one in the config, a classifier's or a detector's; neck and
-head follow. A rerun goes on where a killed one stopped. The folder --out gets results.csv,
-results.md and results.png.
+head follow. A rerun goes on where a killed one stopped; another machine needs results.csv for it.
+The folder --out gets results.csv, results.md and results.png.
 """
 
 import time
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     out = args.out or Path("work_dirs/compare", Path(args.config or "plot").stem)
     from ..analysis.csv_files import read_csv
     from ..analysis.report import plot, write
-    from ..analysis.trainings import check_all, plan
+    from ..analysis.trainings import check_all, plan, restore
 
     if args.plot:
         columns = ("backbone", "metric"), ("value", "macs")
@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"written: {out}/results.png")
         return
     trainings = plan(args, out)
+    restore(out)
     if args.list:
         for index, training in enumerate(trainings):
             print(index, training, "(finished)" if training.result else "", sep="\t")

@@ -94,7 +94,7 @@ def test_redrawing(tmp_path):
         (["no_such_module:network"], "no_such_module:network: No module named 'no_such_module'"),
         (["torchvision.models:resnet5"], "has no attribute 'resnet5'"),
         (["no_such.onnx"], "there is no file no_such.onnx"),
-        (["--plot", "nowhere.csv"], "--plot: nowhere.csv cannot be read"),
+        (["--plot", "nowhere.csv"], "nowhere.csv cannot be read"),
         (["--plot", ROOT / "docs/performance/authors.csv"], "no row with task, mode, images_per_s"),
         (["iresnet5O", "--plot", ROOT / "docs/performance/training.csv"], "no 'iresnet5O'"),
     ],
