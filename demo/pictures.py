@@ -11,18 +11,13 @@ matplotlib.use("Agg")  # draws to files, also where there is no display
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
 COLUMNS = 4
 MIN_SCORE = 0.25
-RIGHT, WRONG, TRUTH = "#37d13c", "#ff3b30", "#ffd60a"
-PANELS = (  # title, which log, limit of the y axis, keys of the log and their names
-    ("classifier: training loss", 0, None, {"loss": "loss"}),
-    ("classifier: validation accuracy, %", 0, 100, {"accuracy/top1": "top-1"}),
-    ("detector: training loss", 1, None, {"loss": "loss"}),
-    ("detector: validation AP", 1, 1, {"coco/bbox_mAP_50": "AP50", "coco/bbox_mAP": "AP"}),
-)
+RIGHT, WRONG, TRUTH, MISSED = "#37d13c", "#ff3b30", "#ffd60a", "#ffffff"
+LEGEND = {"right": RIGHT, "wrong class or place": WRONG, "missed": MISSED}
 
 
 def read_scalars(work_dir: Path) -> list[dict]:
@@ -45,12 +40,12 @@ def draw_predictions(root: Path, predictions: Path, picture: Path) -> None:
     found = {entry["img_id"]: entry["pred_instances"] for entry in results}
     first = {image["photo"]: image for image in reversed(truth["images"])}
     chosen = sorted(first.values(), key=lambda image: image["id"])[:COLUMNS]
-    figure, axes = plt.subplots(2, len(chosen), figsize=(2.6 * len(chosen), 5.3), squeeze=False)
+    figure, axes = plt.subplots(2, len(chosen), figsize=(2.2 * len(chosen), 4.9), squeeze=False)
     for (above, below), entry in zip(axes.T, chosen, strict=True):
         for axis in (above, below):
             axis.imshow(cv2.imread(str(root / "val2017" / entry["file_name"]))[..., ::-1])
             axis.set(xticks=[], yticks=[])
-        digits = []
+        digits, seen = [], set()
         for annotation in truth["annotations"]:
             if annotation["image_id"] == entry["id"]:
                 x, y, width, height = annotation["bbox"]
@@ -60,35 +55,44 @@ def draw_predictions(root: Path, predictions: Path, picture: Path) -> None:
         instances = [found[entry["id"]][key] for key in ("bboxes", "labels", "scores")]
         for box, label, score in zip(*map(np.asarray, instances), strict=True):
             if score >= MIN_SCORE:
-                name = names[label]
-                hit = any(name == other and iou(box, there) >= 0.5 for other, there in digits)
-                draw_box(below, box, name, RIGHT if hit else WRONG)
+                same = [iou(box, there) >= 0.5 and names[label] == name for name, there in digits]
+                seen.update(np.flatnonzero(same))
+                draw_box(below, box, names[label], RIGHT if any(same) else WRONG)
+        for index in set(range(len(digits))) - seen:
+            draw_box(below, digits[index][1], digits[index][0], MISSED)
     axes[0, 0].set_ylabel("truth")
     axes[1, 0].set_ylabel(f"detected (score ≥ {MIN_SCORE})")
-    figure.tight_layout(pad=0.4)
-    figure.savefig(picture, dpi=100)
+    lines = [Line2D([], [], color=color, ls=style(color), lw=3) for color in LEGEND.values()]
+    box = dict(ncols=3, facecolor="0.6", labelcolor="black", edgecolor="none")
+    figure.legend(lines, list(LEGEND), loc="lower center", **box)
+    figure.tight_layout(pad=0.4, rect=(0, 0.07, 1, 1))
+    figure.savefig(picture, dpi=120)
     plt.close(figure)
 
 
 def draw_curves(classifier: list[dict], detector: list[dict], picture: Path) -> None:
-    """Draw loss and validation figure of both training runs, from :func:`read_scalars`."""
-    figure, axes = plt.subplots(1, 4, figsize=(12, 2.8))
-    for axis, (title, which, limit, curves) in zip(axes, PANELS, strict=True):
-        for key, label in curves.items():
-            entries = [entry for entry in (classifier, detector)[which] if key in entry]
-            steps, values = [e["step"] for e in entries], [e[key] for e in entries]
-            axis.plot(steps, values, "-" if key == "loss" else "o-", label=label)
-            if key != "loss":
-                place = {"textcoords": "offset points", "xytext": (-8, -14), "ha": "right"}
-                axis.annotate(f"{values[-1]:.4g}", (steps[-1], values[-1]), fontsize=9, **place)
+    """Draw the loss of both trainings, from :func:`read_scalars`, with what they reached."""
+    top1, ap50, ap = (
+        [entry[key] for entry in log if key in entry][-1]
+        for log, key in (
+            (classifier, "accuracy/top1"),
+            (detector, "coco/bbox_mAP_50"),
+            (detector, "coco/bbox_mAP"),
+        )
+    )
+    titles = (
+        f"classifier: {top1:.1f} % of the validation digits right",
+        f"detector: AP50 {ap50:.3f}, AP {ap:.3f} on the validation scenes",
+    )
+    figure, axes = plt.subplots(1, 2, figsize=(8.8, 2.8))
+    for axis, title, log in zip(axes, titles, (classifier, detector), strict=True):
+        entries = [entry for entry in log if "loss" in entry]
+        axis.plot([entry["step"] for entry in entries], [entry["loss"] for entry in entries])
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("step" if "loss" in curves else "epoch", fontsize=9)
-        axis.set(xlim=(0, None), ylim=(0, limit))
-        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axis.set(xlabel="training step", ylabel="training loss", xlim=(0, None), ylim=(0, None))
         axis.grid(alpha=0.3)
-    axes[-1].legend(loc="lower right")
     figure.tight_layout()
-    figure.savefig(picture, dpi=100)
+    figure.savefig(picture, dpi=120)
     plt.close(figure)
 
 
@@ -99,8 +103,14 @@ def iou(one: np.ndarray, two: np.ndarray) -> float:
     return common / (np.prod(one[2:] - one[:2]) + np.prod(two[2:] - two[:2]) - common)
 
 
+def style(color: str) -> str:
+    """How lines of this colour are drawn: what was missed is dashed."""
+    return "--" if color == MISSED else "-"
+
+
 def draw_box(axis, box: np.ndarray, text: str, color: str) -> None:
     x, y, right, bottom = map(float, box)
-    axis.add_patch(Rectangle((x, y), right - x, bottom - y, fill=False, ec=color, lw=1.5))
+    line = dict(fill=False, ec=color, lw=1.5, ls=style(color))
+    axis.add_patch(Rectangle((x, y), right - x, bottom - y, **line))
     label = dict(facecolor=color, edgecolor="none", pad=0.8)
-    axis.text(x, y - 3, text, fontsize=8, weight="bold", bbox=label, clip_on=True)
+    axis.text(x, y - 3, text, fontsize=9, weight="bold", bbox=label, clip_on=True)

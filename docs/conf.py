@@ -85,7 +85,7 @@ def prepare_page(app: Sphinx, page: str, source: list[str]) -> None:
         return link[1] if (folder / link[2]).is_dir() else link[0]
 
     if app.env.doc2path(page).suffix == ".py":
-        source[0] = f"# {page.rpartition('/')[2]}\n\n```python\n{source[0]}```\n"
+        source[0] = f"# {page}.py\n\n```python\n{source[0]}```\n"
     else:
         source[0] = re.sub(r"\[([^\]]+)\]\(([^)#:\s]+)\)", text_of_folder, source[0])
     if any(fnmatch(page, pattern) for pattern in NOT_SEARCHED):

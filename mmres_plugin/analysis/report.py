@@ -14,7 +14,7 @@ from .csv_files import write_csv
 from .trainings import Training
 
 METRICS = ("accuracy/top1", "coco/bbox_mAP")  # the first one found is compared
-LABELS = {"accuracy/top1": "top-1 accuracy (%)", "coco/bbox_mAP": "box AP"}
+LABELS = {"accuracy/top1": "top-1 accuracy (%)", "coco/bbox_mAP": "box AP (0 to 1)"}
 
 Rows = list[dict]
 
@@ -92,16 +92,18 @@ def plot(sets: dict[str, Rows], path: Path) -> None:
         path: The PNG file to write.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = 2 if len(sets) == 4 else min(len(sets), 3)
     lines = -(-len(sets) // columns)
-    figure = Figure((1 + 3.6 * columns, 1 + 3 * lines), layout="constrained")
+    figure = Figure((0.6 + 3 * columns, 0.8 + 2.8 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     handles = {}
     for panel in axes.flat[len(sets) :]:
         panel.set_axis_off()
     for (title, rows), panel in zip(sets.items(), axes.flat, strict=False):
-        unit, prefix = (1e9, "G") if max(row["macs"] for row in rows) > 1e8 else (1e6, "M")
+        large = max(row["macs"] for row in rows) > 1e8
+        unit, word = (1e9, "billions") if large else (1e6, "millions")
         for name, own in by_backbone(rows).items():
             colour = handles[name][0].get_color() if name in handles else f"C{len(handles)}"
             values, macs = [row["value"] for row in own], own[0]["macs"] / unit
@@ -111,11 +113,12 @@ def plot(sets: dict[str, Rows], path: Path) -> None:
                 macs, mean(values), spread, fmt="D", ms=6, capsize=4, color=colour
             )
         panel.set_title(title.replace("_", " "), fontsize=11)
-        panel.set_xlabel(f"MACs of the backbone for one image ({prefix})")
+        panel.set_xlabel(f"multiply-accumulates, {word}")
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.set_ylabel(LABELS.get(rows[0]["metric"], rows[0]["metric"]))
         panel.margins(0.15)
         panel.grid(alpha=0.3)
     named = list(handles.values()), list(handles)
     figure.legend(*named, loc="outside lower center", ncols=3 * columns, frameon=False)
     with atomic_write(path) as half:
-        figure.savefig(half, dpi=100, format="png")
+        figure.savefig(half, dpi=150, format="png")

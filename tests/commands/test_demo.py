@@ -55,14 +55,17 @@ def test_failing_step_ends_the_demo(tmp_path):
     assert "The demo stopped: mmres digits ended with exit code 2" in output
 
 
-def test_predictions_are_marked_right_or_wrong(tmp_path, monkeypatch):
-    """A box of the right class in the right place is green, any other one red."""
+def test_predictions_are_marked_right_wrong_or_missed(tmp_path, monkeypatch):
+    """A box of the right class in the right place is green, any other one red; a miss is white."""
     (tmp_path / "val2017").mkdir()
     (tmp_path / "annotations").mkdir()
     cv2.imwrite(str(tmp_path / "val2017" / "1.jpg"), np.full((64, 64, 3), 90, np.uint8))
     truth = {
         "images": [{"id": 1, "file_name": "1.jpg", "photo": "a"}],
-        "annotations": [{"image_id": 1, "category_id": 8, "bbox": [10, 10, 20, 20]}],
+        "annotations": [
+            {"image_id": 1, "category_id": 8, "bbox": [10, 10, 20, 20]},
+            {"image_id": 1, "category_id": 3, "bbox": [40, 40, 20, 20]},
+        ],
         "categories": [{"id": i + 1, "name": str(i)} for i in range(10)],
     }
     (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(truth))
@@ -70,7 +73,9 @@ def test_predictions_are_marked_right_or_wrong(tmp_path, monkeypatch):
     found = dict(bboxes=torch.tensor(boxes), labels=torch.tensor([7, 1, 7, 7]))
     found["scores"] = torch.tensor([0.9, 0.8, 0.7, 0.1])
     (tmp_path / "found.pkl").write_bytes(pickle.dumps([{"img_id": 1, "pred_instances": found}]))
-    colors = []
-    monkeypatch.setattr(pictures, "draw_box", lambda axis, box, text, color: colors.append(color))
+    drawn = []
+    monkeypatch.setattr(pictures, "draw_box", lambda axis, box, *what: drawn.append(what))
     pictures.draw_predictions(tmp_path, tmp_path / "found.pkl", tmp_path / "out.png")
-    assert colors == [pictures.TRUTH, pictures.RIGHT, pictures.WRONG, pictures.WRONG]
+    truth = [("7", pictures.TRUTH), ("2", pictures.TRUTH)]
+    shown = [("7", pictures.RIGHT), ("1", pictures.WRONG), ("7", pictures.WRONG)]
+    assert drawn == [*truth, *shown, ("2", pictures.MISSED)]
