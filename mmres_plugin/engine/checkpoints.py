@@ -171,11 +171,7 @@ class SafeCheckpointHook(CheckpointHook):
         state = random_state()
         state.update(sampler=getattr(batches and batches.sampler, "seed", None))
         state.update(batches=len(batches) if batches else None)
-        hooks = [
-            (type(hook).__name__, plain({name: getattr(hook, name) for name in kept_names(hook)}))
-            for hook in runner.hooks
-            if kept_names(hook)
-        ]
+        hooks = [(type(hook).__name__, kept(hook)) for hook in runner.hooks if kept_names(hook)]
         resume = dict(hooks=hooks, files=self.files)
         self.added = {"random_states": all_gather_object(state), "resume": resume}
         super()._save_checkpoint_with_step(runner, step, meta)
@@ -218,6 +214,15 @@ def kept_names(hook: Hook) -> Sequence[str]:
     """
     early = ("wait_count", "best_score") if isinstance(hook, EarlyStoppingHook) else ()
     return getattr(hook, "kept_on_resume", early)
+
+
+def kept(hook: Hook) -> dict[str, Any]:
+    """These attributes by their names, as a checkpoint can hold them."""
+    missing = [name for name in kept_names(hook) if not hasattr(hook, name)]
+    if missing:
+        what = f"{type(hook).__name__}.kept_on_resume"
+        raise UserError([f"{what} must list attributes, and the hook has no {shortened(missing)}"])
+    return plain({name: getattr(hook, name) for name in kept_names(hook)})
 
 
 def validation_is_due(runner: Runner) -> bool:

@@ -6,6 +6,7 @@ import sys
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_distributed
 
 # How launchers number processes, in all and on each machine: torchrun, Slurm, Open MPI.
 RANKS = (
@@ -42,11 +43,6 @@ def use_cpus(cfg: Config) -> None:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
-
-
-def is_distributed() -> bool:
-    """Whether this process is in a process group."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def leave_process_group() -> None:

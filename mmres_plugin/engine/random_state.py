@@ -16,6 +16,8 @@ from mmengine.dist import get_rank
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from ..errors import UserError
+
 # What a loader with numbered batches has from the one that it replaces.
 SAME = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "prefetch_factor")
 SAME += ("multiprocessing_context", "persistent_workers", "pin_memory_device")
@@ -145,6 +147,8 @@ def number_batches(runner: Runner) -> NumberedBatches | None:
     known = by_iterations or isinstance(loop, EpochBasedTrainLoop)
     if not known or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
         return None
+    if isinstance(loader.batch_sampler, NumberedBatches):
+        raise UserError(["custom_hooks: of two SafeCheckpointHooks, make one a CheckpointHook"])
     batches = NumberedBatches(loader.batch_sampler, endless=by_iterations)
     loop.dataloader = DataLoader(
         SeededDataset(loader.dataset, (runner.seed or 0, get_rank())),  # pyright: ignore[reportArgumentType]

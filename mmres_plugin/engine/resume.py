@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..errors import UserError
-from ..weights.files import find_state_dict, read_checkpoint
+from ..weights.files import find_meta, find_state_dict, read_checkpoint
 from .processes import is_first
 
 TRAINING_STATE = {"meta", "message_hub", "optimizer"}
@@ -101,9 +101,10 @@ def _iteration(path: Path) -> int:
     """
     content = read_checkpoint(path)
     find_state_dict(content, path)
-    if not content.keys() >= TRAINING_STATE:
+    iteration = find_meta(content).get("iter")
+    if not content.keys() >= TRAINING_STATE or not isinstance(iteration, int):
         raise ValueError(f"{path} holds weights but not the state of a training")
-    return content["meta"].get("iter", 0)
+    return iteration
 
 
 def _age(path: Path) -> int:

@@ -13,6 +13,7 @@ from urllib.error import URLError
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_distributed
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
@@ -22,9 +23,10 @@ from ..config import load_config
 from ..errors import Interrupted, UnreadableImage, UserError, place_of_code, reason_of
 from ..weights.safe_loading import DropConfig
 from .bad_images import NameBadImages
-from .processes import end_process, is_distributed, is_first_on_its_machine, use_cpus
+from .processes import end_process, is_first_on_its_machine, use_cpus
 from .quiet import QuietRunner, hide_noise
 from .resume import checkpoint_folders, refuse_to_overwrite
+from .signals import PatientWorkers
 from .storage import storage_errors
 from .validate_first import ValidateFirst
 from .work_dir import only_training
@@ -81,8 +83,8 @@ def build_runner(cfg: Config) -> Runner:
     if checkpoint.get("type") in ("CheckpointHook", "mmengine.CheckpointHook", CheckpointHook):
         checkpoint["type"] = "SafeCheckpointHook"
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)  # pyright: ignore[reportArgumentType]
-    runner.register_hook(NameBadImages())
-    runner.register_hook(DropConfig())
+    for hook in (NameBadImages(), DropConfig(), PatientWorkers()):
+        runner.register_hook(hook)
     return runner
 
 

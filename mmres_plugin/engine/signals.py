@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -89,6 +89,27 @@ def listening() -> Iterator[None]:
         LISTENER.stop()
 
 
+class PatientWorkers(Hook):
+    """Lets the workers of the loaders live until the training has acted on a signal.
+
+    Clusters, and Ctrl-C, send it to all processes. A worker passes over the first.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Before the loaders start any worker."""
+        loaders = [runner.train_dataloader]
+        loaders += [runner.val_dataloader] if runner.val_loop is not None else []
+        for loader in loaders:
+            loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+
+
+def _start_worker(prepare: Callable[[int], None] | None, worker: int) -> None:
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: signal.signal(number, signal.SIG_DFL))
+    if prepare:
+        prepare(worker)
+
+
 @HOOKS.register_module(force=True)  # again when the module is reloaded
 class EndOnSignalHook(Hook):
     """Ends a training after the step, or the batch of a validation, in which a signal comes.
@@ -117,10 +138,10 @@ class EndOnSignalHook(Hook):
             number = int(received)
         if number and self.save:
             iteration = runner.iter + 1
-            hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
             meta = dict(epoch=runner.epoch, iter=iteration)
-            # Private, but the only method that also names the file in last_checkpoint.
-            hook._save_checkpoint_with_step(runner, f"{runner.epoch}_iter_{iteration}", meta)
+            for hook in (hook for hook in runner.hooks if isinstance(hook, CheckpointHook)):
+                # Private, but the only method that also names the file in last_checkpoint.
+                hook._save_checkpoint_with_step(runner, f"{runner.epoch}_iter_{iteration}", meta)
         self._end(runner, number)
 
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:

@@ -27,7 +27,7 @@ class ValidateFirst(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Run the batches, as the validation would; nothing else changes."""
-        problem = endless_epoch(runner) or lonely_image(runner)
+        problem = endless(runner) or lonely_image(runner)
         if problem:
             raise UserError([problem], "Nothing was started:")
         loop = runner.val_loop
@@ -49,16 +49,22 @@ class ValidateFirst(Hook):
     after_test_iter = after_train_iter
 
 
-def endless_epoch(runner: Runner) -> str | None:
-    """A sentence if the first epoch would never end."""
-    sampler: Any = getattr(runner.train_dataloader.batch_sampler, "sampler", None)
-    names = {cls.__name__ for cls in type(sampler).__mro__}
-    if not isinstance(runner.train_loop, EpochBasedTrainLoop) or not names & ENDLESS:
-        return None
-    return (
-        f"train_dataloader.sampler: {type(sampler).__name__} never ends, so neither does an epoch: "
-        "use DefaultSampler, or train by iterations (train_cfg.type='IterBasedTrainLoop')"
-    )
+def endless(runner: Runner) -> str | None:
+    """A sentence if an epoch or a validation would never end."""
+    loaders = {}
+    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        loaders["train"] = runner.train_dataloader
+    if runner.val_loop is not None:
+        loaders["val"] = runner.val_dataloader
+    for key, loader in loaders.items():
+        sampler = getattr(loader.batch_sampler, "sampler", None)
+        if ENDLESS & {cls.__name__ for cls in type(sampler).__mro__}:
+            or_else = ", or train by iterations (train_cfg.type='IterBasedTrainLoop')"
+            return (
+                f"{key}_dataloader.sampler: {type(sampler).__name__} never ends: use "
+                f"DefaultSampler{or_else if key == 'train' else ''}"
+            )
+    return None
 
 
 def lonely_image(runner: Runner) -> str | None:

@@ -66,34 +66,6 @@ def test_order_of_saving(tmp_path, monkeypatch):
     assert not {"random_states", "optimizer"} & best.keys()
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [(builtins, "open"), (os, "remove")],
-    ids=["before naming", "before deleting"],
-)
-def test_old_checkpoint_goes_after_a_kill(tmp_path, monkeypatch, module, name):
-    """The training ends between saving the second epoch and deleting the first, and goes on."""
-    original = getattr(module, name)
-
-    def stop(path, *args, **kwargs):
-        pointer = str(path).endswith("last_checkpoint") and (tmp_path / "epoch_2.pth").exists()
-        if name == "remove" or pointer:
-            raise KeyboardInterrupt
-        return original(path, *args, **kwargs)
-
-    monkeypatch.setattr(module, name, stop)
-    keep = dict(max_keep_ckpts=1)
-    with pytest.raises(KeyboardInterrupt):
-        toy_runner(tmp_path, checkpoint=keep).train()
-    monkeypatch.undo()
-    assert len(list(tmp_path.glob("epoch_*.pth"))) == 2
-    latest = latest_checkpoint(tmp_path)
-    assert latest == tmp_path / "epoch_2.pth"
-    options = dict(resume=True, load_from=str(latest), train_cfg=THREE_EPOCHS)
-    toy_runner(tmp_path, checkpoint=keep, **options).train()
-    assert [path.name for path in tmp_path.glob("epoch_*.pth")] == ["epoch_3.pth"]
-
-
 def test_file_size_limit(trained, copy):
     """A real limit of the system: the error is one sentence, and nothing that was there is gone."""
     runner = toy_runner(copy, resume=True, train_cfg=THREE_EPOCHS)

@@ -46,7 +46,8 @@ KILLS = [
 ]
 SAMPLE = [
     ("cls", 1, ("save", 1)),
-    ("cls", 1, ("save", 4)),
+    ("cls", 1, ("pointer", 3)),
+    ("cls", 1, ("delete", 1)),
     ("cls", 3, ("step", 6)),
     ("det", 1, ("validate", 3)),
 ]

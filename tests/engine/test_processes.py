@@ -49,24 +49,10 @@ def _process(rank: int, port: int, results, function, args) -> None:
 
 
 class Losses(Hook):
-    """Keeps the loss of each step, before and after it is averaged."""
+    """Keeps the loss of each step, as a hook of this priority sees it."""
 
-    priority = "LOWEST"
-
-    def __init__(self) -> None:
-        self.averaged = []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.averaged.append(outputs["loss"].item())
-
-
-class Own(Hook):
-    """Keeps the loss of each step as this process has it."""
-
-    priority = 1
-
-    def __init__(self) -> None:
-        self.losses = []
+    def __init__(self, priority: int) -> None:
+        self.priority, self.losses = priority, []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.losses.append(outputs["loss"].item())
@@ -81,9 +67,9 @@ def distributed(work_dir: Path, *hooks, **settings):
 
 
 def logged_losses(rank: int, work_dir: Path):
-    own, losses = Own(), Losses()
-    distributed(work_dir, own, AverageLossHook(), losses).train()
-    return own.losses, losses.averaged
+    own, averaged = Losses(1), Losses(100)
+    distributed(work_dir, own, AverageLossHook(), averaged).train()
+    return own.losses, averaged.losses
 
 
 def test_logged_loss_is_the_average(tmp_path):

@@ -98,11 +98,13 @@ def test_damaged_ones_are_passed_over(copy, said):
 
 def test_nothing_whole_is_never_written_over(copy):
     torch.save({"state_dict": {"a": torch.ones(1)}}, copy / "epoch_1.pth")
+    torch.save({**read_checkpoint(copy / "epoch_2.pth"), "meta": []}, copy / "epoch_3.pth")
     (copy / "epoch_2.pth").write_bytes(b"")
     with pytest.raises(UserError) as error:
         latest_checkpoint(copy)
     assert "epoch_2.pth is empty" in str(error.value)
-    assert "epoch_1.pth holds weights but not the state of a training" in str(error.value)
+    for name in ("epoch_1.pth", "epoch_3.pth"):
+        assert f"{name} holds weights but not the state of a training" in str(error.value)
     assert "choose another --work-dir" in str(error.value)
 
 
@@ -203,6 +205,9 @@ def test_hooks_say_what_they_keep(tmp_path):
     hook = Counter()
     toy_runner(tmp_path, hook, resume=True, load_from=str(tmp_path / "epoch_1.pth")).train()
     assert hook.steps == 8
+    hook.kept_on_resume = ("steps", "stepps")
+    with pytest.raises(UserError, match=r"kept_on_resume must list attributes, and .* no stepps"):
+        toy_runner(tmp_path, hook).train()
 
 
 def test_validation_after_the_checkpoint_is_repeated(tmp_path, said):

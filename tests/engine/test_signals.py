@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.forked import forkserver
-from helpers.toy import toy_runner, validation
+from helpers.toy import Points, toy_runner, validation
 from mmengine.hooks import EMAHook, Hook
 
 from mmres_plugin.engine import EndOnSignalHook
 from mmres_plugin.engine.runner import user_errors
-from mmres_plugin.engine.signals import listening
+from mmres_plugin.engine.signals import PatientWorkers, listening
 from mmres_plugin.errors import Interrupted
 from mmres_plugin.weights import read_checkpoint
 
@@ -110,6 +110,33 @@ def test_second_signal_does_not_wait(tmp_path):
     process.join(60)
     assert process.exitcode == 130
     assert not list(tmp_path.glob("*.pth"))
+
+
+class SignalToAll(Points):
+    """Of which a worker sends SIGTERM to all processes when it reads number 5."""
+
+    def __getitem__(self, index: int) -> dict:
+        if index == 5:
+            os.killpg(0, signal.SIGTERM)
+        return super().__getitem__(index)
+
+
+def train_with_a_signal_to_all(folder: Path) -> None:
+    os.setsid()
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    loader = dict(dataset=SignalToAll(), batch_size=4, num_workers=2, sampler=sampler)
+    with user_errors(), listening():
+        hooks = PatientWorkers(), EndOnSignalHook(save=True)
+        toy_runner(folder, *hooks, train_dataloader=loader).train()
+
+
+def test_workers_live_until_the_training_has_saved(tmp_path):
+    """Clusters and Ctrl-C send a signal to all processes."""
+    process = forkserver().Process(target=train_with_a_signal_to_all, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 143
+    assert list(tmp_path.glob("epoch_0_iter_?.pth"))
 
 
 class EndChild(Hook):

@@ -60,7 +60,12 @@ MISTAKES = [
     (
         "train_dataloader['sampler'] = dict(type='InfiniteSampler')\n",
         "",
-        "InfiniteSampler never ends, so neither does an epoch",
+        "train_dataloader.sampler: InfiniteSampler never ends",
+    ),
+    (
+        "val_dataloader['sampler'] = dict(type='InfiniteSampler')\n",
+        "",
+        "val_dataloader.sampler: InfiniteSampler never ends",
     ),
     (
         "train_dataloader.update(batch_size=7)\n",
