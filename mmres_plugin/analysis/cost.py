@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..config import build_model, load_config
 from ..errors import UserError, did_you_mean
 from ..hub import MODEL_SUFFIX, hub_model
+from ..weights.fit import OnMeta
 
 
 def find_config(name: str, options: list[str] | None = None) -> Config:
@@ -69,7 +70,9 @@ def count(
     Raises:
         UserError: If the model cannot be built, or has a layer that cannot be counted.
     """
-    model = network(config, backbone_only).to("meta")  # computes nothing
+    with OnMeta():  # takes no memory, and computes nothing
+        model = network(config, backbone_only)
+    model.to("meta")
     with FlopCounterMode(display=False) as counter:
         try:
             model(torch.empty(1, 3, *size, device="meta"))
