@@ -1,13 +1,14 @@
 """Recognise the layout of somebody's own data; convert it and split it where that is needed.
 
 MMDetection reads COCO's format, so Pascal VOC and YOLO are converted to it. MMPretrain reads lists
-with one path and label per line. A reader returns the folder that names of files start from, the
-names of the classes, and for each image: its part if the data says so, its name, and its label or
-its annotations as COCO has them, whose ``category_id`` is the position of the class.
+with one path and label per line.
 """
 
 import json
 import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -15,33 +16,44 @@ from xml.etree import ElementTree
 import yaml
 from PIL import Image
 
-from .errors import UserError, shortened
+from .errors import UserError, shortened, user_error
 from .images import SUFFIXES, image_files
 
 SHARE = 0.2  # of the images are validated on, where the data has no split
-Read = tuple[Path, list[str], list[tuple[str, str, Any]]]
+PART = re.compile(r"(?:^|[^a-z])(train|val|test)(?:ing|id|idation)?(?![a-z])")
+KINDS = {"images", "labels", "jpegimages", "annotations"}  # folders beside one another
+MALFORMED = (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError)
+MALFORMED += (yaml.YAMLError,)
+
+
+class Item(NamedTuple):
+    """An image: its part if the data says so, its name, and its label or its boxes as in COCO."""
+
+    part: str
+    name: str
+    truth: Any
+
+
+class Read(NamedTuple):
+    """What the reader of a layout returns."""
+
+    root: Path  # where the names start
+    classes: list[str]  # in the order of their labels
+    items: list[Item]
+    alone: list[str] = []  # files without the image or the annotations that belong to them
 
 
 class OwnData(NamedTuple):
-    """A data set.
-
-    Attributes:
-        layout: What it looks like, in words.
-        classes: Names of the classes, in the order of their labels.
-        size: Width and height of the first image.
-        number: How many images are trained on.
-        annotations: What is trained on and what is validated on: files in COCO's format, or lists.
-        images: The folders that the names in each of the two start from.
-        split: How the two were told apart, in words.
-    """
+    """A data set as the packages read it: pairs are for training and for validation."""
 
     layout: str
     classes: list[str]
-    size: tuple[int, int]
-    number: int
-    annotations: tuple[Path, Path]
-    images: tuple[Path, Path]
-    split: str
+    size: tuple[int, int]  # width and height of the first image
+    number: int  # of images to train on
+    annotations: tuple[Path, Path]  # files in COCO's format, or lists
+    images: tuple[Path, Path]  # the folders that the names in each start from
+    split: str  # how the two were told apart
+    alone: list[str]
 
 
 def find_data(source: Path, made: Path, seed: int = 0) -> OwnData:
@@ -53,88 +65,107 @@ def find_data(source: Path, made: Path, seed: int = 0) -> OwnData:
         seed: Of the split, where the data has none.
 
     Raises:
-        UserError: If the source is of no known layout.
+        UserError: If the source is of no known layout, or a file of it is malformed.
     """
     if not source.exists():
         raise UserError([f"--data {source}: there is no such folder or file"])
-    folders = [source, *source.glob("*/")]
-    files = [source] if source.suffix == ".json" else sorted(source.rglob("*.json"))
-    if root := next((path for path in folders if any(path.glob("Annotations/*.xml"))), None):
-        return write("Pascal VOC", pascal_voc(root), made, seed)
-    if any(path for folder in folders for path in folder.glob("labels/**/*.txt")):
-        return write("YOLO", yolo(source), made, seed)
-    if files:
-        return coco(files, made, seed)
+    if source.is_file() and source.suffix != ".json":
+        if source.suffix not in (".yaml", ".yml"):
+            return write("a list", listed(source), made, seed)
+        source = source.parent  # of YOLO
+    while source.is_dir() and len(inside := [*source.glob("[!._]*")]) == 1 and inside[0].is_dir():
+        source = inside[0]
+    if files := sorted(source.rglob("*.xml")):
+        return write("Pascal VOC", pascal_voc(source, files), made, seed)
+    if files := sorted(source.rglob("labels/**/*.txt")):
+        return write("YOLO", yolo(source, files), made, seed)
+    if contents := coco_files([source] if source.is_file() else sorted(source.rglob("*.json"))):
+        return coco(source, contents, made, seed)
     if source.is_file():
-        return write("a list", listed(source), made, seed)
+        raise UserError([f"--data {source}: it lacks images, annotations or categories"])
     return write("a folder per class", class_folders(source), made, seed)
 
 
 def write(layout: str, read: Read, made: Path, seed: int) -> OwnData:
     """Write a file for each part; a test set serves where there is no validation set."""
-    root, classes, images = read
-    train, val, test = ([one for one in images if one[0] == p] for p in ("train", "val", "test"))
+    root, classes, items, alone = read
+    if not classes:
+        raise UserError([f"--data: {layout} without one object in {len(items)} images"])
+    train, val, test = ([one for one in items if one.part == p] for p in ("train", "val", "test"))
     val, how = val or test, "as the data has it"
     if not (train and val):
-        if len(images) < 2:
-            raise UserError([f"--data: {len(images)} image, must be 2 or more to be split"])
-        share = max(1, round(SHARE * len(images)))
-        drawn = set(random.Random(seed).sample(range(len(images)), share))
-        val = [images[index] for index in sorted(drawn)]
-        train = [one for index, one in enumerate(images) if index not in drawn]
-        how = f"{share} of {len(images)} images for validation, drawn with seed {seed}"
-    made.mkdir(parents=True, exist_ok=True)
-    boxes = isinstance(train[0][2], list)
+        if len(items) < 2:
+            raise UserError([f"--data: {len(items)} image, must be 2 or more to be split"])
+        share = max(1, round(SHARE * len(items)))
+        drawn = set(random.Random(seed).sample(range(len(items)), share))
+        val = [items[index] for index in sorted(drawn)]
+        train = [one for index, one in enumerate(items) if index not in drawn]
+        how = f"{share} of {len(items)} images for validation, drawn with seed {seed}"
+    boxes = isinstance(train[0].truth, list)
     suffix = "json" if boxes else "txt"
     files = (made / f"train.{suffix}", made / f"val.{suffix}")
-    for file, part in zip(files, (train, val), strict=True):
-        lines = (f"{name} {label}\n" for _, name, label in part)
-        file.write_text(as_coco(root, classes, part) if boxes else "".join(lines))
-    size = image_size(root / train[0][1])
-    return OwnData(layout, classes, size, len(train), files, (root, root), how)
+    with user_error(str(made)):
+        made.mkdir(parents=True, exist_ok=True)
+        for file, part in zip(files, (train, val), strict=True):
+            lines = (f"{one.name} {one.truth}\n" for one in part)
+            file.write_text(as_coco(root, classes, part) if boxes else "".join(lines), "utf-8")
+    size = image_size(root / train[0].name)
+    return OwnData(layout, classes, size, len(train), files, (root, root), how, alone)
 
 
-def as_coco(root: Path, classes: list[str], part: list[tuple[str, str, Any]]) -> str:
+def as_coco(root: Path, classes: list[str], part: list[Item]) -> str:
     """A file in COCO's format."""
     images, annotations = [], []
-    for number, (_, name, found) in enumerate(part):
-        width, height = image_size(root / name)
-        images.append({"id": number, "file_name": name, "width": width, "height": height})
-        for one in found:
-            annotations.append({**one, "id": len(annotations), "image_id": number})
+    for number, one in enumerate(part):
+        width, height = image_size(root / one.name)
+        images.append({"id": number, "file_name": one.name, "width": width, "height": height})
+        for box in one.truth:  # the evaluation takes a box with the id 0 for missed
+            annotations.append({**box, "id": len(annotations) + 1, "image_id": number})
     categories = [{"id": label, "name": name} for label, name in enumerate(classes)]
     return json.dumps({"images": images, "annotations": annotations, "categories": categories})
 
 
-def coco(files: list[Path], made: Path, seed: int) -> OwnData:
+def coco_files(paths: list[Path]) -> dict[Path, dict]:
+    """The contents of those files that are in COCO's format."""
+    contents = {}
+    for path in paths:
+        with reading(path):
+            content = json.loads(path.read_bytes())
+        keys = ("images", "annotations", "categories")
+        if isinstance(content, dict) and all(content.get(key) for key in keys):
+            contents[path] = content
+    return contents
+
+
+def coco(source: Path, contents: dict[Path, dict], made: Path, seed: int) -> OwnData:
     """Files in COCO's format: one for each part, which stay, or one to split."""
-    contents = {path: json.loads(path.read_bytes()) for path in files}
-    keys = {"images", "annotations", "categories"}
-    contents = {p: c for p, c in contents.items() if isinstance(c, dict) and c.keys() >= keys}
-    if not contents:
-        raise UserError([f"--data: not in COCO's format: {shortened(files)}"])
     named = {part_of(path.stem): path for path in reversed(contents)}
-    train, val = named.get("train", next(iter(contents))), named.get("val") or named.get("test")
-    content = contents[train]
-    root, classes = image_folder(train, content), [one["name"] for one in content["categories"]]
-    if "train" in named and val:
-        roots = (root, image_folder(val, contents[val]))
-        size, how = (
-            image_size(root / content["images"][0]["file_name"]),
-            f"{train.name}, {val.name}",
-        )
-        return OwnData("COCO", classes, size, len(content["images"]), (train, val), roots, how)
-    labels = {one["id"]: label for label, one in enumerate(content["categories"])}
-    found: dict[int, list] = {image["id"]: [] for image in content["images"]}
-    for one in content["annotations"]:
-        found[one["image_id"]].append({**one, "category_id": labels[one["category_id"]]})
-    images = [("", image["file_name"], found[image["id"]]) for image in content["images"]]
-    return write("COCO", (root, classes, images), made, seed)
+    train, val = named.get("train"), named.get("val") or named.get("test")
+    files = [train, val] if train and val else list(contents)
+    if len(files) > 1 and not (train and val):
+        names = shortened([path.relative_to(source) for path in files])
+        raise UserError([f"--data {source}: which of {names}? Their names lack train and val"])
+    roots, content = [], contents[files[0]]
+    for path in files:
+        with reading(path):
+            roots.append(image_folder(path, contents[path]["images"][0]["file_name"]))
+    with reading(files[0]):
+        classes = [one["name"] for one in content["categories"]]
+        labels = {one["id"]: label for label, one in enumerate(content["categories"])}
+        found: dict[int, list] = {one["id"]: [] for one in content["images"]}
+        for one in content["annotations"]:
+            found[one["image_id"]].append({**one, "category_id": labels[one["category_id"]]})
+        items = [Item("", one["file_name"], found[one["id"]]) for one in content["images"]]
+    if len(files) == 1:
+        return write("COCO", Read(roots[0], classes, items), made, seed)
+    size, how = image_size(roots[0] / items[0].name), f"{files[0].name}, {files[1].name}"
+    pairs = (files[0], files[1]), (roots[0], roots[1])
+    return OwnData("COCO", classes, size, len(items), *pairs, how, [])
 
 
-def image_folder(path: Path, content: dict) -> Path:
-    """The folder near an annotation file that has its first image."""
-    name, stem = content["images"][0]["file_name"], path.stem.removeprefix("instances_").strip("._")
+def image_folder(path: Path, name: str) -> Path:
+    """The folder near an annotation file that has the image ``name``."""
+    stem = path.stem.removeprefix("instances_").strip("._")
     subs = ("", stem, "images", f"images/{stem}", part_of(stem))
     folders = [folder / sub for folder in (path.parent, path.parent.parent) for sub in subs]
     for folder in folders:
@@ -144,61 +175,102 @@ def image_folder(path: Path, content: dict) -> Path:
     raise UserError([f"--data {path}: its first image, {name}, is in none of {tried}"])
 
 
-def pascal_voc(root: Path) -> Read:
-    """``Annotations`` with an XML file per image; the parts are lists in ``ImageSets/Main``."""
-    files = {path.stem: path.name for path in (root / "JPEGImages").iterdir()}
+def boxed(
+    root: Path, files: list[Path], read: Callable[[Path, Path], list[dict]], background: bool
+) -> tuple[list[Item], list[str]]:
+    """The images and the boxes of the files that are called alike; and files that are alone.
+
+    Args:
+        root: The folder of both.
+        files: The annotations.
+        read: Takes one of them and its image, and returns the boxes.
+        background: Whether an image without a file is one without objects.
+    """
+    images, notes = (
+        {key_of(path.relative_to(root)): path for path in paths}
+        for paths in (images_in(root), files)
+    )
+    items = []
+    for key, image in images.items():
+        boxes = []
+        if key in notes:
+            with reading(notes[key]):
+                boxes = read(notes[key], image)
+        if key in notes or background:
+            name = image.relative_to(root)
+            items.append(Item(part_of(name.parent), str(name), boxes))
+    alone = notes.keys() - images.keys() if background else notes.keys() ^ images.keys()
+    return items, sorted(map("/".join, alone))
+
+
+def key_of(name: Path) -> tuple[str, ...]:
+    """What the name of an image and that of its annotations have in common."""
+    return tuple(word for word in name.with_suffix("").parts if word.lower() not in KINDS)
+
+
+def pascal_voc(root: Path, files: list[Path]) -> Read:
+    """An XML file per image; the parts are lists in ``ImageSets/Main``, or folders."""
     parts = {}
     for part in ("test", "val", "train"):  # an image in two lists is trained on
-        path = root / f"ImageSets/Main/{part}.txt"
-        parts |= dict.fromkeys(path.read_text().split() if path.is_file() else (), part)
-    objects = {
-        path.stem: list(ElementTree.parse(path).iter("object"))
-        for path in sorted(root.glob("Annotations/*.xml"))
-        if path.stem in files
-    }
-    classes = sorted({one.findtext("name", "") for found in objects.values() for one in found})
-    images = []
-    for stem, found in objects.items():
-        boxes = []
-        for one in found:
-            sides = (one.findtext(f"bndbox/{s}", "nan") for s in ("xmin", "ymin", "xmax", "ymax"))
-            label, hard = classes.index(one.findtext("name", "")), one.findtext("difficult", "0")
-            boxes.append(annotation(label, *map(float, sides), ignored=int(hard)))
-        images.append((parts.get(stem, ""), files[stem], boxes))
-    return root / "JPEGImages", classes, images
+        for path in root.rglob(f"ImageSets/Main/{part}.txt"):
+            parts |= dict.fromkeys(path.read_text("utf-8").split(), part)
+    items, alone = boxed(root, files, voc_boxes, background=False)
+    items = [one._replace(part=parts.get(Path(one.name).stem, one.part)) for one in items]
+    classes = sorted({box["category_id"] for one in items for box in one.truth})
+    for box in (box for one in items for box in one.truth):
+        box["category_id"] = classes.index(box["category_id"])
+    return Read(root, classes, items, alone)
 
 
-def yolo(root: Path) -> Read:
-    """``labels/…/x.txt`` for ``images/…/x.jpg``: label, then a box or polygon in shares."""
-    images, most = [], 0
-    for file in images_in(root):
-        name = file.relative_to(root)
-        words = ("labels" if word == "images" else word for word in name.parts)
-        path, (width, height) = root.joinpath(*words).with_suffix(".txt"), image_size(file)
-        boxes = []
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            label, *numbers = map(float, line.split())
-            if len(numbers) == 4:
-                x, y, w, h = numbers
-                numbers = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-            (left, right), (top, bottom) = ((min(n), max(n)) for n in (numbers[::2], numbers[1::2]))
-            sides = (left * width, top * height, right * width, bottom * height)
-            boxes.append(annotation(int(label), *sides))
-            most = max(most, int(label))
-        images.append((part_of(name.parent), str(name), boxes))
-    settings = next(iter(sorted(root.glob("*.y*ml"))), None)
-    names = yaml.safe_load(settings.read_text())["names"] if settings else range(most + 1)
+def voc_boxes(path: Path, image: Path) -> list[dict]:
+    """The boxes in an XML file, with the names of their classes."""
+    boxes = []
+    for one in ElementTree.parse(path).iter("object"):
+        sides = (one.findtext(f"bndbox/{s}", "nan") for s in ("xmin", "ymin", "xmax", "ymax"))
+        boxes.append(box_of(one.findtext("name", ""), *map(float, sides)))
+        boxes[-1]["iscrowd"] = int(one.findtext("difficult") == "1")
+    return boxes
+
+
+def yolo(root: Path, files: list[Path]) -> Read:
+    """A text file per image; the parts are folders that a YAML file names or their names tell."""
+    settings: dict[str, Any] = {}
+    for path in sorted(root.glob("*.y*ml"))[:1]:
+        with reading(path):
+            settings = dict(yaml.safe_load(path.read_bytes()))
+    base = root / settings.get("path", "")
+    named = {(base / str(settings.get(p))).resolve(): p for p in ("train", "val", "test")}
+    items, alone = boxed(root, files, yolo_boxes, background=True)
+    for index, one in enumerate(items):
+        above = (root.resolve() / one.name).parents
+        part = next((named[folder] for folder in above if folder in named), one.part)
+        items[index] = one._replace(part=part)
+    most = max((box["category_id"] for one in items for box in one.truth), default=0)
+    names = settings.get("names", range(most + 1))
     names = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
-    return root, [*map(str, names)], images
+    return Read(root, [*map(str, names)], items, alone)
 
 
-def annotation(
-    label: int, left: float, top: float, right: float, bottom: float, ignored: int = 0
-) -> dict:
+def yolo_boxes(path: Path, image: Path) -> list[dict]:
+    """A box or a polygon per line, in shares of the image, after its label."""
+    boxes, (width, height) = [], image_size(image)
+    for line in path.read_text("utf-8").splitlines():
+        label, *numbers = map(float, line.split())
+        if len(numbers) < 4 or len(numbers) % 2:
+            raise ValueError(f"'{line}' is not a label and a box or polygon")
+        if len(numbers) == 4:
+            x, y, w, h = numbers
+            numbers = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+        xs, ys = [n * width for n in numbers[::2]], [n * height for n in numbers[1::2]]
+        boxes.append(box_of(int(label), min(xs), min(ys), max(xs), max(ys)))
+    return boxes
+
+
+def box_of(label: int | str, left: float, top: float, right: float, bottom: float) -> dict:
     """A box as COCO has it."""
     width, height = right - left, bottom - top
     box = [left, top, width, height]
-    return {"category_id": label, "bbox": box, "area": width * height, "iscrowd": ignored}
+    return {"category_id": label, "bbox": box, "area": width * height, "iscrowd": 0}
 
 
 def class_folders(source: Path) -> Read:
@@ -214,26 +286,31 @@ def class_folders(source: Path) -> Read:
     ]
     classes = sorted({name for *_, name in images})
     if len(classes) < 2:
-        known = "COCO (.json), Pascal VOC (Annotations/*.xml) or YOLO (labels/*.txt)"
+        known = "COCO (.json), Pascal VOC (.xml) or YOLO (labels/*.txt)"
         wanted = "a folder of images for each of two classes or more"
         raise UserError([f"--data {source}: neither {known}, nor {wanted}"])
-    return source, classes, [(part, path, classes.index(name)) for part, path, name in images]
+    items = [Item(part, path, classes.index(name)) for part, path, name in images]
+    return Read(source, classes, items)
 
 
 def listed(source: Path) -> Read:
     """A text with the path of an image, below the folder of the text, and its label per line."""
-    images = []
-    for number, line in enumerate(source.read_text().splitlines(), 1):
+    items = []
+    with reading(source):
+        lines = source.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
         path, _, label = line.strip().rpartition(" ")
         if line and not label.isdecimal():
             raise UserError([f"--data {source}, line {number}: not a path and a label from 0"])
-        images += [(part_of(Path(path).parent), path, int(label))] if line else []
-    return source.parent, [str(n) for n in range(max(one[2] for one in images) + 1)], images
+        items += [Item(part_of(Path(path).parent), path, int(label))] if line else []
+    classes = [str(number) for number in range(max((one.truth for one in items), default=-1) + 1)]
+    return Read(source.parent, classes, items)
 
 
 def part_of(name: object) -> str:
     """The part of a data set that a name speaks of, or ``''``."""
-    return next((part for part in ("train", "val", "test") if part in str(name).lower()), "")
+    found = PART.search(str(name).lower())
+    return found[1] if found else ""
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -243,5 +320,17 @@ def images_in(folder: Path) -> list[Path]:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height, from the header of the file."""
-    with Image.open(path) as image:
+    with reading(path), Image.open(path) as image:
         return image.size
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in the error that its contents cause; they can be wrong in any way."""
+    try:
+        yield
+    except UserError:
+        raise
+    except MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError([f"--data: {path} cannot be read: {reason}"]) from error

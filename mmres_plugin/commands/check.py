@@ -44,8 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     from ..checks.faults import CHANGES, DROPPED, NO_FAULT, STOPS
     from ..checks.images import add_image_faults, draw_samples
     from ..config import load_config
+    from ..engine.quiet import hide_noise
 
     cfg = load_config(args.config, args.cfg_options)
+    hide_noise(cfg.get("default_scope"))
     loops = tuple(loop for loop in args.loops if cfg.get(f"{loop}_dataloader") is not None)
     missing = list(missing_data(cfg, loops))
     sets = [] if missing else list(data_sets(cfg, loops))

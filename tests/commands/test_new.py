@@ -9,6 +9,7 @@ from helpers.data import make_coco, make_image_folders
 from mmengine.config import Config
 from PIL import Image
 
+from mmres_plugin.commands.new import DETECTORS
 from mmres_plugin.errors import UserError
 from mmres_plugin.own_data import find_data
 from mmres_plugin.registry import BACKBONES, MODELS
@@ -70,7 +71,30 @@ def a_list(root: Path) -> Path:
     return root / "all.txt"
 
 
-LAYOUTS = [coco_parts, coco_file, pascal_voc, yolo, class_folders, one_folder, a_list]
+def side_by_side(root: Path) -> Path:
+    """Pascal VOC as some programs write it: an XML file beside each image, parts as folders."""
+    pascal_voc(root / "made")
+    for n, part in enumerate(("train", "train", "train", "valid", "valid", "test")):
+        (root / "voc" / part).mkdir(parents=True, exist_ok=True)
+        for kind, suffix in (("Annotations", "xml"), ("JPEGImages", "jpg")):
+            file = root / f"made/VOC/{kind}/{n}.{suffix}"
+            file.rename(
+                root / "voc" / part / f"{n}.{suffix.upper() if suffix == 'jpg' else suffix}"
+            )
+    return root / "voc"
+
+
+def yolo_by_settings(root: Path) -> Path:
+    """The YAML file, not the names of the folders, tells the parts."""
+    yolo(root)
+    for part, name in (("train", "a"), ("valid", "b")):
+        (root / part).rename(root / name)
+    (root / "data.yaml").write_text("{train: a/images, val: b/images, names: {0: hare, 1: cat}}")
+    return root / "data.yaml"
+
+
+LAYOUTS = [coco_parts, coco_file, pascal_voc, side_by_side, yolo, yolo_by_settings]
+LAYOUTS += [class_folders, one_folder, a_list]
 
 
 def boxes(path: Path) -> list:
@@ -84,11 +108,15 @@ def test_boxes_of_pascal_voc(tmp_path) -> None:
     assert boxes(data.annotations[0])[:2] == [[11, 6, 20, 30], [1, 1, 8, 8]]
     assert [one["iscrowd"] for one in content["annotations"][:2]] == [0, 1]  # difficult
     assert [one["category_id"] for one in content["annotations"][:2]] == [1, 0]
+    assert [one["id"] for one in content["annotations"]] == [1, 2, 3, 4, 5, 6]  # 0 is no match
     assert len(boxes(data.annotations[1])) == 2  # of val.txt; the test set is left alone
+    data = find_data(side_by_side(tmp_path / "side"), tmp_path / "made")
+    assert (data.number, len(boxes(data.annotations[1]))) == (3, 4)
 
 
 def test_boxes_of_yolo(tmp_path) -> None:
-    data = find_data(yolo(tmp_path / "yolo"), tmp_path / "made")
+    data = find_data(yolo_by_settings(tmp_path / "yolo"), tmp_path / "made")
+    assert data.number == 4
     found = boxes(data.annotations[0])[:2]
     assert data.classes == ["hare", "cat"]
     assert found[0] == pytest.approx([30, 16, 20, 32])
@@ -106,6 +134,24 @@ def test_a_split_is_drawn_once(tmp_path) -> None:
     assert [len(one) for one in names] == [1, 1, 1]
 
 
+def test_files_without_a_partner_are_named(tmp_path, capsys) -> None:
+    source = pascal_voc(tmp_path / "voc") / "VOC"
+    (source / "Annotations/1.xml").rename(source / "Annotations/lost.xml")
+    call("new", tmp_path / "own.py", "--data", source, "--from-scratch")
+    assert "left out, without image or without annotations: 1, lost\n" in capsys.readouterr().out
+
+
+def test_names_of_all_kinds(tmp_path, monkeypatch) -> None:
+    """Quotes, letters of other alphabets and words like ``val`` stay what they are."""
+    names = ("Größe 貓 $x", 'it\'s a "cat"', "latest interval")
+    make_image_folders(tmp_path / "of 'all\" kinds", names)
+    monkeypatch.chdir(tmp_path)
+    call("new", "new/own.py", "--data", "of 'all\" kinds", "--size", 32)
+    data = Config.fromfile("new/own.py").train_dataloader.dataset
+    assert data.metainfo.classes == names
+    assert data.data_prefix == "of 'all\" kinds/"
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_passes_the_checks(layout, tmp_path, monkeypatch, capsys) -> None:
     source = layout(tmp_path / "data")
@@ -119,7 +165,7 @@ def test_every_layout_passes_the_checks(layout, tmp_path, monkeypatch, capsys) -
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_trains(layout, tmp_path) -> None:
     source = layout(tmp_path / "data")
-    size = ("--size", 96, 64) if layout in LAYOUTS[:4] else ("--size", 32)
+    size = ("--size", 96, 64) if layout in LAYOUTS[:6] else ("--size", 32)
     options = ("--epochs", 1, "--backbone", "sreresnet18", "--from-scratch", *size)
     run("mmres", "new", "own.py", "--data", source, *options, cwd=tmp_path)
     run("mmres", "train", "own.py", cwd=tmp_path)
@@ -142,6 +188,16 @@ def test_every_family(family, depth, tmp_path, monkeypatch) -> None:
     assert settings.neck.in_channels == [feature.channels for feature in features]
 
 
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_half_of_the_channels(detector, tmp_path, monkeypatch) -> None:
+    source = coco_parts(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    options = ("--width", 0.5, "--backbone", "edresnet18", "--detector", detector)
+    call("new", "own.py", "--data", source, *options)
+    assert call("check", "own.py") == 0
+    assert Config.fromfile("own.py").model.neck.in_channels == [32, 64, 128, 256]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -151,18 +207,39 @@ def test_every_family(family, depth, tmp_path, monkeypatch) -> None:
         (["--data", "data", "--backbone", "iresnet51"], "--backbone iresnet51: depth"),
         (["--data", "data", "--backbone", "iresnet50", "--pretrained"], "no weights that load by"),
         (["--data", "bad.txt"], "bad.txt, line 1: not a path and a label"),
-        (["--data", "bad.json"], "--data bad.json: Expecting property name"),
+        (["--data", "bad.json"], "bad.json cannot be read: JSONDecodeError: Expecting"),
+        (["--data", "keys.json"], "keys.json cannot be read: KeyError: 'image_id'"),
+        (["--data", "list.json"], "it lacks images, annotations or categories"),
+        (["--data", "two"], "which of a.json, b.json"),
+        (["--data", "voc"], "1.xml cannot be read: ParseError"),
+        (["--data", "yolo"], "0.txt cannot be read: ValueError: '1 0.5' is not"),
+        (["--data", "data", "--size", 96, 64, 32], "--size 96, 64, 32: must be two numbers"),
     ],
 )
 def test_mistakes(options, message, tmp_path, monkeypatch) -> None:
     coco_parts(tmp_path / "data")
-    (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    Path("bad.txt").write_text("one.jpg\n")
-    Path("bad.json").write_text("{images")
+    for folder in ("empty", "two", "voc", "yolo/labels", "yolo/images"):
+        Path(folder).mkdir(parents=True)
+    keys = json.dumps(
+        {
+            "images": [{"id": 1, "file_name": "1.jpg"}],
+            "annotations": [{"id": 1}],
+            "categories": [{"id": 1, "name": "cat"}],
+        }
+    )
+    files = {"bad.txt": "one.jpg\n", "bad.json": "{images", "keys.json": keys, "list.json": "[1]"}
+    files |= {"two/a.json": keys, "two/b.json": keys, "voc/1.xml": "<annotation>"}
+    for name, text in {**files, "yolo/labels/0.txt": "1 0.5"}.items():
+        Path(name).write_text(text)
+    for name in ("1.jpg", "voc/1.jpg", "yolo/images/0.jpg"):
+        Image.new("RGB", (80, 64)).save(name)
     with pytest.raises(UserError, match=message):
         call("new", "own.py", *options)
     assert not Path("own.py").exists()
     Path("own.py").touch()
-    with pytest.raises(UserError, match=r"own\.py exists"):
-        call("new", "own.py", "--data", "data")
+    for name, said in (("own.py", r"own\.py exists"), ("own", r"must end with \.py")):
+        with pytest.raises(UserError, match=said):
+            call("new", name, "--data", "data")
+    with pytest.raises(UserError, match="/proc/own"):  # nobody can write there
+        call("new", "/proc/own.py", "--data", "data", "--backbone", "iresnet18")
