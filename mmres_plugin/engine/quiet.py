@@ -10,6 +10,8 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from ..errors import UserError
+
 HIDDEN = (
     "\n" + "-" * 60 + "\nSystem environment:",
     "Config:\n",
@@ -24,8 +26,11 @@ WARNINGS = ("faster_coco_eval is not installed", "torch.meshgrid")
 class QuietRunner(Runner):
     """MMEngine's runner, with a console that leaves out records that start with a text here."""
 
-    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        logger = super().build_logger(*args, **kwargs)
+    def build_logger(self, log_level: int | str = "INFO", *args: Any, **kwargs: Any) -> MMLogger:
+        if isinstance(log_level, str) and isinstance(logging.getLevelName(log_level), str):
+            allowed = "DEBUG, INFO, WARNING, ERROR or CRITICAL"
+            raise UserError([f"log_level is {log_level!r}, must be {allowed}"])
+        logger = super().build_logger(log_level, *args, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.addFilter(lambda record: not record.getMessage().startswith(HIDDEN))

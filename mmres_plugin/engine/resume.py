@@ -26,7 +26,8 @@ def checkpoint_folders(cfg: Config) -> list[Path]:
     out_dir = ((cfg.get("default_hooks") or {}).get("checkpoint") or {}).get("out_dir")
     if not out_dir or "://" in str(out_dir):
         return [work_dir]
-    return list(dict.fromkeys([work_dir, Path(out_dir) / work_dir.absolute().name]))
+    folder = Path(out_dir) / work_dir.absolute().name
+    return [work_dir] if folder.resolve() == work_dir.resolve() else [work_dir, folder]
 
 
 def refuse_to_overwrite(cfg: Config) -> None:

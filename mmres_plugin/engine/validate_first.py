@@ -39,14 +39,12 @@ class ValidateFirst(Hook):
         self.stage = "in the first step"
 
     def before_test(self, runner: Runner) -> None:
-        """A test shows its mistakes by itself."""
-        self.stage = "in the first batch"
+        """A test has nothing to go on with after an error."""
+        self.stage = "in the test"
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         """From now on, errors are not those of a wrong start."""
         self.stage = ""
-
-    after_test_iter = after_train_iter
 
 
 def endless(runner: Runner) -> str | None:

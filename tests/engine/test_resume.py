@@ -77,6 +77,8 @@ def test_folder_of_the_config(copy, tmp_path):
         refuse_to_overwrite(cfg)
     cfg.resume = True
     refuse_to_overwrite(cfg)
+    cfg.default_hooks.checkpoint.out_dir = os.path.relpath(tmp_path / "new")  # the same folder
+    assert checkpoint_folders(cfg) == [tmp_path / "new/run"]
 
 
 def test_pointer_is_behind(copy):

@@ -35,7 +35,7 @@ def train(home, work_dir, write, extra: str, *options: str) -> None:
 
 MISTAKES = [
     # extra lines, options, what is said
-    ("", "log_level=VERBOSE", "while the runner was built: KeyError: VERBOSE"),
+    ("", "log_level=VERBOSE", "log_level is 'VERBOSE', must be DEBUG, INFO"),
     ("visualizer = dict(vis_backends=[dict(type='WandbVisBackend')])\n", "", "pip install wandb"),
     ("", "optim_wrapper.optimizer.lrr=1", "unexpected keyword argument 'lrr'"),
     ("optim_wrapper = dict(clip_grad=dict(max_nrm=1))\n", "", "in the first step: TypeError"),
