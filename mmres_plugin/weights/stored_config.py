@@ -110,9 +110,9 @@ def check_types(settings: dict[str, Any]) -> None:
         elif isinstance(value, str):
             is_name = place.startswith(CLASSES)
             fits = is_name or not (REACHES_OUT.search(value) or Path(value).is_file())
-        else:
+        else:  # no bytes, which can be a path, and no sets, whose values have no place
             limit = INFINITY if isinstance(value, float) else MOST
-            fits = not isinstance(value, int | float) or abs(value) <= limit
+            fits = value is None or (isinstance(value, int | float) and abs(value) <= limit)
         if not fits:
             refused.append(f"{place[1:]}={value!r}")
     if refused:

@@ -46,6 +46,8 @@ REFUSED = {
     "config file": (CLASSIFIER.format("depth='config.py'"), "depth='config.py'"),
     "file here": (CLASSIFIER.format("depth='answers'"), "depth='answers'"),
     "albumentations": (PIPELINE.format("dict(type='Albu', transforms=[dict(type='B')])"), "='B'"),
+    "bytes": (CLASSIFIER.format("depth=18, style=b'/a'"), "style=b'/a'"),
+    "set": (CLASSIFIER.format("depth={'answers'}"), "depth={'answers'}"),
     "signs": ("x = " + "-" * 100_000 + "1", "nested too deeply|MemoryError|parser|too many"),
     "attributes": ("model = " + "a." * 50_000 + "a", "nested too deeply|malformed|parser"),
     "sums": ("x = " + "1+" * 50_000 + "1", "nested too deeply|malformed|parser"),
