@@ -45,10 +45,10 @@ def test_wrong_kernel(layer, kernel_size):
         layer(64, kernel_size=kernel_size)
 
 
-@pytest.mark.parametrize("attention", ["ECA", "CBAM"])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_in_every_family(name, attention):
-    model = randomise(build(name, plugins=plugins(attention))).double()
+def test_in_every_family(name):
+    both = [*plugins("ECA", "after_conv2"), *plugins("CBAM")]
+    model = randomise(build(name, plugins=both)).double()
     without = build(name).double().eval()
     without.load_state_dict(model.state_dict(), strict=False)
     x = torch.rand(2, 3, 65, 64, dtype=torch.double)
