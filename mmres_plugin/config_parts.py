@@ -1,10 +1,12 @@
 """The parts of a config: their keys, and what is registered under their ``type``."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine import registry
 from mmengine.config import Config
+from mmengine.fileio import list_from_file
 from mmengine.registry import DefaultScope, Registry
 
 
@@ -82,6 +84,24 @@ def innermost(loader: Mapping | None) -> dict:
     while "dataset" in dataset or "datasets" in dataset:
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
     return dataset
+
+
+def classes_of(dataset: Mapping, kind: type | None) -> list[str] | str | None:
+    """Names of the classes of a data set, as its config or its class gives them.
+
+    A text where a list is due is returned as it is.
+    """
+    default = getattr(kind, "METAINFO", None) or {}
+    metainfo = dataset.get("metainfo")
+    given = metainfo if isinstance(metainfo, Mapping) else {}
+    classes = given.get("classes", dataset.get("classes"))
+    if isinstance(classes, str) and Path(classes).expanduser().is_file():
+        return list_from_file(Path(classes).expanduser())
+    if classes is None:  # heads are for things
+        classes = default.get("thing_classes") or default.get("classes")
+    if isinstance(classes, list | tuple | set):
+        return list(classes)
+    return classes if isinstance(classes, str) else None
 
 
 def type_name(node: Mapping) -> str:

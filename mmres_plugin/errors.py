@@ -92,7 +92,7 @@ def close_name(name: str, known: Iterable[str]) -> str | None:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``' Did you mean …?'`` for the closest of ``known``, or an empty string."""
-    close = close_name(name, known)
+    close = close_name(name, [other for other in known if other != name])
     return f" Did you mean '{close}'?" if close else ""
 
 

@@ -60,14 +60,15 @@ def read_image(path: str | Path, loader: Loader | None = None) -> np.ndarray:
     size = announced_size(path)
     if size and size[0] * size[1] > MOST_PIXELS:
         raise UnreadableImage(f"it announces {size[0]} × {size[1]} pixels, more than is read here")
+    content = path.read_bytes()
+    if not content:
+        raise UnreadableImage("it is empty")
     try:
-        image = mmcv.imfrombytes(path.read_bytes(), loader.color_type, backend=loader.backend)
-    except FileNotFoundError:
-        raise
+        image = mmcv.imfrombytes(content, loader.color_type, backend=loader.backend)
     except Exception as error:  # each decoder raises its own kinds
         raise UnreadableImage(str(error) or type(error).__name__) from error
     if image is None:
-        raise UnreadableImage("it is damaged, cut short or no image")
+        raise UnreadableImage("it is damaged, cut short or no image of a kind that is read")
     return image
 
 

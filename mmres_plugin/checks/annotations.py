@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ KEYS: dict[str, dict[str, Any]] = {
 }
 SINGULAR = {"images": "image", "categories": "category", "annotations": "annotation"}
 WRONG = "missing or wrong value"
+UNREADABLE = "mask that cannot be read"
+FARTHEST = 1e6  # pixels: no point of a polygon is so far from its image
 FAR = 1.1  # a box that reaches further than this, in sizes of its image, may be x1, y1, x2, y2
 
 
@@ -126,14 +129,30 @@ def mask_fault(mask: Any, size: list[int], poly2mask: bool) -> str | None:
     """Why a mask of an image of ``size`` (height, width) cannot be learned; None if it can."""
     if not mask:
         return "object without a mask"
-    if isinstance(mask, list) and all(isinstance(polygon, list) for polygon in mask):
-        sound = any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in mask)
-        return None if sound else "mask without area"
-    if not isinstance(mask, dict):
-        return "mask that is no list of polygons"
-    if not poly2mask or not mask.get("counts") or not mask.get("size"):
+    if isinstance(mask, list) and all(isinstance(one, list | dict | str) for one in mask):
+        polygons = [one for one in mask if len(one) >= 6 and len(one) % 2 == 0]
+        if not all(are_within(one, -FARTHEST, FARTHEST) for one in polygons):
+            return UNREADABLE  # a point far away would fill all memory
+        return None if polygons else "mask without area"
+    counts = mask.get("counts") if isinstance(mask, dict) else 0
+    if not isinstance(mask, dict) or not isinstance(counts, list | str | None):
+        return UNREADABLE
+    if not poly2mask or not counts or not mask.get("size"):
         return "mask without area"
-    return None if list(mask["size"]) == size else "mask of another size"
+    if mask["size"] != size:
+        return "mask of another size"
+    pixels = size[0] * size[1]
+    if isinstance(counts, list) and not (are_within(counts, 0, pixels) and sum(counts) <= pixels):
+        return UNREADABLE
+    return None
+
+
+def are_within(values: list, least: float, most: float) -> bool:
+    """Whether values are numbers from ``least`` to ``most``."""
+    try:
+        return least <= min(values) and max(values) <= most and isfinite(sum(values))
+    except TypeError:
+        return False
 
 
 def nothing_left(objects: Objects, filter_cfg: Mapping | None) -> tuple[str, bool]:
@@ -172,6 +191,8 @@ def wrong_classes(path: Path, names: Sequence[str], classes: Sequence[str]) -> t
     Some of them, in the order of the file, are enough: MMDetection leaves the others out. Returned
     with it: whether labels are wrong. They are right where the file lacks only the last classes.
     """
+    if not names:
+        return f"{path} has no categories", True
     lacking = [name for name in classes if name not in names]
     present = [name for name in names if name in classes]
     if present == list(classes):

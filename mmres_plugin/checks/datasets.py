@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
-from ..config_parts import as_list, datasets, look_up, scope_of, step_of
+from ..config_parts import as_list, classes_of, datasets, look_up, scope_of, step_of
 from ..errors import shortened
 from ..images import SUFFIXES, Loader, loader_of
 from .annotations import ID, Objects, nothing_left, wrong_classes
@@ -92,8 +91,14 @@ def data_sets(cfg: Config, loops: tuple[str, ...]) -> Iterator[DataSet]:
             listed = root / "meta" / f"{split}.txt"  # ImageNet's
             data.file = listed if listed.is_file() else None
         data.folder = next(reversed(paths.values()), None)
-        data.classes, data.loader = classes_of(settings, data.kind), loader_of(settings, scope)
+        data.loader = loader_of(settings, scope)
         data.objects = step_of(settings, "LoadAnnotations", scope)
+        classes = classes_of(settings, data.kind)
+        if isinstance(classes, str):  # MMDetection looks names up in it
+            problem = f"{key}: its classes are the text {classes!r}, and no such file is there"
+            data.problems.append(Remark(f"{problem}. Write a list: classes=[{classes!r}]"))
+            classes = [classes] if data.reader == COCO else list(classes)
+        data.classes = classes
         yield data
 
 
@@ -105,17 +110,6 @@ def reader_of(kind: type | None) -> str:
     # Panoptic annotations are read by a class of their own.
     is_panoptic = reader == COCO and kind.COCOAPI.__name__ != "COCO"  # pyright: ignore
     return reader if reader in (COCO, FOLDERS) and not is_panoptic else ""
-
-
-def classes_of(settings: Mapping, kind: type | None) -> list[str] | None:
-    """Names of the classes of a data set, as its config or its class gives them."""
-    default = getattr(kind, "METAINFO", None) or {}
-    classes = (settings.get("metainfo") or {}).get("classes", settings.get("classes"))
-    if isinstance(classes, str) and Path(classes).expanduser().is_file():
-        return list_from_file(Path(classes).expanduser())
-    if classes is None:  # heads are for things
-        classes = default.get("thing_classes") or default.get("classes")
-    return list(classes) if isinstance(classes, list | tuple) else None
 
 
 def read_data(data: DataSet) -> None:
@@ -148,7 +142,7 @@ def coco_lists(path: Path) -> tuple[Any, list[str], dict[Any, str]]:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}, or it is cut short, or not UTF-8 without a byte order mark ({error})"
         ) from error
@@ -211,7 +205,7 @@ def _read_classes(data: DataSet) -> None:
         data.problems += _wrong_folders(data)
         data.problems += [Remark(f"{data.key}: {passed_over}")] if passed_over else []
     elif data.folder:
-        data.labels = {0: images_in(data.folder, suffixes)[0]}
+        data.labels = {0: images_in(data.folder, suffixes, data.faults)[0]}
     data.images = [(path, None) for paths in data.labels.values() for path in paths]
 
 

@@ -1,16 +1,31 @@
 """Image folders and lists, as MMPretrain's ``CustomDataset`` reads them."""
 
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
-from ..images import OTHER_SUFFIXES, SUFFIXES, image_files
+from mmengine.fileio import list_dir_or_file
+
+from ..images import OTHER_SUFFIXES, SUFFIXES
 from .faults import Faults
 
 
-def images_in(folder: Path, extensions: Sequence[str]) -> tuple[list[Path], list[Path]]:
+def listed(folder: Path, faults: Faults, **what: Any) -> list[Path]:
+    """What MMEngine lists in a folder, sorted; hidden files are not, and links are followed."""
+    try:
+        return [folder / name for name in sorted(list_dir_or_file(folder, **what))]
+    except OSError as error:  # a link that leads back to itself
+        faults.add("folder that cannot be read", f"{folder} ({error.strerror})")
+        return []
+
+
+def images_in(
+    folder: Path, extensions: Sequence[str], faults: Faults
+) -> tuple[list[Path], list[Path]]:
     """The files below ``folder`` that a data set takes, and the images that it passes over."""
     taken = tuple(suffix.lower() for suffix in extensions)
-    files = sorted(image_files(folder))
+    files = listed(folder, faults, list_dir=False, recursive=True)
     images = [path for path in files if path.name.lower().endswith(taken)]
     others = {*SUFFIXES, *OTHER_SUFFIXES} - set(taken)
     return images, [path for path in files if path.suffix.lower() in others]
@@ -27,8 +42,8 @@ def folder_images(
         faults: Where to count faults.
     """
     images, suffixes = {}, []
-    for one in sorted(path for path in folder.iterdir() if path.is_dir()):
-        images[one.name], passed_over = images_in(one, extensions)
+    for one in listed(folder, faults, list_file=False):
+        images[one.name], passed_over = images_in(one, extensions, faults)
         suffixes += [path.suffix.lower() for path in passed_over]
         if one.name.startswith("."):
             faults.add("hidden folder as a class", str(one))
@@ -63,7 +78,8 @@ def listed_images(
         return images
     if text.startswith("\ufeff"):
         faults.add("not in the format", f"{path} starts with a byte order mark: save it without")
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    for number, line in enumerate(StringIO(text.removeprefix("\ufeff")), 1):
+        line = line.rstrip("\r\n")  # no other character ends a line for MMEngine either
         where = f"{path}, line {number}: {line!r}"
         name, blank, text = line.strip().rpartition(" ") if with_label else (line, " ", "0")
         label = integer(text)

@@ -38,7 +38,7 @@ def image_fault(task: Task) -> tuple[str, str] | None:
         image = read_image(path, loader)
     except FileNotFoundError:
         return "image that is not there", str(path)
-    except (UnreadableImage, OSError) as error:
+    except (UnreadableImage, OSError, ValueError) as error:  # the last of a name with a NUL
         return "unreadable image", f"{path} ({error})"
     found = image.shape[1::-1]
     if size and found != tuple(size):

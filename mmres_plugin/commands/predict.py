@@ -28,10 +28,10 @@ def parser() -> Parser:
     add("input", help="image, video, folder, or a pattern in quotes such as 'photos/*.jpg'")
     add("model", help="config file, name of a model (`mmres info`), or hf://owner/name")
     add("checkpoint", nargs="?", help="its weights, a file or an address")
-    add("--out-dir", type=Path, default=Path("predictions"), help="folder to write to")
-    add("--device", help="cpu, cuda, cuda:1 …; by default a GPU if there is one")
+    add("--out-dir", type=Path, default=Path("predictions"), help="folder")
+    add("--device", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
     add("--batch-size", type=int, default=1, help="pictures at a time")
-    what = "leave out lower scores; by default 0.3 for detectors, 0 for classifiers"
+    what = "leave out lower scores (default: 0.3 for detectors, 0 for classifiers)"
     add("--score-threshold", type=float, help=what)
     add("--top", type=int, default=5, help="classes listed by a classifier")
     add("--no-pictures", action="store_true", help="write the JSON file alone")
@@ -61,8 +61,15 @@ def main(argv: list[str] | None = None) -> None:
     files, root, passed_over = find_files(args.input, args.out_dir)
     names = drawn_names(files, root, args.out_dir)
     predictor = Predictor(args.model, args.checkpoint, args.device, args.score_threshold, args.top)
+    has_video = any(map(is_video, files))
+    if has_video and (
+        predictor.loader.color_type == "unchanged" or predictor.loader.backend == "tifffile"
+    ):
+        print(
+            "note: frames of videos are read as colours of 8 bits; the model reads images unchanged"
+        )
     failed: dict[Path, str] = {}
-    total = None if any(map(is_video, files)) else len(files)
+    total = None if has_video else len(files)
     console = Console(stderr=True)
     stream = track(pictures(files, predictor.loader, failed), "Predicting", total, console=console)
     samples = predicted(predictor, stream, args.batch_size, failed)
@@ -104,7 +111,8 @@ def main(argv: list[str] | None = None) -> None:
         "unreadable": list(map(str, failed)),
     }
     with atomic_write(out) as temporary:
-        temporary.write_text(json.dumps(head | {"results": results}, ensure_ascii=False), "utf-8")
+        text = json.dumps(head | {"results": results}, ensure_ascii=False)
+        temporary.write_text(text, "utf-8", "backslashreplace")  # for names that are not UTF-8
     print(f"{len(results)} pictures: {counted(found) or 'nothing'}")
     if passed_over:
         print(f"passed over, as neither images nor videos: {counted(passed_over)}")

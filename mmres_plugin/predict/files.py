@@ -21,6 +21,7 @@ from ..weights.files import atomic_write
 # Animated GIFs are read like videos.
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".gif")
 IMAGES = tuple(suffix for suffix in SUFFIXES + OTHER_SUFFIXES if suffix not in VIDEOS)
+PLAYLISTS = (b"#EXTM3U", b"ffconcat")  # they name other files, and may have no end
 DRAWN = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # others become .png
 
 
@@ -95,6 +96,13 @@ def pictures(files: Iterable[Path], loader: Loader, failed: dict[Path, str]) -> 
 
 def _frames(path: Path, loader: Loader) -> Iterator[Picture]:
     """The frames of a video, read forward only: seeking loses frames of some formats."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:  # OpenCV would end the process
+        raise UnreadableImage("OpenCV opens no video whose path is not UTF-8") from error
+    with path.open("rb") as file:
+        if file.read(8).startswith(PLAYLISTS):
+            raise UnreadableImage("it is a playlist, not a video")
     video = cv2.VideoCapture(str(path))
     width, height = (video.get(i) for i in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if width * height > MOST_PIXELS:
@@ -156,7 +164,8 @@ def write_drawn(source: Path, name: Path, drawings: Iterator[np.ndarray]) -> Non
     name.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=name.parent) as folder:
         half = Path(folder, name.name)  # OpenCV takes the format from the ending
-        fps = cv2.VideoCapture(str(source)).get(cv2.CAP_PROP_FPS) or 25
+        fps = cv2.VideoCapture(str(source)).get(cv2.CAP_PROP_FPS)
+        fps = fps if 0 < fps < 1000 else 25  # some headers hold a clock there
         size = (first.shape[1], first.shape[0])
         writer = cv2.VideoWriter(str(half), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         count = written = 0

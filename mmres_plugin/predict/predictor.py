@@ -23,7 +23,7 @@ from mmpretrain.visualization import UniversalVisualizer
 from torch import nn
 
 from ..config import known_configs, load_config
-from ..config_parts import innermost, look_up, scope_of, type_name
+from ..config_parts import classes_of, innermost, look_up, scope_of, type_name
 from ..deploy import load_model
 from ..errors import UserError, shortened, user_error
 from ..hub import hub_model
@@ -218,11 +218,7 @@ def class_names(network: nn.Module) -> list[str] | None:
     cfg = network.cfg
     dataset = innermost(cfg.get("test_dataloader"))
     kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, cfg.get("default_scope")))
-    given = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
-    if isinstance(given, str):  # a file with a name per line
-        given = Path(given).read_text("utf-8").splitlines() if Path(given).is_file() else None
-    known = (getattr(kind, "METAINFO", None) or {}).get("classes")
-    names = network.dataset_meta.get("classes") or given or known
+    names = network.dataset_meta.get("classes") or classes_of(dataset, kind)
     outputs = {
         module.num_classes
         for name, module in network.named_modules()

@@ -78,6 +78,13 @@ def test_names_from_a_file(home, tmp_path):
     assert problems(home / "det.py", model__bbox_head__num_classes=3, **names) == ""
 
 
+def test_names_in_a_text(home):
+    """A tuple without its comma: MMDetection takes it, and so do we."""
+    options = dict(model__bbox_head__num_classes=1, **both("metainfo", {"classes": "cat"}))
+    assert problems(home / "det.py", **options) == ""
+    assert "Write a list: classes=['cat']" in remarks(home / "det.py", **options)
+
+
 def test_panoptic_data():
     """Heads tell things apart; the classes of the data are things and stuff."""
     dataset = dict(type=CocoPanopticDataset, ann_file="panoptic.json")

@@ -141,13 +141,14 @@ def test_annotations_that_would_be_learned_wrongly(detector, change, said):
     [
         (None, "object without a mask"),
         ([], "object without a mask"),
-        ([1, 1, 9, 1, 9, 9], "mask that is no list of polygons"),
+        ([1, 1, 9, 1, 9, 9], "mask that cannot be read"),
+        ({"size": [64, 80], "counts": [-9, 64 * 80 + 9]}, "mask that cannot be read"),
         ({"size": [9, 9], "counts": [81]}, "mask of another size"),
         ([[1, 1, 2, 2]], "mask without area"),
         ([[1, 1, 9, 1, 9, 9, 3]], "mask without area"),
         ({"size": [64, 80]}, "mask without area"),
         ({"size": [64, 80], "counts": [20, 20, 64 * 80 - 40]}, None),
-        ([[1, 1], [1, 1, 9, 1, 9, 9]], None),
+        ([{"size": [9, 9]}, [1, 1], [1, 1, 9, 1, 9, 9]], None),
     ],
 )
 def test_masks(detector, mask, kind):
@@ -161,10 +162,20 @@ def test_masks(detector, mask, kind):
     said = problems(masked) or remarks(masked)
     assert f"1 × {kind}" in said if kind else said == ""
     if kind and KINDS[kind] == STOPS:
-        with pytest.raises((KeyError, TypeError, ValueError)):
+        with pytest.raises((KeyError, TypeError, ValueError, OverflowError)):
             objects(masked)
     else:
         assert objects(masked) == (3 if kind else 4)
+
+
+@pytest.mark.parametrize("number", [None, float("nan"), 1e9])
+def test_points_of_no_image(detector, number):
+    """The real data set would ask for gigabytes, or end the process."""
+    spoil(detector, put("annotations", "segmentation", [[1, 1, 9, 1, number, 9]]))
+    detector.write_text(
+        f"{detector.read_text()}{WITH_MASKS}train_dataloader['dataset'].update(pipeline=p)"
+    )
+    assert "1 × mask that cannot be read" in problems(detector)
 
 
 def each(**values):
@@ -225,6 +236,8 @@ def test_boxes_given_by_two_corners(detector):
         (b"[1]", "the file is a list"),
         (b"\xef\xbb\xbf{}", "UTF-8 without a byte order mark"),
         ("{}".encode("utf-16"), "UTF-8 without a byte order mark"),
+        (b"[" * 100_000, "not in the format: {}, or it is cut short"),
+        (b'{"images": [], "categories": []}', "{} has no categories"),
     ],
 )
 def test_annotations_in_another_format(detector, text, answer):
@@ -290,6 +303,20 @@ def test_line_of_a_list(tmp_path, line, kind, cure):
     assert cure in said
 
 
+def test_only_line_breaks_end_a_line(tmp_path):
+    root = make_imagenet(tmp_path / "in")
+    path = root / "meta/train.txt"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\x0c\r\n"))  # the label is stripped
+    assert problems(classifier_config(tmp_path / "cls.py", root)) == ""
+
+
+def test_link_that_leads_back(tmp_path):
+    root = make_image_folders(tmp_path / "pets", NAMES)
+    (root / "train/cat/again").symlink_to(root / "train/cat")
+    said = problems(classifier_config(tmp_path / "cls.py", root))
+    assert f"1 × folder that cannot be read: {root}/train/cat (Too many levels" in said
+
+
 def test_suffixes_that_vanish(tmp_path):
     root = make_image_folders(tmp_path / "pets", NAMES)
     (root / "train/cat/a.webp").touch()
@@ -336,9 +363,9 @@ def test_report_on_a_detector(detector):
     for line in (
         f"train_dataloader.dataset ({root}/{ANNOTATIONS}): 4 images",
         f"1 × image has another size: {root}/train2017/000000000001.jpg is (80, 64)",
-        f"1 × unreadable image: {picture} (it is damaged, cut short or no image)",
+        f"1 × unreadable image: {picture} (it is damaged, cut short or no image",
         "1 × box without area: annotation 2",
-        f"1 × unreadable image: {root}/val2017/000000000001.jpg",
+        f"1 × unreadable image: {root}/val2017/000000000001.jpg (it is empty)",
         f"1 × image that is not there: {root}/val2017/000000000002.jpg",
         "test_dataloader.dataset: as val_dataloader.dataset",
         "dog: 2 (",
