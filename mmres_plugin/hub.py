@@ -9,6 +9,8 @@ from mmengine.runner import CheckpointLoader
 from mmpretrain.apis.model import ModelHub
 from modelindex.models.Model import Model
 
+from .errors import did_you_mean
+
 ROOT = Path(__file__).parent / ".mim"
 # The address of weights that are not published in MMPretrain's format, in our metafiles.
 SCHEME = "mmres_plugin://"
@@ -30,19 +32,23 @@ def hub_model(name: str) -> Model | None:
         return None
 
 
+def shipped() -> dict[str, Path]:
+    """The configs of the plugin, within a folder of them, by the names of their models."""
+    return {path.stem: path for path in (ROOT / "configs").glob("*/*.py")}
+
+
 def is_model(name: str) -> bool:
     """Whether ``name`` is a model that the plugin ships a classification config of."""
-    return name.endswith(MODEL_SUFFIX) and any((ROOT / "configs").glob(f"*/{name}.py"))
+    return name.endswith(MODEL_SUFFIX) and name in shipped()
 
 
 def how_to_get(name: str, path: str) -> str:
     """How to make the checkpoint ``path`` of the model ``name``, for an error message."""
-    config = next((ROOT / "configs").glob(f"*/{name}.py"))
     return (
         "Convert the authors' file, where there is one (docs/weights.md lists them), with\n"
         f"    mmres convert FILE {path} --model {name}\n"
         "or train the model, with\n"
-        f"    mmres train configs/{config.parent.name}/{config.name}"
+        f"    mmres train configs/{shipped()[name].parent.name}/{name}.py"
     )
 
 
@@ -56,6 +62,8 @@ def load_from_mmres_plugin(filename: str, map_location=None) -> dict:
         FileNotFoundError: Always.
     """
     name = filename.removeprefix(SCHEME)
+    if name not in shipped():
+        raise FileNotFoundError(f"there is no model {name}.{did_you_mean(name, shipped())}")
     path = f"checkpoints/{name}.pth"
     raise FileNotFoundError(
         f"there are no published weights of {name} in MMPretrain format. {how_to_get(name, path)}\n"

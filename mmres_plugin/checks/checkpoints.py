@@ -13,8 +13,11 @@ from mmengine.runner.checkpoint import (
 from torch import nn
 
 from ..config import known_configs
+from ..config_parts import innermost
 from ..engine.resume import TRAINING_STATE, checkpoint_folders, latest_checkpoint
 from ..errors import UserError, collecting, did_you_mean, user_error
+from ..hub import SCHEME, load_from_mmres_plugin
+from ..images import loader_of
 from ..weights.files import find_meta, is_address, open_checkpoint
 from ..weights.fit import ENOUGH, compare
 from ..weights.image_settings import (
@@ -42,6 +45,9 @@ def pretrained_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
     Weights for other images or of another style are a remark: they load and can be trained.
     """
     preprocessor = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    dataset = innermost(cfg.get("train_dataloader"))
+    if loader_of(dataset, cfg.get("default_scope")) is None:
+        preprocessor = {}  # CIFAR's images are RGB before it
     said: set[str] = set()
     for name, module in model.named_modules():
         settings = getattr(module, "init_cfg", None)
@@ -85,8 +91,10 @@ def check_start(module: nn.Module, setting: Mapping[str, Any], key: str) -> Imag
 
 
 def check_name(address: str) -> None:
-    """Raise ValueError for a name that a table of addresses does not have."""
+    """Raise ValueError or FileNotFoundError for a name behind which nothing is."""
     scheme, _, name = address.partition("://")
+    if address.startswith(SCHEME):
+        load_from_mmres_plugin(address)  # says how to get it
     if scheme in NAMES and name not in (known := NAMES[scheme]()):
         raise ValueError(f"{scheme}:// has no '{name}'.{did_you_mean(name, known)}")
 

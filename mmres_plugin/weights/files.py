@@ -25,10 +25,15 @@ IMPOSTORS = {
     b"version https://git-lfs": "a pointer of Git LFS: get the file itself with `git lfs pull`",
 }
 # Where projects put the tensors, and which they use where a file has several sets.
-CONTAINERS = ("state_dict", "model", "model_state_dict", "model_ema", "net", "teacher")
+CONTAINERS = ("state_dict", "model", "model_state_dict", "model_ema", "net", "teacher", "module")
 # What addresses start with. MMEngine does not say which it knows.
 SCHEMES = ("http", "https", "torchvision", "modelzoo", "open-mmlab", "openmmlab", "mmcls")
 SCHEMES += ("hf", "mmres_plugin", "s3", "petrel", "pavi")
+# The files of Detectron are pickles of Caffe2's blobs.
+CAFFE2 = re.compile(r"res\d_\d+_branch")
+DETECTRON = (
+    "Detectron's ResNets load by name: open-mmlab://detectron2/resnet50_caffe, resnet101_caffe"
+)
 ZIP = b"PK\x03\x04"  # how torch's own format starts
 EPS = 1e-5  # of batch norms: a variance may be that far below 0
 MOST_REPEATED = 1 << 30  # bytes of tensors that repeat what little the file holds
@@ -69,9 +74,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
         if head.startswith(ZIP):
             _check_zip(path)
             if path.suffix == ".npz":
-                with np.load(path, allow_pickle=False) as arrays:
-                    tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-                return {"state_dict": tensors, "meta": {}}
+                return {"state_dict": _read_npz(path), "meta": {}}
         with torch.serialization.safe_globals(allowed_globals()):
             return torch.load(path, map_location=map_location, weights_only=True)
 
@@ -178,7 +181,8 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
             from safetensors.torch import save_file
 
             tensors = {n: t.contiguous().clone() for n, t in checkpoint["state_dict"].items()}
-            notes = {"meta": json.dumps(checkpoint["meta"]), "sha256": _checksum(tensors)}
+            meta = json.dumps(checkpoint["meta"], default=_as_list, skipkeys=True)
+            notes = {"meta": meta, "sha256": _checksum(tensors)}
             save_file(tensors, temporary, notes)
 
 
@@ -240,8 +244,8 @@ def explain_errors(path: str | Path) -> Iterator[None]:
             message = "is a TorchScript program, not a checkpoint: ask for a state_dict"
         elif "magic number" in text:
             message = (
-                "is a plain pickle, as Detectron2 publishes: if you trust its authors, make an "
-                ".npz file of it, as docs/weights.md shows"
+                "is a plain pickle, as Detectron and Detectron2 publish: if you trust its authors, "
+                f"make an .npz file of it, as docs/weights.md shows. {DETECTRON}"
             )
         else:
             message = (
@@ -254,8 +258,13 @@ def explain_errors(path: str | Path) -> Iterator[None]:
 def _faults(tensors: Mapping[Any, Tensor]) -> Iterator[tuple[str, list]]:
     """What tensors of a network cannot be, and the names of those that are."""
     yield "has keys that are no names: {}", [n for n in tensors if not isinstance(n, str)]
+    blobs = "has blobs of Caffe2, which hold norms without statistics: {}. " + DETECTRON
+    yield blobs, [name for name in tensors if CAFFE2.match(name)]
     odd = "has what no network can load (quantized, nested, sparse, complex, float8, empty): {}"
     yield odd, [name for name, tensor in tensors.items() if not _is_plain(tensor)]
+    weights = {name: tensor for name, tensor in tensors.items() if name.endswith("weight")}
+    integers = "has integers in place of weights: {}. It is quantized, for a program of its own"
+    yield integers, [name for name, tensor in weights.items() if not tensor.is_floating_point()]
     # A view that repeats a few numbers is small in the file, and fills all memory when it is used.
     repeated = [n for n, t in tensors.items() if t.nbytes > t.untyped_storage().nbytes()]
     too_many = sum(tensors[name].nbytes for name in repeated) > MOST_REPEATED
@@ -278,14 +287,17 @@ def _is_plain(tensor: Tensor) -> bool:
 def _check_zip(path: Path) -> None:
     """Raise ValueError for a ZIP file that torch has not written, or that has changed.
 
-    Torch writes a checksum of each tensor into its files and never compares it.
+    Torch writes a checksum of each tensor into its files and never compares it. Arrays of NumPy may
+    be compressed, though weights hardly shrink.
     """
     with zipfile.ZipFile(path) as file:
         members = file.infolist()
         if any(member.filename.endswith("/constants.pkl") for member in members):
             raise ValueError("TorchScript")
-        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-        if not stored or sum(member.file_size for member in members) > path.stat().st_size:
+        is_npz = path.suffix == ".npz"
+        stored = is_npz or all(member.compress_type == zipfile.ZIP_STORED for member in members)
+        most = path.stat().st_size * (2 if is_npz else 1)
+        if not stored or sum(member.file_size for member in members) > most:
             raise ValueError("its parts are compressed, which torch never does")
         damaged = file.testzip()
     if damaged:
@@ -310,6 +322,18 @@ def _fetch(address: str) -> dict:
 def load_from_safetensors(filename: str, map_location=None) -> dict:
     """MMEngine's loader of safetensors files, which it does not know: for ``get_model`` …"""
     return read_checkpoint(filename)
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of a NumPy file, in the byte order of this machine."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return {n: torch.from_numpy(a.astype(a.dtype.newbyteorder("="))) for n, a in arrays.items()}
+
+
+def _as_list(value: Any) -> Any:
+    """What JSON has no form for: numbers and arrays as lists, all else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _read_safetensors(path: Path) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
-from helpers import ENV, complete, run
+from helpers import ENV, ROOT, complete, run
 from helpers.checks import problems, remarks
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
@@ -317,10 +317,13 @@ TRAIN_FILE = "train_dataloader__dataset__ann_file"
         ("cls", {"load_from": "modelzo://resnet18"}, ["no address starts with modelzo://. Did"]),
         ("cls", {"load_from": "torchvision://resnet5O"}, ["Did you mean 'resnet50'?"]),
         ("cls", {"load_from": "open-mmlab://resnet5O_v1c"}, ["Did you mean 'resnet50_v1c'?"]),
-        (
-            "cls",
-            {"model__backbone__init_cfg": dict(START, checkpoint="modelzo://resnet18")},
-            ["no address starts with modelzo://. Did you mean"],
+        *(
+            ("cls", {"model__backbone__init_cfg": dict(START, checkpoint=name)}, [answer])
+            for name, answer in (
+                ("modelzo://resnet18", "no address starts with modelzo://. Did you mean"),
+                ("mmres_plugin://iresnet18_8xb32_in1", "Did you mean 'iresnet18_8xb32_in1k'?"),
+                ("mmres_plugin://iresnet18_8xb32_in1k", "mmres convert FILE checkpoints/iresnet18"),
+            )
         ),
         (
             "det",
@@ -506,6 +509,8 @@ def test_weights_for_other_images_are_a_remark(home, tmp_path):
     said = remarks(config)
     assert "model.backbone.init_cfg: these are weights of torchvision or timm, whose" in said
     assert "set mean=[123.675, 116.28, 103.53]" in said
+    config = ROOT / "configs/cifar/resnet50-in1k-pre_1xb128_cifar100.py"  # its images are RGB
+    assert remarks(config) == ""
 
 
 # What the model learns from

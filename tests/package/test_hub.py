@@ -12,7 +12,7 @@ from modelindex.load_model_index import load
 
 import mmres_plugin
 from mmres_plugin import hub
-from mmres_plugin.weights.files import write_checkpoint
+from mmres_plugin.weights.files import read_checkpoint, write_checkpoint
 
 CIFAR = ("sreresnet50", "iresnet50", "iresnet164", "edresnet50", "seresnext50-32x4d")
 SHIPPED = [
@@ -53,6 +53,11 @@ def test_without_published_weights_it_says_how_to_get_them(name):
     assert f"no published weights of {name}" in message
     assert f"mmres convert FILE checkpoints/{name}.pth --model {name}" in message
     assert f"get_model('{name}', pretrained='checkpoints/{name}.pth')" in message
+
+
+def test_unknown_name():
+    with pytest.raises(FileNotFoundError, match="Did you mean 'iresnet50_8xb32_in1k'?"):
+        read_checkpoint("mmres_plugin://iresnet5O_8xb32_in1k")
 
 
 def test_own_weights(tmp_path):

@@ -126,6 +126,7 @@ def test_a_config_in_a_checkpoint_is_not_run(tmp_path, training):
         ({"CLASSES": "cat"}, ("cat",)),
         ({"dataset_meta": {"classes": ["cat"]}, "CLASSES": ("dog",)}, ("cat",)),
         ({"dataset_meta": {"CLASSES": ["cat"]}}, ("cat",)),
+        ({"dataset_meta": {"classes": ["cat"], "palette": torch.ones(3)}}, ("cat",)),
         ({"dataset_meta": 5}, ()),
         ([1], ()),
     ],
