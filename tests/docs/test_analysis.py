@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs/analysis.md").read_text("utf-8")
 FOLDERS, *BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = re.findall(r"^(?:python|mmres) (?:.*\\\n)*.*$", "".join(BLOCKS), re.MULTILINE)
+WRITTEN = r"--(?:out|save-path|show-path|output-dir|picture) (\S+)"
 TENSORBOARD, MLFLOW = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 # An MLflow that writes down what it is given.
 STUB = """
@@ -77,9 +78,7 @@ def test_commands(folder, shell):
     assert len(COMMANDS) == 15
     for command in COMMANDS:
         shell(command)
-        for name in re.findall(
-            r"(?:--out|--save-path|--show-path|--output-dir|--picture) (\S+)", command
-        ):
+        for name in re.findall(WRITTEN, command):
             if not name.endswith(".pkl"):
                 made = list((folder / name).rglob("*.[jJ]*")) or [folder / name]
                 for path in made:

@@ -36,9 +36,7 @@ model = dict(
     ),
     neck=dict(in_channels=[8, 16, 32, 64]),
 )
-dataset = dict(
-    data_root="dota/", ann_file="annfiles/", data_prefix=dict(img_path="images/")
-)
+dataset = dict(data_root="dota/", ann_file="annfiles/", data_prefix=dict(img_path="images/"))
 train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
 val_dataloader = train_dataloader
 train_cfg = dict(max_epochs=1)
