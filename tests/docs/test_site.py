@@ -10,7 +10,7 @@ from sphinx.search.en import SearchEnglish
 
 
 def first_hit(index: dict, query: str) -> str:
-    """What Sphinx lists first: an object of this name, a page of this title, a word in a heading."""
+    """What Sphinx lists first: an object or page of this name, or a word in a heading."""
     pages = [page for page, part in index["alltitles"].get(query.capitalize(), []) if not part]
     pages = pages or [*np.atleast_1d(index["titleterms"].get(SearchEnglish({}).stem(query), []))]
     for objects in index["objects"].values():
