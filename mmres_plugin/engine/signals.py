@@ -1,5 +1,7 @@
 """SIGTERM and Ctrl-C end a run in order: a handler notes the signal, a safe moment acts on it."""
 
+import atexit
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -101,6 +103,7 @@ class PatientWorkers(Hook):
         loaders += [runner.val_dataloader] if runner.val_loop is not None else []
         for loader in loaders:
             loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+        atexit.register(_end_workers)  # before multiprocessing, which ends them by one signal
 
 
 def _start_worker(prepare: Callable[[int], None] | None, worker: int) -> None:
@@ -108,6 +111,13 @@ def _start_worker(prepare: Callable[[int], None] | None, worker: int) -> None:
         signal.signal(number, lambda number, _: signal.signal(number, signal.SIG_DFL))
     if prepare:
         prepare(worker)
+
+
+def _end_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise for each of them
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 @HOOKS.register_module(force=True)  # again when the module is reloaded
