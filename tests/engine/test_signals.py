@@ -3,11 +3,16 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import ENV
+from helpers.configs import classifier_config
+from helpers.data import make_imagenet
 from helpers.forked import forkserver
 from helpers.toy import Points, toy_runner, validation
 from mmengine.hooks import EMAHook, Hook
@@ -137,6 +142,27 @@ def test_workers_live_until_the_training_has_saved(tmp_path):
     process.join(60)
     assert process.exitcode == 143
     assert list(tmp_path.glob("epoch_0_iter_?.pth"))
+
+
+WORKERS = """
+for loader in (train_dataloader, val_dataloader):
+    loader.update(num_workers=2, persistent_workers=True)
+del loader
+train_cfg = dict(max_epochs=100)
+"""
+
+
+@pytest.mark.slow
+def test_workers_do_not_keep_a_run_from_ending(tmp_path):
+    """A signal to the training alone: its workers end with it."""
+    config = classifier_config(tmp_path / "c.py", make_imagenet(tmp_path / "data"), WORKERS)
+    words = ["-m", "mmres_plugin", "train", config, "--work-dir", tmp_path / "run"]
+    with subprocess.Popen([sys.executable, *map(str, words)], env=ENV) as process:
+        while not (tmp_path / "run/epoch_1.pth").exists():
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
 
 
 class EndChild(Hook):
