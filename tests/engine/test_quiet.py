@@ -1,4 +1,6 @@
-"""The screen of a training shows the training; the log file has everything."""
+"""The screen of a training or a check shows just that; the log file has everything."""
+
+import sys
 
 import pytest
 from helpers import ENV, ROOT, run
@@ -26,7 +28,9 @@ def test_screen_of_fifteen_steps(tmp_path):
     assert "15/15]" in said
     assert "of my own" in said
     assert len(said.splitlines()) < 120, said
+    checked = run(sys.executable, "-m", "mmres_plugin", "check", config, env=ENV)
+    assert "No faults." in checked
     for noise in ("OneDL", "faster_coco_eval", "FileClient", "meshgrid", "System environment"):
-        assert noise not in said
+        assert noise not in said + checked
     log = next(tmp_path.glob("work/*/*.log")).read_text()
     assert all(text in log for text in ("Config:", "System environment:", "Hooks will be executed"))
