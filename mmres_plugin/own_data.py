@@ -34,13 +34,9 @@ class Item(NamedTuple):
     truth: Any
 
 
-class Read(NamedTuple):
-    """What the reader of a layout returns."""
-
-    root: Path  # where the names start
-    classes: list[str]  # in the order of their labels
-    items: list[Item]
-    alone: list[str] = []  # files without the image or the annotations that belong to them
+# What the reader of a layout returns: the folder where the names start, the classes in the order of
+# their labels, the images, and the files that lack the image or the annotations they belong to.
+Read = tuple[Path, list[str], list[Item], list[str]]
 
 
 class OwnData(NamedTuple):
@@ -75,7 +71,8 @@ def find_data(source: Path, made: Path, seed: int = 0) -> OwnData:
         source = source.parent  # of YOLO
     while source.is_dir() and len(inside := [*source.glob("[!._]*")]) == 1 and inside[0].is_dir():
         source = inside[0]
-    if files := sorted(source.rglob("*.xml")):
+    files = [path for path in sorted(source.rglob("*.xml")) if b"<annotation" in path.read_bytes()]
+    if files:
         return write("Pascal VOC", pascal_voc(source, files), made, seed)
     if files := sorted(source.rglob("labels/**/*.txt")):
         return write("YOLO", yolo(source, files), made, seed)
@@ -157,7 +154,7 @@ def coco(source: Path, contents: dict[Path, dict], made: Path, seed: int) -> Own
             found[one["image_id"]].append({**one, "category_id": labels[one["category_id"]]})
         items = [Item("", one["file_name"], found[one["id"]]) for one in content["images"]]
     if len(files) == 1:
-        return write("COCO", Read(roots[0], classes, items), made, seed)
+        return write("COCO", (roots[0], classes, items, []), made, seed)
     size, how = image_size(roots[0] / items[0].name), f"{files[0].name}, {files[1].name}"
     pairs = (files[0], files[1]), (roots[0], roots[1])
     return OwnData("COCO", classes, size, len(items), *pairs, how, [])
@@ -178,13 +175,9 @@ def image_folder(path: Path, name: str) -> Path:
 def boxed(
     root: Path, files: list[Path], read: Callable[[Path, Path], list[dict]], background: bool
 ) -> tuple[list[Item], list[str]]:
-    """The images and the boxes of the files that are called alike; and files that are alone.
+    """The images with the boxes that ``read`` finds for them; and the files that are alone.
 
-    Args:
-        root: The folder of both.
-        files: The annotations.
-        read: Takes one of them and its image, and returns the boxes.
-        background: Whether an image without a file is one without objects.
+    An image without a file is left out, unless it counts as ``background``.
     """
     images, notes = (
         {key_of(path.relative_to(root)): path for path in paths}
@@ -219,7 +212,7 @@ def pascal_voc(root: Path, files: list[Path]) -> Read:
     classes = sorted({box["category_id"] for one in items for box in one.truth})
     for box in (box for one in items for box in one.truth):
         box["category_id"] = classes.index(box["category_id"])
-    return Read(root, classes, items, alone)
+    return root, classes, items, alone
 
 
 def voc_boxes(path: Path, image: Path) -> list[dict]:
@@ -248,7 +241,7 @@ def yolo(root: Path, files: list[Path]) -> Read:
     most = max((box["category_id"] for one in items for box in one.truth), default=0)
     names = settings.get("names", range(most + 1))
     names = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
-    return Read(root, [*map(str, names)], items, alone)
+    return root, [*map(str, names)], items, alone
 
 
 def yolo_boxes(path: Path, image: Path) -> list[dict]:
@@ -290,7 +283,7 @@ def class_folders(source: Path) -> Read:
         wanted = "a folder of images for each of two classes or more"
         raise UserError([f"--data {source}: neither {known}, nor {wanted}"])
     items = [Item(part, path, classes.index(name)) for part, path, name in images]
-    return Read(source, classes, items)
+    return source, classes, items, []
 
 
 def listed(source: Path) -> Read:
@@ -304,7 +297,7 @@ def listed(source: Path) -> Read:
             raise UserError([f"--data {source}, line {number}: not a path and a label from 0"])
         items += [Item(part_of(Path(path).parent), path, int(label))] if line else []
     classes = [str(number) for number in range(max((one.truth for one in items), default=-1) + 1)]
-    return Read(source.parent, classes, items)
+    return source.parent, classes, items, []
 
 
 def part_of(name: object) -> str:

@@ -56,7 +56,10 @@ def yolo(root: Path) -> Path:
 
 
 def class_folders(root: Path) -> Path:
-    return make_image_folders(root, ("cat", "hare"))
+    make_image_folders(root, ("cat", "hare"))
+    (root / "project.xml").write_text("<project/>")  # an editor's, and a camera's
+    (root / "meta.json").write_text('{"camera": 1}')
+    return root
 
 
 def one_folder(root: Path) -> Path:
