@@ -5,7 +5,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -47,12 +46,15 @@ def load_config(
     except Exception as error:  # a config is a program: it can fail in any way
         reason = f"{type(error).__name__}: {error}"
         raise UserError([f"the config {path} cannot be read: {reason}"]) from error
-    problems = [
-        f"the config {path} keeps the module '{key}', which MMEngine cannot store. End it with: "
-        f"del {key}"
-        for key, value in items
-        if isinstance(value, ModuleType)
-    ]
+    problems = []
+    for key, value in items:
+        try:
+            deepcopy(value)
+        except TypeError as error:  # a module, an open file …
+            problems.append(
+                f"the config {path} keeps the {type(value).__name__} '{key}', which MMEngine "
+                f"cannot store ({error}). Take it out, or end the config with: del {key}"
+            )
     problems += [
         f"the config {path} has the unknown key '{key}'.{did_you_mean(key, RUNNER_KEYS)}"
         for key, _ in items

@@ -1,12 +1,11 @@
 """SIGTERM and Ctrl-C end a run in order: a handler notes the signal, a safe moment acts on it."""
 
-import atexit
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -94,30 +93,28 @@ def listening() -> Iterator[None]:
 class PatientWorkers(Hook):
     """Lets the workers of the loaders live until the training has acted on a signal.
 
-    Clusters, and Ctrl-C, send it to all processes. A worker passes over the first.
+    Clusters, and Ctrl-C, send it to all processes. A worker obeys its training alone.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Before the loaders start any worker."""
         loaders = [runner.train_dataloader]
         loaders += [runner.val_dataloader] if runner.val_loop is not None else []
-        for loader in loaders:
+        for loader in loaders if hasattr(signal, "sigwaitinfo") else ():  # not on macOS
             loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
-        atexit.register(_end_workers)  # before multiprocessing, which ends them by one signal
 
 
 def _start_worker(prepare: Callable[[int], None] | None, worker: int) -> None:
-    for number in SIGNALS:
-        signal.signal(number, lambda number, _: signal.signal(number, signal.SIG_DFL))
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # in all threads that follow
+    Thread(target=_obey_parent, daemon=True).start()
     if prepare:
         prepare(worker)
 
 
-def _end_workers() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise for each of them
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
+def _obey_parent() -> None:
+    while signal.sigwaitinfo(SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 @HOOKS.register_module(force=True)  # again when the module is reloaded

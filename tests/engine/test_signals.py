@@ -3,16 +3,11 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import ENV
-from helpers.configs import classifier_config
-from helpers.data import make_imagenet
 from helpers.forked import forkserver
 from helpers.toy import Points, toy_runner, validation
 from mmengine.hooks import EMAHook, Hook
@@ -117,52 +112,36 @@ def test_second_signal_does_not_wait(tmp_path):
     assert not list(tmp_path.glob("*.pth"))
 
 
-class SignalToAll(Points):
-    """Of which a worker sends SIGTERM to all processes when it reads number 5."""
+class Signals(Points):
+    """Of which a worker sends SIGTERM to the training alone or to all processes at number 5."""
+
+    def __init__(self, to_all: bool) -> None:
+        self.to_all = to_all
 
     def __getitem__(self, index: int) -> dict:
         if index == 5:
-            os.killpg(0, signal.SIGTERM)
+            (os.killpg if self.to_all else os.kill)(os.getpgid(0), signal.SIGTERM)
         return super().__getitem__(index)
 
 
-def train_with_a_signal_to_all(folder: Path) -> None:
+def train_with_workers(folder: Path, to_all: bool) -> None:
     os.setsid()
     sampler = dict(type="DefaultSampler", shuffle=False)
-    loader = dict(dataset=SignalToAll(), batch_size=4, num_workers=2, sampler=sampler)
+    loader = dict(dataset=Signals(to_all), batch_size=4, num_workers=2, sampler=sampler)
+    loader["persistent_workers"] = True
     with user_errors(), listening():
         hooks = PatientWorkers(), EndOnSignalHook(save=True)
         toy_runner(folder, *hooks, train_dataloader=loader).train()
 
 
-def test_workers_live_until_the_training_has_saved(tmp_path):
-    """Clusters and Ctrl-C send a signal to all processes."""
-    process = forkserver().Process(target=train_with_a_signal_to_all, args=(tmp_path,))
+@pytest.mark.parametrize("to_all", [True, False])
+def test_workers_live_until_the_training_has_saved(tmp_path, to_all):
+    """Clusters and Ctrl-C send a signal to all processes. The workers end with the training."""
+    process = forkserver().Process(target=train_with_workers, args=(tmp_path, to_all))
     process.start()
     process.join(60)
     assert process.exitcode == 143
     assert list(tmp_path.glob("epoch_0_iter_?.pth"))
-
-
-WORKERS = """
-for loader in (train_dataloader, val_dataloader):
-    loader.update(num_workers=2, persistent_workers=True)
-del loader
-train_cfg = dict(max_epochs=100)
-"""
-
-
-@pytest.mark.slow
-def test_workers_do_not_keep_a_run_from_ending(tmp_path):
-    """A signal to the training alone: its workers end with it."""
-    config = classifier_config(tmp_path / "c.py", make_imagenet(tmp_path / "data"), WORKERS)
-    words = ["-m", "mmres_plugin", "train", config, "--work-dir", tmp_path / "run"]
-    with subprocess.Popen([sys.executable, *map(str, words)], env=ENV) as process:
-        while not (tmp_path / "run/epoch_1.pth").exists():
-            assert process.poll() is None
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
 
 
 class EndChild(Hook):
