@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Args:
         argv: The words after ``mmres``; by default those of the process.
     """
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore  # names need not be UTF-8
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if COMPLETING:
         name = next(iter(os.environ["COMP_LINE"].split()[1:]), "")

@@ -61,17 +61,13 @@ def main(argv: list[str] | None = None) -> None:
     files, root, passed_over = find_files(args.input, args.out_dir)
     names = drawn_names(files, root, args.out_dir)
     predictor = Predictor(args.model, args.checkpoint, args.device, args.score_threshold, args.top)
-    has_video = any(map(is_video, files))
-    if has_video and (
-        predictor.loader.color_type == "unchanged" or predictor.loader.backend == "tifffile"
-    ):
-        print(
-            "note: frames of videos are read as colours of 8 bits; the model reads images unchanged"
-        )
+    has_video, loader = any(map(is_video, files)), predictor.loader
+    if has_video and (loader.color_type == "unchanged" or loader.backend == "tifffile"):
+        print("frames of videos are read in colours of 8 bits; the model reads images unchanged")
     failed: dict[Path, str] = {}
     total = None if has_video else len(files)
     console = Console(stderr=True)
-    stream = track(pictures(files, predictor.loader, failed), "Predicting", total, console=console)
+    stream = track(pictures(files, loader, failed), "Predicting", total, console=console)
     samples = predicted(predictor, stream, args.batch_size, failed)
     first = next(samples, None)
     if first is None:

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.models.task_modules import coders
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -43,7 +42,7 @@ class DenseDetector(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         same_methods(model, SingleStageDetector, ("predict", "extract_feat"))
-        head, cfg = model.bbox_head, model.test_cfg
+        head, cfg = model.bbox_head, model.test_cfg or {}
         same_methods(head, BaseDenseHead, SELECTION)
         check_head(head)
         self.model = model
@@ -83,12 +82,12 @@ def check_head(head: nn.Module) -> None:
         refuse(head.loss_cls, "it turns logits into scores in a way of its own")
 
 
-def positive(cfg: ConfigDict, key: str, place: str) -> int:
+def positive(cfg: dict, key: str, place: str) -> int:
     """A number of boxes from the config at ``place``, which a graph needs: above 0."""
     value = cfg.get(key)
-    if value is None or value <= 0:
+    if not isinstance(value, int) or value <= 0:
         raise UserError([f"{place}.{key}={value}: must be above 0 for an export"])
-    return int(value)
+    return value
 
 
 def candidates(

@@ -28,11 +28,11 @@ def nms_settings(cfg: dict | None, place: str) -> tuple[float, bool]:
     Raises:
         UserError: If it asks for another method than plain suppression.
     """
-    settings = dict(cfg or {})
-    plain = settings.get("type", "nms") == "nms" and "iou_threshold" in settings
-    if not plain or settings.keys() - SETTINGS:
+    settings = cfg if isinstance(cfg, dict) else {}
+    plain = settings.get("type", "nms") == "nms" and not settings.keys() - SETTINGS
+    if not plain or not isinstance(settings.get("iou_threshold"), int | float):
         said = "supported: type='nms' with iou_threshold and class_agnostic"
-        raise UserError([f"{place}={settings} cannot be exported; {said}"])
+        raise UserError([f"{place}={cfg} cannot be exported; {said}"])
     return settings["iou_threshold"], settings.get("class_agnostic", False)
 
 

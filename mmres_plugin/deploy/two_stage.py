@@ -36,7 +36,7 @@ class TwoStageDetector(nn.Module):
         super().__init__()
         _check(model)
         self.model = model
-        self.first, self.second = model.rpn_head.test_cfg, model.roi_head.test_cfg
+        self.first, self.second = model.rpn_head.test_cfg or {}, model.roi_head.test_cfg or {}
         self.first_nms = nms_settings(self.first.get("nms"), "test_cfg.rpn.nms")
         self.second_nms = nms_settings(self.second.get("nms"), "test_cfg.rcnn.nms")
         self.per_level = positive(self.first, "nms_pre", "test_cfg.rpn")

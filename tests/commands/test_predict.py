@@ -106,17 +106,37 @@ def test_classifier_on_a_video(home, here):
 
 
 def test_videos_without_a_count_and_moving_gifs(home, here, capsys):
-    """A GIF has all its frames; a stream without its index ends where its frames end."""
+    """A GIF has all its frames; others end where their frames end, whatever a header announces."""
     frames = [Image.new("L", (90, 60), value) for value in (0, 255)]
     frames[0].save(here / "two.gif", save_all=True, append_images=frames[1:], duration=100)
     content = (home / "clip.avi").read_bytes()
     (here / "cut.avi").write_bytes(content[: len(content) * 2 // 3])
-    for name in ("two.gif", "cut.avi"):
+    endless = bytearray(content)
+    for place in (content.index(b"avih") + 24, content.index(b"strh") + 40):
+        struct.pack_into("<I", endless, place, 2**31 - 9)
+    (here / "endless.avi").write_bytes(endless)
+    for name in ("two.gif", "cut.avi", "endless.avi"):
         options = ["--no-pictures", "--out-dir", name + "_out"]
         assert call("predict", name, home / "cls.py", home / "cls.pth", *options) == 0
     assert [one["frame"] for one in results(here / "two.gif_out")] == [0, 1]
     assert 0 < len(results(here / "cut.avi_out")) < 7
-    assert "not to the end: cut.avi: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not to the end: cut.avi: " in said
+    assert "7 of the 2147483639 frames that its header announces are there" in said
+
+
+def test_names_and_playlists(home, here):
+    """OpenCV crashes on a video whose name is not UTF-8; a playlist may lead anywhere."""
+    (here / "mixed").mkdir()
+    for name in ("a\udcff.avi", "b.mp4", "c\udcff.jpg"):
+        source = "photos/a.jpg" if name.endswith("jpg") else "clip.avi"
+        (here / "mixed" / name).symlink_to(home / source)
+    (here / "mixed/list.mp4").write_text("#EXTM3U\n#EXTINF:1,\nb.mp4\n")
+    said = run("mmres", "predict", "mixed", home / "cls.py", home / "cls.pth", cwd=here)
+    assert "mixed/a\\udcff.avi: OpenCV opens no video whose path is not UTF-8" in said
+    assert "mixed/list.mp4: it is a playlist, not a video" in said
+    found = {one["file"] for one in results(here / "predictions")}
+    assert found == {"mixed/b.mp4", "mixed/c\udcff.jpg"}
 
 
 def test_patterns_and_earlier_results(home, here):
@@ -166,6 +186,7 @@ def test_images_that_fail_are_named_and_the_others_kept(home, here, capsys):
     [
         ("phots", "there is no file or folder phots. Did you mean 'photos'?"),
         ("empty", "empty: none of 0 files is an image or video (.jpg"),
+        ("dangling.jpg", "there is no file or folder dangling.jpg."),
         ("photos/*.xyz", "photos/*.xyz: none of 0 files is an image or video"),
         ("broken.mp4", "nothing can be predicted. broken.mp4: no frame can be read"),
         ("broken.jpg", "nothing can be predicted. broken.jpg: "),
@@ -191,6 +212,7 @@ def test_wrong_commands(home, tmp_path, monkeypatch, words, answer):
     for name in ("photos", "det.py", "det.pth", "cls.pth"):
         (tmp_path / name).symlink_to(home / name)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "dangling.jpg").symlink_to("nothing")
     (tmp_path / "work_dirs/det").mkdir(parents=True)
     (tmp_path / "work_dirs/det/epoch_1.pth").touch()
     for name in ("broken.mp4", "broken.jpg"):
@@ -210,15 +232,18 @@ def test_a_video_that_ends_early_leaves_no_half_file(home, here, monkeypatch):
     assert list((here / "predictions").iterdir()) == []
 
 
-def test_drawn_videos_are_counted(tmp_path, monkeypatch):
+def test_drawn_videos_are_counted(home, tmp_path, monkeypatch):
     """Frames of another size are scaled; a file that lost some is named and not kept."""
+    content = bytearray((home / "clip.avi").read_bytes())
+    struct.pack_into("<II", content, content.index(b"strh") + 28, 1, 4_000_000_000)  # a clock
+    (tmp_path / "clip.avi").write_bytes(content)
     frames = [np.full((60, 90, 3), 100, np.uint8), np.full((30, 40, 3), 100, np.uint8)]
-    write_drawn(Path("clip.avi"), tmp_path / "good.mp4", iter(frames))
+    write_drawn(tmp_path / "clip.avi", tmp_path / "good.mp4", iter(frames))
     assert cv2.VideoCapture(str(tmp_path / "good.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
     monkeypatch.setattr(cv2.VideoWriter, "write", lambda *_: None)  # as if the disk were full
     with pytest.raises(UserError, match=r"bad\.mp4: 0 of 2 frames .* Is the disk full\?"):
         write_drawn(Path("clip.avi"), tmp_path / "bad.mp4", iter(frames))
-    assert [path.name for path in tmp_path.iterdir()] == ["good.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "good.mp4"]
 
 
 def test_every_input_has_a_picture_of_its_own(tmp_path):
@@ -243,7 +268,7 @@ def test_in_python(home, here):
         model([image, here / "text.png"])
 
 
-def test_the_loader_is_that_of_the_pipeline(home, here):
+def test_the_loader_is_that_of_the_pipeline(home, here, capsys):
     """A model of grey images gets grey ones, and grey frames of a video, and draws them."""
     (here / "grey.py").write_text(
         f"_base_ = {str(home / 'cls.py')!r}\n"
@@ -262,6 +287,10 @@ def test_the_loader_is_that_of_the_pipeline(home, here):
         found.append(results(here / "predictions")[0]["predictions"])
     assert len(found[0]) == 3 and found[0] == found[1]
     assert (here / "predictions/frame.png").is_file()
+    text = (here / "grey.py").read_text().replace("in_channels=1", "")
+    (here / "grey.py").write_text(text.replace("'grayscale'", "'unchanged'"))
+    assert call("predict", home / "clip.avi", "grey.py", home / "cls.pth") == 0
+    assert "frames of videos are read in colours of 8 bits" in capsys.readouterr().out
 
 
 def test_the_model_decides_the_task(home, here):

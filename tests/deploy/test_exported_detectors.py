@@ -103,6 +103,8 @@ def test_onnx(name, tmp_path):
             {"bbox_head.bbox_coder.type": "LegacyDeltaXYWHBBoxCoder"},
             "a detector with LegacyDeltaXYWHBBoxCoder cannot be exported: its decoding",
         ),
+        ("retinanet/retinanet_r50", {"test_cfg": None}, "test_cfg.nms=None cannot be exported"),
+        ("retinanet/retinanet_r50", {"test_cfg.nms": "nms"}, "test_cfg.nms=nms cannot be exp"),
         ("retinanet/retinanet_r50", {"test_cfg.nms_pre": -1}, "nms_pre=-1: must be above 0"),
         ("retinanet/retinanet_r50", {"test_cfg.max_per_img": None}, "max_per_img=None: must be"),
     ],

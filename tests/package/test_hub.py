@@ -56,7 +56,7 @@ def test_without_published_weights_it_says_how_to_get_them(name):
 
 
 def test_unknown_name():
-    with pytest.raises(FileNotFoundError, match="Did you mean 'iresnet50_8xb32_in1k'?"):
+    with pytest.raises(FileNotFoundError, match="Did you mean 'iresnet50_8xb32_in1k'"):
         read_checkpoint("mmres_plugin://iresnet5O_8xb32_in1k")
 
 
