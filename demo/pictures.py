@@ -81,8 +81,8 @@ def draw_curves(classifier: list[dict], detector: list[dict], picture: Path) -> 
         )
     )
     titles = (
-        f"classifier: {top1:.1f} % of the validation digits right",
-        f"detector: AP50 {ap50:.3f}, AP {ap:.3f} on the validation scenes",
+        f"classifier: {top1:.1f} % top-1 in validation",
+        f"detector: AP50 {ap50:.3f}, AP {ap:.3f} in validation",
     )
     figure, axes = plt.subplots(1, 2, figsize=(8.8, 2.8))
     for axis, title, log in zip(axes, titles, (classifier, detector), strict=True):
