@@ -33,12 +33,6 @@ def said(monkeypatch) -> list[str]:
 # Which checkpoint
 
 
-def test_first_start_says_so(tmp_path, said):
-    for folder in (tmp_path, tmp_path / "none"):
-        assert latest_checkpoint(folder) is None
-    assert "has no checkpoint yet, so training starts from the beginning" in said[0]
-
-
 NO_FILES = {
     "folder": Path.mkdir,
     "FIFO": os.mkfifo,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from helpers import call
-from helpers.configs import classifier_config, detector_config
-from helpers.data import make_coco, make_imagenet
+from helpers.configs import classifier_config
+from helpers.data import make_imagenet
 from helpers.toy import Toy, toy_runner, validation
 from mmengine.hooks import EMAHook, Hook
 
@@ -19,24 +19,19 @@ val_evaluator = dict(topk=(1,))
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    make_imagenet(home / "imagenet")
-    make_coco(home / "coco")
-    return home
-
-
-def train(home, work_dir, write, extra: str, *options: str) -> None:
-    data = home / ("imagenet" if write is classifier_config else "coco")
-    config = write(work_dir.with_suffix(".py"), data, extra)
-    options = ("--work-dir", work_dir, "--no-checks", *options)
-    return call("train", config, *options)
+def imagenet(tmp_path_factory):
+    return make_imagenet(tmp_path_factory.mktemp("home") / "imagenet")
 
 
 MISTAKES = [
     # extra lines, options, what is said
     ("", "log_level=VERBOSE", "log_level is 'VERBOSE', must be DEBUG, INFO"),
     ("visualizer = dict(vis_backends=[dict(type='WandbVisBackend')])\n", "", "pip install wandb"),
+    (
+        "visualizer = dict(vis_backends=[dict(type='LocalVisBackend')] * 2)\n",
+        "",
+        "vis_backend name LocalVisBackend already exists",
+    ),
     ("", "optim_wrapper.optimizer.lrr=1", "unexpected keyword argument 'lrr'"),
     ("optim_wrapper = dict(clip_grad=dict(max_nrm=1))\n", "", "in the first step: TypeError"),
     ("", "val_evaluator.topk=(1,5)", "in the first batch of the validation: "),
@@ -77,26 +72,13 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("extra", "option", "says"), MISTAKES)
-def test_mistakes_of_a_classifier(home, tmp_path, extra, option, says):
+def test_mistakes_of_a_classifier(imagenet, tmp_path, extra, option, says):
+    config = classifier_config(tmp_path / "cls.py", imagenet, SMALL + extra)
     options = ["--cfg-options", option] if option else []
     with pytest.raises(UserError) as error:
-        train(home, tmp_path, classifier_config, SMALL + extra, *options)
+        call("train", config, "--work-dir", tmp_path, "--no-checks", *options)
     assert says in str(error.value)
     assert not list(tmp_path.glob("*.pth"))
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [("bbox_mAP", "Did you mean"), ("coco/bbox_map", "Did you mean 'coco/bbox_mAP'?")],
-)
-def test_metrics_of_a_detector_have_names(home, tmp_path, name, says):
-    extra = (
-        f"default_hooks = dict(checkpoint=dict(save_best={name!r}, rule='greater'))\n"
-        "visualizer = None\n"  # there is one for a name, with the folder of its first run
-    )
-    with pytest.raises(UserError, match="save_best is") as error:
-        train(home, tmp_path, detector_config, extra)
-    assert "coco/bbox_mAP" in str(error.value)
 
 
 class Watch(Hook):
