@@ -13,7 +13,6 @@ from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 from helpers.weights import hostile_files
 from mmengine.config import Config
-from mmengine.model.weight_init import PretrainedInit
 
 import mmres_plugin  # noqa: F401
 from mmres_plugin.checks import check
@@ -483,17 +482,6 @@ def test_pretrained_backbone(home, prefix, answer):
         assert "prefix='backbone.' would match 100%" in said
     start["checkpoint"] = "torchvision://resnet18"  # fetched by name: not looked at
     assert problems(home / "det.py", model__backbone__init_cfg=start) == ""
-
-
-def test_pretrained_by_class(home):
-    """A class instead of its name, as Python configs have it."""
-    start = dict(type=PretrainedInit, checkpoint=str(home / "cls.pth"), prefix="bakbone.")
-    cfg = load_config(home / "det.py")
-    cfg.model.backbone.init_cfg = start
-    with pytest.raises(
-        UserError, match=r"model\.backbone\.init_cfg\.checkpoint: .* has only 0 of 100"
-    ):
-        check(cfg, "train")
 
 
 def test_weights_for_other_images_are_a_remark(home, tmp_path):

@@ -118,10 +118,6 @@ def home(tmp_path_factory) -> Path:
     return home
 
 
-def test_number_of_kinds():
-    assert len(MISTAKES) == 62
-
-
 @pytest.mark.parametrize(
     ("base", "setting", "answer"),
     [row if row[1] in QUICK else pytest.param(*row, marks=pytest.mark.slow) for row in MISTAKES],

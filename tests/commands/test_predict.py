@@ -224,14 +224,6 @@ def test_wrong_commands(home, tmp_path, monkeypatch, words, answer):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_video_that_ends_early_leaves_no_half_file(home, here, monkeypatch):
-    """An error in the middle of a video: neither the video nor the JSON file is there."""
-    monkeypatch.setattr(Predictor, "draw", lambda *args: 1 / 0 if args[1].sum() % 2 else args[1])
-    with pytest.raises(ZeroDivisionError):
-        call("predict", home / "clip.avi", home / "cls.py", home / "cls.pth")
-    assert list((here / "predictions").iterdir()) == []
-
-
 def test_drawn_videos_are_counted(home, tmp_path, monkeypatch):
     """Frames of another size are scaled; a file that lost some is named and not kept."""
     content = bytearray((home / "clip.avi").read_bytes())

@@ -13,7 +13,6 @@ from mmengine.logging import MMLogger
 from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import save_checkpoint
-from mmpretrain import get_model
 from torch import nn
 
 from mmres_plugin.models import (
@@ -26,7 +25,7 @@ from mmres_plugin.models import (
     SReResNet,
     SReSEResNet,
 )
-from mmres_plugin.weights import convert_checkpoint, load_pretrained
+from mmres_plugin.weights import convert_checkpoint
 from mmres_plugin.weights.files import write_checkpoint
 from mmres_plugin.weights.fit import compare
 
@@ -195,17 +194,6 @@ def test_another_norm_is_no_other_network(tmp_path, log):
         SReResNet(50, norm_cfg=norm_cfg, frozen_stages=1, init_cfg=init_cfg).init_weights()
 
 
-def test_a_refused_file_changes_nothing(tmp_path):
-    torch.save(SReResNet(101).state_dict(), tmp_path / "a.pth")
-    backbone = SReResNet(50)
-    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    fit = compare(backbone, torch.load(tmp_path / "a.pth"))
-    assert "only in the file: layer3.6.conv1.weight" in fit.problem
-    with pytest.raises(ValueError, match="another network or depth"):
-        load_pretrained(backbone, str(tmp_path / "a.pth"))
-    assert all(torch.equal(before[name], t) for name, t in backbone.state_dict().items())
-
-
 @pytest.mark.filterwarnings("error")
 def test_models_that_rename_old_names():
     """They are asked by a copy without memory, and stay as they are; torch warns of nothing."""
@@ -229,25 +217,6 @@ def test_models_that_rename_old_names():
 
 def add_prefix(state_dict: dict) -> dict:
     return {f"backbone.{name}": tensor for name, tensor in state_dict.items()}
-
-
-@pytest.mark.parametrize(("detector", "depth"), [("fcos", 50), ("faster-rcnn", 101)])
-def test_v1d_detectors_start_from_mmpretrain(depth, detector, monkeypatch, log):
-    """Only the download is left out: a classifier of MMPretrain's is handed over in its place."""
-    name = f"resnetv1d{depth}_8xb32_in1k"
-    theirs = randomise(get_model(name)).state_dict()
-
-    def download(address, **_):
-        assert f"/resnetv1d{depth}_b32x8_imagenet_" in address
-        return {"state_dict": theirs}
-
-    monkeypatch.setattr("mmengine.runner.checkpoint.load_from_http", download)
-    config = Config.fromfile(ROOT / f"configs/sreresnet/{detector}_sreresnetv1d{depth}_1x.py")
-    backbone = MODELS.build(config.model.backbone)
-    backbone.init_weights()
-    tensors = backbone.state_dict()
-    assert all(tensor.equal(theirs[f"backbone.{name}"]) for name, tensor in tensors.items())
-    assert [level for level, _ in log()] == ["INFO"]  # a warning would say that some are missing
 
 
 def test_missing_file_says_how_to_make_it(tmp_path, monkeypatch):
