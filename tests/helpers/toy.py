@@ -68,7 +68,7 @@ def toy_runner(work_dir: Path, *hooks, **settings) -> Runner:
         **settings: Arguments of :class:`mmengine.runner.Runner` that replace those here, and
             ``checkpoint``, those of the checkpoint hook.
     """
-    checkpoint = dict(type="SafeCheckpointHook", interval=1, **settings.pop("checkpoint", {}))
+    checkpoint = {"type": "SafeCheckpointHook", "interval": 1, **settings.pop("checkpoint", {})}
     torch.manual_seed(0)
     defaults = dict(
         model=Toy(),
