@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C end a run in order: a handler notes the signal, a safe moment acts on it."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -112,7 +113,8 @@ def _start_worker(prepare: Callable[[int], None] | None, worker: int) -> None:
 
 
 def _obey_parent() -> None:
-    while signal.sigwaitinfo(SIGNALS).si_pid != os.getppid():
+    parent = multiprocessing.parent_process()  # os.getppid() may be a server that starts processes
+    while parent and signal.sigwaitinfo(SIGNALS).si_pid != parent.pid:
         pass
     os._exit(0)
 
