@@ -5,7 +5,6 @@ Python and kind of machine; its wheel stays in the cache. Python 3.6 can read th
 """
 
 import ast
-import json
 import os
 import re
 import shutil
@@ -31,32 +30,23 @@ print(torch.__version__, "sm%d%d" % torch.cuda.get_device_capability() if gpu el
 PROOF = "import torch; from mmcv.ops import nms; nms(torch.ones(1, 4), torch.ones(1), 0.5)"
 
 
-def stop(reason):
-    """End the set-up with a sentence."""
-    full = shutil.disk_usage(str(ROOT)).free < 5e8
-    sys.exit(f"\nset-up stopped: {'the disk is full' if full else reason}")
-
-
 def run(reason, *command, **env):
-    """Run a command with its output on the screen; stop for this reason if it fails."""
+    """Run a command with its output on the screen; if it fails, end the set-up with this reason."""
     if subprocess.call([*map(str, command)], env={**os.environ, **env}):
-        stop(reason)
+        sys.exit(f"\nset-up stopped: {reason}")
 
 
-def check(venv, stamp):
-    """Stop where the set-up cannot work, or would change what others made."""
+def faults(venv, made):
+    """Why the set-up cannot work, or would change what others made."""
     if PYTHON not in ("3.10", "3.11", "3.12") or os.name != "posix":
-        stop(f"Python {PYTHON} does not do. Name 3.10, 3.11 or 3.12: make setup PYTHON=python3.12")
-    found = venv.glob("lib/python*/site-packages/mmres_plugin-*.dist-info/direct_url.json")
-    others = {json.loads(file.read_text())["url"] for file in found} - {ROOT.as_uri()}
-    if others or (venv.exists() and not stamp.exists()):
-        owner = f"belongs to {others.pop()}" if others else "was not made by make setup"
-        stop(f"{venv} {owner}. Choose another folder: make setup VENV=.venv2")
+        yield f"Python {PYTHON} does not do. Name 3.10, 3.11 or 3.12: make setup PYTHON=python3.12"
+    if venv.exists() and (made is None or not f"{made}\n".startswith(("\n", f"{ROOT}\n"))):
+        yield f"{venv} was not made here by make setup. Choose another: make setup VENV=.venv2"
     if not any(CACHE.glob(WHEELS.format("*", "*") + "/*.whl")):
         if not shutil.which(os.environ.get("CXX", "c++")):
-            stop("there is no C++ compiler. On Debian and Ubuntu: sudo apt install g++")
+            yield "there is no C++ compiler. On Debian and Ubuntu: sudo apt install g++"
         if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
-            stop(f"Python's headers are missing. On Debian: sudo apt install python{PYTHON}-dev")
+            yield f"Python's headers are missing. On Debian: sudo apt install python{PYTHON}-dev"
 
 
 def install(python, *args):
@@ -98,11 +88,13 @@ def main(venv):
     import fcntl  # Windows has none
 
     stamp, python = Path(f"{venv}.lock"), f"{venv}/bin/python"
-    check(venv, stamp)
+    for fault in faults(venv, stamp.read_text() if stamp.exists() else None):
+        sys.exit(f"\nset-up stopped: {fault}")
     wanted = "\n".join([str(ROOT), sys.version, PINS, (ROOT / "pyproject.toml").read_text()])
     with stamp.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # another set-up of the same folder comes first
-        made = stamp.read_text()
+        file.seek(0)
+        made = file.read()
         if made == wanted and os.path.exists(python):
             return print(f"{venv} is up to date.")
         file.truncate(0)
