@@ -150,7 +150,7 @@ def test_the_table_of_speeds_shows_what_was_measured():
 
 
 def test_backbones_of_the_config_guide_build():
-    assert len(BACKBONES) > 8 and len(CONFIGS) >= 5
+    assert len(BACKBONES) > 8 and len(CONFIGS) >= 4
     for snippet in BACKBONES:
         backbone = Config.fromstring(snippet, ".py").model.backbone
         outputs = MODELS.build(backbone).eval()(torch.zeros(1, 3, 64, 64))
