@@ -2,7 +2,7 @@
 
 import inspect
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,19 @@ RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {"cfg"}
 CONVENTIONS = {"activation_checkpointing", "compile", "custom_imports", "efficient_conv_bn_eval"}
 CONVENTIONS |= {"find_unused_parameters", "model_wrapper_cfg", "runner_type", "sync_bn"}
 CONVENTIONS |= {"tta_model", "tta_pipeline", "vis_backends"}
+# Keys whose values must be dicts, and what some may be besides.
+WRAPPER, LOADER = "optim_wrapper", "dataloader.dataset"
+PARTS = ("model", "model.test_cfg", "default_hooks", "visualizer", WRAPPER)
+PARTS += (f"{WRAPPER}.paramwise_cfg", f"{WRAPPER}.paramwise_cfg.custom_keys")
+PARTS += tuple(
+    f"{loop}_{part}"
+    for loop in ("train", "val", "test")
+    for part in (
+        *("cfg", "evaluator", "dataloader", LOADER, f"{LOADER}.metainfo", f"{LOADER}.filter_cfg"),
+        *(f"{LOADER}.backend_args", f"{LOADER}.data_prefix"),
+    )
+)
+ALSO = {"data_prefix": str, **dict.fromkeys(("val_evaluator", "test_evaluator"), list)}
 
 
 def load_config(
@@ -68,7 +81,20 @@ def load_config(
         cfg.merge_from_dict(options)
     except (TypeError, KeyError, ValueError) as error:
         raise UserError([f"--cfg-options does not fit the config: {error}"]) from error
+    if problems := list(wrong_kinds(cfg)):
+        raise UserError([f"the config {path}: {problem}" for problem in problems])
     return cfg
+
+
+def wrong_kinds(cfg: Config) -> Iterator[str]:
+    """A problem for each part of a config that is a list, a text or a number in place of a dict."""
+    for key in PARTS:
+        node: Any = dict(cfg.items())
+        for word in key.split("."):
+            node = node.get(word) if isinstance(node, Mapping) else None
+        kind = ALSO.get(word, ())
+        if isinstance(node, str | int | float | list | tuple) and not isinstance(node, kind):
+            yield f"{key} is {node!r}, must be a dict"
 
 
 def parsed(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:

@@ -94,6 +94,7 @@ class Objects:
         box, area = entry.get("bbox"), entry.get("area")
         if image is None:
             return "unknown image", f"{where} (image {entry['image_id']})"
+        where += f" of {image['file_name']}"
         if entry["category_id"] in self.wanted:
             self.occupied.add(entry["image_id"])
         if entry.get("ignore"):
@@ -163,6 +164,7 @@ def nothing_left(objects: Objects, filter_cfg: Mapping | None) -> tuple[str, boo
         filter_cfg: The data set's, where it is for training.
     """
     least = (filter_cfg or {}).get("min_size", 0)
+    least = least if isinstance(least, NUMBER) else 0  # MMDetection says that
     no_empty = (filter_cfg or {}).get("filter_empty_gt", False)
     images = objects.images.values()
     small = sum(min(one["width"], one["height"]) < least for one in images)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..errors import UnreadableImage
 from ..images import Loader, is_16_bit_with_less, read_image
+from ..weights.files import atomic_write
 from .datasets import DataSet
 
 CELL, TITLE = 240, 20  # pixels: an image in a picture of samples, and the line above it
@@ -54,7 +55,7 @@ def draw_samples(samples: Sequence[Sample], path: Path) -> None:
 
     Args:
         samples: File and title of each image, with class name and x, y, width, height of its boxes.
-        path: The picture to write.
+        path: The picture to write, .png or .jpg.
     """
     cells = []
     for file, title, boxes in samples:
@@ -76,8 +77,8 @@ def draw_samples(samples: Sequence[Sample], path: Path) -> None:
     cells += [np.full((TITLE + CELL, CELL, 3), 255, np.uint8)] * (-len(cells) % 4)
     rows = [np.hstack(cells[start : start + 4]) for start in range(0, len(cells), 4)]
     if rows:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), np.vstack(rows))
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(cv2.imencode(path.suffix, np.vstack(rows))[1].tobytes())
 
 
 def write(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple) -> None:

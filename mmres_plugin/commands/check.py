@@ -33,6 +33,8 @@ def parse_args(argv: list[str] | None) -> Namespace:
     args = parser.parse_args(argv)
     if args.workers < 1:
         parser.error(f"--workers is {args.workers}, must be 1 or more")
+    if args.picture and args.picture.suffix.lower() not in (".png", ".jpg"):
+        parser.error(f"--picture is {args.picture}, must end in .png or .jpg")
     return args
 
 
@@ -44,10 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     from ..checks.faults import CHANGES, DROPPED, NO_FAULT, STOPS
     from ..checks.images import add_image_faults, draw_samples
     from ..config import load_config
+    from ..deploy.output import prepare_output
     from ..engine.quiet import hide_noise
 
     cfg = load_config(args.config, args.cfg_options)
     hide_noise(cfg.get("default_scope"))
+    if args.picture:
+        prepare_output(args.picture)
     loops = tuple(loop for loop in args.loops if cfg.get(f"{loop}_dataloader") is not None)
     missing = list(missing_data(cfg, loops))
     sets = [] if missing else list(data_sets(cfg, loops))

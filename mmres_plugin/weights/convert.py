@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mmpretrain.apis.model import ModelHub
 from torch import Tensor, nn
 
-from ..config import build_model, load_config
+from ..config import build_model, known_configs, load_config
 from ..errors import shortened
+from ..hub import hub_model
 from ..version import __version__
 from .files import (
     EPS,
@@ -162,7 +162,9 @@ def convert_checkpoint(
 
 def _check_fit(tensors: Mapping[str, Tensor], model: str) -> None:
     """Raise ValueError if the backbone and what else both have do not fit ``model``."""
-    cfg = load_config(model) if model.endswith(".py") else ModelHub.get(model).config
+    known = hub_model(model)
+    named = known and known.config
+    cfg = named or load_config(known_configs(Path()).get(model, model))
     with OnMeta():
         network = build_model(cfg)
     if network is None:

@@ -120,6 +120,21 @@ def test_faulty_config(tmp_path, text, answer):
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", "FCOS"),
+        ("train_dataloader", [1]),
+        ("val_evaluator", "CocoMetric"),
+        ("optim_wrapper.paramwise_cfg", [1]),
+        ("train_dataloader.dataset.data_prefix", ["train2017"]),
+    ],
+)
+def test_no_dict_where_one_is_due(home, tmp_path, key, value):
+    (tmp_path / "m.py").write_text(f"_base_ = {str(home / 'det.py')!r}\n_base_.{key} = {value!r}\n")
+    assert f"{tmp_path}/m.py: {key} is {value!r}, must be a dict" in problems(tmp_path / "m.py")
+
+
+@pytest.mark.parametrize(
     ("key", "answer"),
     [
         ("modle.type", "the config has no 'modle'. Did you mean 'model'?"),

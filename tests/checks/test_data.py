@@ -374,6 +374,13 @@ def test_report_on_a_detector(detector):
         assert line in said
 
 
+@pytest.mark.parametrize("name", ["samples", "a.xyz", "/proc/a.png"])
+def test_picture_that_cannot_be_written(detector, name):
+    """Said before the images are read."""
+    said = report(detector, f"--picture={name}", code=2)
+    assert "must end in .png or .jpg" in said or "/proc/a.png cannot be written" in said
+
+
 @pytest.mark.slow
 def test_report_says_what_training_says(detector):
     """Other classes, and what is not data at all."""
@@ -409,9 +416,3 @@ def test_report_on_classifiers(tmp_path):
     assert f"1 × two lines for an image: {listed}/meta/train.txt, line 9" in said
     assert "16-bit image of less than 13 bits, read as 8 bits" in said
     assert "it announces 25000 × 25000 pixels" in said
-
-
-def test_data_that_is_not_there(tmp_path):
-    said = report(detector_config(tmp_path / "det.py", tmp_path / "coco"), code=1)
-    assert f"there is no folder: {tmp_path}/coco" in said
-    assert "Traceback" not in said

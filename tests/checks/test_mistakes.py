@@ -43,16 +43,8 @@ MISTAKES = [
     ("cls", "train_dataloader.dataset.pipeline=p[1:]", STEP),
     ("cls", "train_dataloader.dataset.pipeline=p[:-1]", STEP),
     ("det", "val_dataloader.dataset.pipeline=p[:-1]", VALIDATION),
-    (
-        "det",
-        "train_dataloader.dataset.pipeline=[*p[:2], dict(type='Reszie', scale=(80, 64)), *p[3:]]",
-        "pipeline.2",
-    ),
-    (
-        "det",
-        "train_dataloader.dataset.pipeline=[*p[:2], dict(type='Resize', scal=(80, 64)), *p[3:]]",
-        "pipeline.2",
-    ),
+    ("det", "train_dataloader.dataset.pipeline=[dict(type='Reszie')]", "pipeline.0"),
+    ("det", "train_dataloader.dataset.pipeline=[dict(type='Resize', scal=9)]", "pipeline.0"),
     (
         "det",
         "train_dataloader.dataset.pipeline=[*p[:2], dict(type='Resize', scale='big'), *p[3:]]",
@@ -60,11 +52,7 @@ MISTAKES = [
     ),
     ("det", "train_dataloader.dataset.data_root='data/koko'", "there is no folder"),
     ("det", "train_dataloader.dataset.ann_file='annotations/instances_trian2017.json'", "Did you"),
-    (
-        "det",
-        "train_dataloader.dataset.metainfo.classes=['cat', 'lynx']",
-        "nothing is left to learn",
-    ),
+    ("det", "train_dataloader.dataset.metainfo.classes=['lynx']", "nothing is left to learn"),
     ("det", "model.bbox_head.num_classes=20", "model.bbox_head.num_classes=80"),
     ("det", "train_dataloader.batch_size=0", BUILT),
     ("cls", "train_dataloader.batch_size=-1", BUILT),
