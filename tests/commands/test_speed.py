@@ -72,7 +72,7 @@ def test_csv_table_and_plot(tmp_path, file, capsys):
 @pytest.mark.slow
 def test_compiled(tmp_path):
     modes = ["--modes", "compiled", "--task", "inference", "training"]
-    assert call("speed", "iresnet18", *QUICK, *modes, "--out", tmp_path) == 0
+    assert call("speed", f"{__name__}:Tiny", *QUICK, *modes, "--out", tmp_path) == 0
     assert len(read(tmp_path)) == 2
 
 
