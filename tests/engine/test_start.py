@@ -73,7 +73,8 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("extra", "option", "says"), MISTAKES)
 def test_mistakes_of_a_classifier(imagenet, tmp_path, extra, option, says):
-    config = classifier_config(tmp_path / "cls.py", imagenet, SMALL + extra)
+    # MMEngine has one logger and one visualizer for a name of a config and a second.
+    config = classifier_config(tmp_path.with_suffix(".py"), imagenet, SMALL + extra)
     options = ["--cfg-options", option] if option else []
     with pytest.raises(UserError) as error:
         call("train", config, "--work-dir", tmp_path, "--no-checks", *options)
