@@ -52,7 +52,11 @@ MISTAKES = [
     ),
     ("det", "train_dataloader.dataset.data_root='data/koko'", "there is no folder"),
     ("det", "train_dataloader.dataset.ann_file='annotations/instances_trian2017.json'", "Did you"),
-    ("det", "train_dataloader.dataset.metainfo.classes=['lynx']", "nothing is left to learn"),
+    (
+        "det",
+        "train_dataloader.dataset.metainfo.classes=['cat', 'lynx']",
+        "nothing is left to learn",
+    ),
     ("det", "model.bbox_head.num_classes=20", "model.bbox_head.num_classes=80"),
     ("det", "train_dataloader.batch_size=0", BUILT),
     ("cls", "train_dataloader.batch_size=-1", BUILT),
