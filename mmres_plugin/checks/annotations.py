@@ -94,7 +94,6 @@ class Objects:
         box, area = entry.get("bbox"), entry.get("area")
         if image is None:
             return "unknown image", f"{where} (image {entry['image_id']})"
-        where += f" of {image['file_name']}"
         if entry["category_id"] in self.wanted:
             self.occupied.add(entry["image_id"])
         if entry.get("ignore"):
@@ -110,9 +109,9 @@ class Objects:
         (x, y, w, h), width, height = box, image["width"], image["height"]
         # Not the other way round: all comparisons with NaN are false.
         if not (w >= 1 and h >= 1 and area > 0):
-            return "box without area", f"{where}: {box}"
+            return "box without area", f"{where} of {image['file_name']}: {box}"
         if not (x < width and y < height and x + w > 0 and y + h > 0):
-            return "box outside the image", f"{where}: {box}"
+            return "box outside the image", f"{where} of {image['file_name']}: {box}"
         if entry["category_id"] not in self.known:
             return "unknown category", f"{where} (category {entry['category_id']})"
         if entry["category_id"] not in self.wanted:
