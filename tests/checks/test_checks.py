@@ -11,7 +11,6 @@ from helpers import ENV, ROOT, complete, run
 from helpers.checks import problems, remarks
 from helpers.configs import classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
-from helpers.weights import hostile_files
 from mmengine.config import Config
 
 import mmres_plugin  # noqa: F401
@@ -299,20 +298,17 @@ TRAIN_FILE = "train_dataloader__dataset__ann_file"
     ("config", "options", "answers"),
     [
         # The model
-        ("det", {"model__backbone__depth": 19}, ["model: cannot be built.", "depth must be one"]),
         ("det", {"model__neck__in_channels": 9}, ["model: cannot be built.", "AssertionError"]),
         ("det", {"model__type": "NoSuchThing"}, ["model: cannot be built. NoSuchThing is not in"]),
         ("det", {"val_evaluator": None}, ["no 'val_evaluator', which is needed to train"]),
         ("det", {"optim_wrapper": None}, ["no 'optim_wrapper'"]),
         ("det", {"model__backbone__depth": 50}, ["model.neck.in_channels=[512,1024,2048]"]),
         ("det", {"model__backbone__out_indices": (0, 1, 2)}, ["neck.in_channels=[64,128,256]"]),
-        ("det", {"model__backbone__out_indices": (2, 3)}, ["neck.in_channels=[256,512]"]),
         (
             "det",
             {"model__neck__out_channels": 16},
             ["--cfg-options model.bbox_head.in_channels=16"],
         ),
-        ("cls", {"model__backbone__depth": 50}, ["--cfg-options model.head.in_channels=2048"]),
         # Files
         ("det", {TRAIN_FILE: "a/train.json"}, ["there is no file: {home}/coco/a/train.json"]),
         ("det", {TRAIN_FILE: "annotations/instances_trian2017.json"}, ["2017.json. Did you mean"]),
@@ -451,9 +447,6 @@ def test_no_checkpoint(home, tmp_path):
     answer = f"{bad} is not a checkpoint, or is damaged or not complete"
     assert f"load_from: {answer}" in problems(home / "cls.py", load_from=str(bad))
     assert f"checkpoint: {answer}" in problems(home / "cls.py", "test", load_from=str(bad))
-    for path in hostile_files(tmp_path, tmp_path / "mark"):
-        assert f"load_from: {path} " in problems(home / "cls.py", load_from=str(path))
-    assert not (tmp_path / "mark").exists()
 
 
 def test_checkpoint_of_another_depth(home):

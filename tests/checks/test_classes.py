@@ -156,12 +156,6 @@ val_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets
 # Folders and lists
 
 
-def test_image_folders_without_names(home):
-    message = problems(home / "cls.py")
-    assert f"{home}/pets/train has 3 class folders, and the data set 1000 classes" in message
-    assert "metainfo=dict(classes=['cat', 'dog', 'hare'])" in message
-
-
 @pytest.mark.parametrize(
     ("classes", "outputs", "error", "remark"),
     [

@@ -98,7 +98,7 @@ MISTAKES = [
     ("cls", "randomness.seed='zero'", BUILT),
     ("cls", "optim_wraper=dict()", "unknown key 'optim_wraper'"),
 ]
-QUICK = ("model.neck.in_channels=[64, 128, 256]", "train_cfg.val_interval=0")
+QUICK = ("model.backbone.depth=50", "model.backbone.depth=19", "train_cfg.val_interval=0")
 
 
 @pytest.fixture(scope="module")
