@@ -1,12 +1,11 @@
 """SIGTERM and Ctrl-C end a run in order: a handler notes the signal, a safe moment acts on it."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from threading import Thread
+from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 from typing import Any
 
@@ -27,11 +26,13 @@ class Listener:
     Attributes:
         noted: The number of the signal that has come, or 0.
         waits: Whether a safe moment will come; else the signal raises Interrupted at once.
+        listens: Whether :func:`listening` lasts, in memory that the workers of loaders share.
     """
 
     def __init__(self) -> None:
         self.noted, self.waits = 0, False
         self.before: dict[int, Any] = {}
+        self.listens = RawValue("b", 0)
         # Children end as they would without it, also by a signal that comes while they are made:
         # Python forgets one that a child has before it runs.
         os.register_at_fork(
@@ -44,6 +45,7 @@ class Listener:
         """Take over the signals of this process."""
         self.noted, self.waits = 0, False
         self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self.listens = RawValue("b", 1)
 
     def stop(self) -> None:
         """Give the signals back."""
@@ -89,34 +91,34 @@ def listening() -> Iterator[None]:
         raise Interrupted(f"Stopped by {name}.", LISTENER.noted) from error
     finally:
         LISTENER.stop()
+        LISTENER.listens.value = 0
 
 
 class PatientWorkers(Hook):
     """Lets the workers of the loaders live until the training has acted on a signal.
 
-    Clusters, and Ctrl-C, send it to all processes. A worker obeys its training alone.
+    Clusters, and Ctrl-C, send it to all processes. A worker obeys it once nobody listens.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Before the loaders start any worker."""
         loaders = [runner.train_dataloader]
         loaders += [runner.val_dataloader] if runner.val_loop is not None else []
-        for loader in loaders if hasattr(signal, "sigwaitinfo") else ():  # not on macOS
-            loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+        for loader in loaders:
+            start = partial(_start_worker, LISTENER.listens, loader.worker_init_fn)
+            loader.worker_init_fn = start
 
 
-def _start_worker(prepare: Callable[[int], None] | None, worker: int) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # in all threads that follow
-    Thread(target=_obey_parent, daemon=True).start()
+def _start_worker(listens: Any, prepare: Callable[[int], None] | None, worker: int) -> None:
+    for number in SIGNALS:
+        signal.signal(number, partial(_end_worker, listens))
     if prepare:
         prepare(worker)
 
 
-def _obey_parent() -> None:
-    parent = multiprocessing.parent_process()  # os.getppid() may be a server that starts processes
-    while parent and signal.sigwaitinfo(SIGNALS).si_pid != parent.pid:
-        pass
-    os._exit(0)
+def _end_worker(listens: Any, number: int, frame: FrameType | None) -> None:
+    if not listens.value:
+        os._exit(0)  # for any other code PyTorch raises an error in the training
 
 
 @HOOKS.register_module(force=True)  # again when the module is reloaded
