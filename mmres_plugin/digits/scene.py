@@ -103,10 +103,11 @@ def _read_photo(name: str) -> np.ndarray:
     package, _, inner = name.partition("/")
     spec = find_spec(package)
     path = Path(spec.origin).parent / inner if spec and spec.origin else Path(inner)
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    photo = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if photo is None:
         wanted = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
-        raise UserError([f"the photo {path} is missing: pip install --force-reinstall {wanted}"])
+        how = "--force-reinstall --no-deps " if spec else ""
+        raise UserError([f"the photo {path} is missing: pip install {how}{wanted}"])
     return photo
 
 
