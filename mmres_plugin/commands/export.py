@@ -54,6 +54,9 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     check_arguments(args)
+    from ..engine.quiet import hide_noise
+
+    hide_noise("mmpretrain", "mmdet")
     from ..config import load_config
     from ..deploy import load_model
     from ..deploy.export import Exported, export_onnx

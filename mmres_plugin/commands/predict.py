@@ -43,6 +43,9 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("batch_size", "top"):
         if getattr(args, name) < 1:
             raise UserError([f"--{name.replace('_', '-')} must be 1 or more"])
+    from ..engine.quiet import hide_noise
+
+    hide_noise("mmpretrain", "mmdet")
     from rich.console import Console
     from rich.progress import track
 

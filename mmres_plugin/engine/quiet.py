@@ -20,7 +20,7 @@ HIDDEN = (
     '"HardDiskBackend" is the alias',
     "paramwise_options -- ",
 )
-WARNINGS = ("faster_coco_eval is not installed", "torch.meshgrid")
+WARNINGS = ("faster_coco_eval is not installed", "torch.meshgrid", ".*treespec, LeafSpec")
 
 
 class QuietRunner(Runner):
@@ -37,11 +37,11 @@ class QuietRunner(Runner):
         return logger
 
 
-def hide_noise(scope: str | None) -> None:
-    """Import the data sets of ``scope`` and hide what other packages say there about themselves."""
+def hide_noise(*scopes: str | None) -> None:
+    """Import the data sets of these packages and hide what others say there about themselves."""
     for text in WARNINGS:
         warnings.filterwarnings("ignore", message=text)
-    if scope in ("mmpretrain", "mmdet"):
+    for scope in {"mmpretrain", "mmdet"}.intersection(scopes):
         with redirect_stdout(StringIO()) as said:
             import_module(f"{scope}.datasets")
         for line in said.getvalue().splitlines():

@@ -30,7 +30,10 @@ def test_screen_of_fifteen_steps(tmp_path):
     assert len(said.splitlines()) < 120, said
     checked = run(sys.executable, "-m", "mmres_plugin", "check", config, env=ENV)
     assert "No faults." in checked
-    for noise in ("OneDL", "faster_coco_eval", "FileClient", "meshgrid", "System environment"):
-        assert noise not in said + checked
+    words = ("export", config, "none", tmp_path / "a.onnx", "--size", 64, 96)
+    exported = run(sys.executable, "-m", "mmres_plugin", *words, env=ENV)
+    assert "detections agree" in exported
+    noise = ("OneDL", "faster_coco_eval", "FileClient", "meshgrid", "treespec", "System env")
+    assert not [text for text in noise if text in said + checked + exported]
     log = next(tmp_path.glob("work/*/*.log")).read_text()
     assert all(text in log for text in ("Config:", "System environment:", "Hooks will be executed"))
