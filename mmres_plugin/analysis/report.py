@@ -53,6 +53,12 @@ def by_backbone(rows: Rows) -> dict[str, Rows]:
     return {name: [row for row in rows if row["backbone"] == name] for name in names}
 
 
+def unit_of(rows: Rows) -> tuple[float, str, str]:
+    """The unit of MACs that suits the rows: number, word and prefix."""
+    large = max(row["macs"] for row in rows) > 1e8
+    return (1e9, "billions", "G") if large else (1e6, "millions", "M")
+
+
 def table(rows: Rows) -> str:
     """A Markdown table with a line per backbone.
 
@@ -62,9 +68,10 @@ def table(rows: Rows) -> str:
     baseline = rows[0]["backbone"]
     first = {row["seed"]: row["value"] for row in rows if row["backbone"] == baseline}
     digits = 2 if max(abs(row["value"]) for row in rows) > 1 else 4  # percent, or a share
+    unit, _, prefix = unit_of(rows)
     lines = [
         f"| backbone | {rows[0]['metric']} | std | seeds | difference to {baseline} "
-        "| params M | MACs G | ms per step | peak MiB |",
+        f"| params M | MACs {prefix} | ms per step | peak MiB |",
         "| --- |" + " --: |" * 8,
     ]
     for name, own in by_backbone(rows).items():
@@ -79,7 +86,7 @@ def table(rows: Rows) -> str:
         )
         lines.append(
             f"| {name} | {mean(values):.{digits}f} | {spread} | {len(values)} | {change} "
-            f"| {params / 1e6:.3f} | {macs / 1e9:.3f} | {step:.1f} | {peak:.0f} |"
+            f"| {params / 1e6:.3f} | {macs / unit:.3f} | {step:.1f} | {peak:.0f} |"
         )
     return "\n".join(lines)
 
@@ -102,8 +109,7 @@ def plot(sets: dict[str, Rows], path: Path) -> None:
     for panel in axes.flat[len(sets) :]:
         panel.set_axis_off()
     for (title, rows), panel in zip(sets.items(), axes.flat, strict=False):
-        large = max(row["macs"] for row in rows) > 1e8
-        unit, word = (1e9, "billions") if large else (1e6, "millions")
+        unit, word, _ = unit_of(rows)
         for name, own in by_backbone(rows).items():
             colour = handles[name][0].get_color() if name in handles else f"C{len(handles)}"
             values, macs = [row["value"] for row in own], own[0]["macs"] / unit
