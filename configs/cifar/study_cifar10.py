@@ -22,7 +22,7 @@ model = dict(
 # Validation only at the end: the test set is looked at once.
 train_cfg = dict(max_epochs=10, val_interval=10)
 # Without bfloat16 instructions in the CPU, take OptimWrapper; on a GPU, AmpOptimWrapper.
-optim_wrapper = dict(type="CPUAmpOptimWrapper", optimizer=dict(lr=0.1))
+optim_wrapper = dict(type="CPUAmpOptimWrapper", optimizer=dict(lr=0.2))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, end=1, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", begin=1, end=10, convert_to_iter_based=True),
