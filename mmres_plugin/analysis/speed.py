@@ -51,7 +51,8 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
         images = images.contiguous(memory_format=torch.channels_last)
     forward = model
     if mode == "compiled":
-        # No public setting does it: of a ninth network of one class nothing would be compiled.
+        # Of a ninth network of one class nothing would be compiled. PyTorch 2.6, which we accept,
+        # has this setting under no public name.
         torch._dynamo.config.recompile_limit = 1000
         forward = torch.compile(model)
     cast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=mode == "bf16")

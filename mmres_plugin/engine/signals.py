@@ -91,7 +91,7 @@ def listening() -> Iterator[None]:
         raise Interrupted(f"Stopped by {name}.", LISTENER.noted) from error
     finally:
         LISTENER.stop()
-        LISTENER.listens.value = 0
+        LISTENER.listens.value = 0  # not in stop(), which children call, too
 
 
 class PatientWorkers(Hook):
