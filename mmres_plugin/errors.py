@@ -12,12 +12,12 @@ class UserError(ValueError):
     """Something in the command, the config or the files is wrong.
 
     Args:
-        problems: One text per problem; all of them are shown, not only the first.
+        problems: The problem, or a text for each; all are shown, not only the first.
         headline: A line above them; the problems alone if there is none.
     """
 
-    def __init__(self, problems: Iterable[str], headline: str = "") -> None:
-        self.problems = list(problems)
+    def __init__(self, problems: str | Iterable[str], headline: str = "") -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
         lines = self.problems
         if headline:
             lines = [headline, *("  - " + text.replace("\n", "\n    ") for text in self.problems)]
@@ -54,7 +54,7 @@ def user_error(what: str, hint: str = "") -> Iterator[None]:
     except UserError:
         raise
     except (OSError, ValueError, ImportError) as error:
-        raise UserError([f"{what}: {error}{hint}"]) from error
+        raise UserError(f"{what}: {error}{hint}") from error
 
 
 @contextmanager

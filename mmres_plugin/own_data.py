@@ -64,7 +64,7 @@ def find_data(source: Path, made: Path, seed: int = 0) -> OwnData:
         UserError: If the source is of no known layout, or a file of it is malformed.
     """
     if not source.exists():
-        raise UserError([f"--data {source}: there is no such folder or file"])
+        raise UserError(f"--data {source}: there is no such folder or file")
     if source.is_file() and source.suffix != ".json":
         if source.suffix not in (".yaml", ".yml"):
             return write("a list", listed(source), made, seed)
@@ -79,7 +79,7 @@ def find_data(source: Path, made: Path, seed: int = 0) -> OwnData:
     if contents := coco_files([source] if source.is_file() else sorted(source.rglob("*.json"))):
         return coco(source, contents, made, seed)
     if source.is_file():
-        raise UserError([f"--data {source}: it lacks images, annotations or categories"])
+        raise UserError(f"--data {source}: it lacks images, annotations or categories")
     return write("a folder per class", class_folders(source), made, seed)
 
 
@@ -87,12 +87,12 @@ def write(layout: str, read: Read, made: Path, seed: int) -> OwnData:
     """Write a file for each part; a test set serves where there is no validation set."""
     root, classes, items, alone = read
     if not classes:
-        raise UserError([f"--data: {layout} without one object in {len(items)} images"])
+        raise UserError(f"--data: {layout} without one object in {len(items)} images")
     train, val, test = ([one for one in items if one.part == p] for p in ("train", "val", "test"))
     val, how = val or test, "as the data has it"
     if not (train and val):
         if len(items) < 2:
-            raise UserError([f"--data: {len(items)} image, must be 2 or more to be split"])
+            raise UserError(f"--data: {len(items)} image, must be 2 or more to be split")
         share = max(1, round(SHARE * len(items)))
         drawn = set(random.Random(seed).sample(range(len(items)), share))
         val = [items[index] for index in sorted(drawn)]
@@ -141,7 +141,7 @@ def coco(source: Path, contents: dict[Path, dict], made: Path, seed: int) -> Own
     files = [train, val] if train and val else list(contents)
     if len(files) > 1 and not (train and val):
         names = shortened([path.relative_to(source) for path in files])
-        raise UserError([f"--data {source}: which of {names}? Their names lack train and val"])
+        raise UserError(f"--data {source}: which of {names}? Their names lack train and val")
     roots, content = [], contents[files[0]]
     for path in files:
         with reading(path):
@@ -169,7 +169,7 @@ def image_folder(path: Path, name: str) -> Path:
         if (folder / name).is_file():
             return folder
     tried = shortened(list(dict.fromkeys(folders)), 8)
-    raise UserError([f"--data {path}: its first image, {name}, is in none of {tried}"])
+    raise UserError(f"--data {path}: its first image, {name}, is in none of {tried}")
 
 
 def boxed(
@@ -281,7 +281,7 @@ def class_folders(source: Path) -> Read:
     if len(classes) < 2:
         known = "COCO (.json), Pascal VOC (.xml) or YOLO (labels/*.txt)"
         wanted = "a folder of images for each of two classes or more"
-        raise UserError([f"--data {source}: neither {known}, nor {wanted}"])
+        raise UserError(f"--data {source}: neither {known}, nor {wanted}")
     items = [Item(part, path, classes.index(name)) for part, path, name in images]
     return source, classes, items, []
 
@@ -294,7 +294,7 @@ def listed(source: Path) -> Read:
     for number, line in enumerate(lines, 1):
         path, _, label = line.strip().rpartition(" ")
         if line and not label.isdecimal():
-            raise UserError([f"--data {source}, line {number}: not a path and a label from 0"])
+            raise UserError(f"--data {source}, line {number}: not a path and a label from 0")
         items += [Item(part_of(Path(path).parent), path, int(label))] if line else []
     classes = [str(number) for number in range(max((one.truth for one in items), default=-1) + 1)]
     return source.parent, classes, items, []
@@ -326,4 +326,4 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except MALFORMED as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UserError([f"--data: {path} cannot be read: {reason}"]) from error
+        raise UserError(f"--data: {path} cannot be read: {reason}") from error

@@ -37,7 +37,7 @@ def parse(text: str) -> tuple[str, dict]:
     try:
         given = Config.fromstring(f"backbone = dict({arguments})", ".py").backbone.to_dict()
     except (SyntaxError, NameError, TypeError, ValueError) as error:
-        raise UserError([f"--backbones: cannot read the arguments of {text!r}: {error}"]) from error
+        raise UserError(f"--backbones: cannot read the arguments of {text!r}: {error}") from error
     path = source.endswith(".py")
     if source in BACKBONES:
         settings, scope = {"type": source}, OURS.scope
@@ -48,7 +48,7 @@ def parse(text: str) -> tuple[str, dict]:
             config = find_config(source)
         except UserError as error:
             hint = "A class of ours (SReResNet) or with its scope (mmdet.ResNet) will do, too."
-            raise UserError([f"--backbones: {error}\n{hint}"]) from error
+            raise UserError(f"--backbones: {error}\n{hint}") from error
         settings, scope = config.model.backbone.to_dict(), config.get("default_scope", "mmpretrain")
     settings = {k: v for k, v in settings.items() if k not in (*OF_THE_TASK, "init_cfg")}
     if isinstance(settings["type"], str) and "." not in settings["type"]:
@@ -101,5 +101,5 @@ def matched(config: Config, backbone: dict, macs: int, size: tuple[int, int]) ->
     closest = min(found, default=macs)
     if closest > TOLERANCE * macs:
         said = f"no {' or '.join(WIDTHS)} comes within {TOLERANCE:.0%} of {macs / 1e9:.3g} G MACs"
-        raise UserError([f"{said}: it is {closest / macs:.0%} off; give the width yourself"])
+        raise UserError(f"{said}: it is {closest / macs:.0%} off; give the width yourself")
     return found[closest]

@@ -28,10 +28,10 @@ def find_config(name: str, options: list[str] | None = None) -> Config:
         config = known.config
     else:
         hint = did_you_mean(name, [model.removesuffix(MODEL_SUFFIX) for model in list_models()])
-        raise UserError([f"{name!r} is neither a config nor a model of the hub.{hint}"])
+        raise UserError(f"{name!r} is neither a config nor a model of the hub.{hint}")
     assert isinstance(config, Config)
     if "backbone" not in (config.get("model") or {}):
-        raise UserError([f"the config {name} has no model with a backbone"])
+        raise UserError(f"the config {name} has no model with a backbone")
     return config
 
 
@@ -78,5 +78,5 @@ def count(
             model(torch.empty(1, 3, *size, device="meta"))
         except (RuntimeError, NotImplementedError) as error:
             layer = max(counter.mod_tracker.parents, key=len)
-            raise UserError([f"the MACs of {layer} cannot be counted: {error}"]) from error
+            raise UserError(f"the MACs of {layer} cannot be counted: {error}") from error
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2

@@ -29,4 +29,4 @@ def read_csv(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> li
             raise ValueError(f"no row with {', '.join(missing)}")
         return [{**row, **{name: float(row[name]) for name in numbers}} for row in rows]
     except (OSError, TypeError, ValueError) as error:
-        raise UserError([f"{path} cannot be read: {error}"]) from error
+        raise UserError(f"{path} cannot be read: {error}") from error

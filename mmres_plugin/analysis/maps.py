@@ -33,7 +33,7 @@ def read_image(model: nn.Module, path: Path) -> tuple[np.ndarray, Tensor, list]:
         wants to know about it.
     """
     if path.is_dir() or mmcv.imread(path) is None:
-        raise UserError([f"the image {path} cannot be read"])
+        raise UserError(f"the image {path} cannot be read")
     steps = model.cfg.test_dataloader.dataset.pipeline
     steps = [step for step in steps if "LoadAnnotations" not in str(step["type"])]
     with DefaultScope.overwrite_default_scope(model.cfg.get("default_scope")):
@@ -47,7 +47,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     """The layer of this name."""
     layers = dict(model.named_modules())
     if name not in layers:
-        raise UserError([f"--layers: the model has no {name}.{did_you_mean(name, layers)}"])
+        raise UserError(f"--layers: the model has no {name}.{did_you_mean(name, layers)}")
     return layers[name]
 
 
@@ -75,7 +75,7 @@ def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) ->
     for name, passes in outputs.items():
         for number, output in enumerate(passes, 1):
             if output.ndim != 4:
-                raise UserError([f"--layers: {name} returns no maps"])
+                raise UserError(f"--layers: {name} returns no maps")
             liveliest = output[0].flatten(1).std(1).topk(min(columns, output.shape[1])).indices
             channels = chosen.setdefault(output.shape[1], liveliest)
             label = f"{name}, pass {number}" if len(passes) > 1 else name
@@ -83,7 +83,7 @@ def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) ->
             mean = ("mean of channels", output[0].mean(0).numpy())
             rows.append((label, [("image", picture), mean, *panels]))
     if not rows:
-        raise UserError([f"--layers: {', '.join(layers)} are no part of the backbone"])
+        raise UserError(f"--layers: {', '.join(layers)} are no part of the backbone")
     return rows
 
 
@@ -101,7 +101,7 @@ def excitation(model: nn.Module, folder: Path, images: int) -> Rows:
         if isinstance(stage, Stage) and stage[-1].se_layer is not None
     }
     if not gates:
-        raise UserError(["excitation: the model has no SE layers; SEResNet and SEResNeXt have"])
+        raise UserError("excitation: the model has no SE layers; SEResNet and SEResNeXt have")
     rows = []
     for place in sorted(path for path in folder.glob("*") if path.is_dir()) or [folder]:
         files = [place] if place.is_file() else sorted(place.iterdir())
@@ -111,7 +111,7 @@ def excitation(model: nn.Module, folder: Path, images: int) -> Rows:
             means = {n: torch.cat([f[n][-1] for f in found]).mean((0, 2, 3)) for n in gates}
             rows.append((place.name, [(f"block {n}", mean.numpy()) for n, mean in means.items()]))
     if not rows:
-        raise UserError([f"{folder} holds no images ({', '.join(SUFFIXES)})"])
+        raise UserError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
     return rows
 
 
@@ -126,7 +126,7 @@ def class_scores(model: nn.Module, images: Tensor, samples: list) -> Tensor:
     maps, *_ = model(images, samples, mode="tensor")
     number = getattr(model.bbox_head, "cls_out_channels", 0)
     if not isinstance(maps, list | tuple) or any(m.ndim != 4 or m.shape[1] % number for m in maps):
-        raise UserError([f"cam: the scores of a {type(model).__name__} are not maps of classes"])
+        raise UserError(f"cam: the scores of a {type(model).__name__} are not maps of classes")
     return torch.cat([m.view(-1, number, m[0, 0].numel()) for m in maps], -1).sigmoid().amax((0, 2))
 
 
@@ -142,7 +142,7 @@ def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: i
     panels = [("image", picture)]
     for name in classes or [names[i] for i in scores.topk(min(columns, len(scores))).indices]:
         if name not in names:
-            raise UserError([f"--classes: there is no {name!r}, only {shortened(names, 20)}"])
+            raise UserError(f"--classes: there is no {name!r}, only {shortened(names, 20)}")
         score = scores[names.index(name)]
         (gradient,) = torch.autograd.grad(score, maps[-1], retain_graph=True)
         heat = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True).relu()

@@ -37,7 +37,7 @@ def write(trainings: list[Training], metric: str | None, out: Path) -> str:
             name = metric or next((name for name in METRICS if name in figures), min(figures))
             if name not in figures:
                 known = f"{', '.join(figures)}.{did_you_mean(name, figures)}"
-                raise UserError([f"--metric: there is no {name}, only {known}"])
+                raise UserError(f"--metric: there is no {name}, only {known}")
             row = {"backbone": training.name, "seed": training.seed, "metric": name}
             params, macs = training.cost
             rows.append({**row, "value": figures[name], "params": params, "macs": macs, **result})

@@ -27,7 +27,7 @@ def build(name: str) -> nn.Module:
     try:
         return pkgutil.resolve_name(name)()
     except (ImportError, AttributeError) as error:
-        raise UserError([f"{name}: {error}"]) from error
+        raise UserError(f"{name}: {error}") from error
 
 
 def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
@@ -95,7 +95,7 @@ def prepare_file(path: str, program: str, images: Tensor) -> Run:
             run = partial(openvino.compile_model(path, "CPU", settings), array)
         run()
     except Exception as error:  # their classes of errors have no base
-        raise UserError([f"{path} in {program}: {error}"]) from error
+        raise UserError(f"{path} in {program}: {error}") from error
     return run
 
 

@@ -70,7 +70,7 @@ class Training:
         if process.returncode:
             end = "\n".join(log.read_text(errors="replace").splitlines()[-LINES:])
             said = f"the training ended with exit code {process.returncode}, log in {log}"
-            raise UserError([f"{end}\n\n{self}: {said}. Run the command again to continue."])
+            raise UserError(f"{end}\n\n{self}: {said}. Run the command again to continue.")
         resident = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)  # MiB
         with atomic_write(self.folder.with_suffix(".json")) as half:
             half.write_text(json.dumps(self.read_logs(resident), indent=2) + "\n")
@@ -83,7 +83,7 @@ class Training:
         validations = [entry for entry in entries if "lr" not in entry]
         if not steps or not validations:
             said = "needs val_dataloader, val_cfg, val_evaluator and a LocalVisBackend"
-            raise UserError([f"{self}: no log of steps and of a validation; the config {said}"])
+            raise UserError(f"{self}: no log of steps and of a validation; the config {said}")
         times = sorted(entry["time"] for entry in steps)
         return {
             "metrics": {k: v for k, v in validations[-1].items() if k not in NOT_FIGURES},
@@ -106,7 +106,7 @@ def plan(args: argparse.Namespace, out: Path) -> list[Training]:
     config, size = find_config(args.config, args.cfg_options), tuple(args.size)
     backbones = dict(map(parse, args.backbones))
     if len(backbones) < len(args.backbones):
-        raise UserError(["--backbones: two have the same name: write NAME=BACKBONE"])
+        raise UserError("--backbones: two have the same name: write NAME=BACKBONE")
     configs, costs = {}, {}
     for name, backbone in backbones.items():
         if args.match and costs:

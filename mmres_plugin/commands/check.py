@@ -40,9 +40,9 @@ def parse_args(argv: list[str] | None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    from ..checks import Remark, find_problems, loops_of
+    from ..checks import Remark, Setup, find_problems
+    from ..checks.contents import HINT, read_data
     from ..checks.data import missing_data
-    from ..checks.datasets import HINT, data_sets, read_data
     from ..checks.faults import CHANGES, DROPPED, NO_FAULT, STOPS
     from ..checks.images import add_image_faults, draw_samples
     from ..config import load_config
@@ -53,9 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     hide_noise(cfg.get("default_scope"))
     if args.picture:
         prepare_output(args.picture)
-    loops = tuple(loop for loop in args.loops if cfg.get(f"{loop}_dataloader") is not None)
-    missing = list(missing_data(cfg, loops))
-    sets = [] if missing else list(data_sets(cfg, loops))
+    setups = [Setup(cfg, task) for task in ("train", "test")]
+    setups = [setup for setup in setups if set(setup.loops) & set(args.loops)]
+    sets = [data for setup in setups for data in setup.sets if data.loop in args.loops]
+    missing = list(missing_data(sets))
+    sets = [] if missing else sets
     not_judged = [
         f"{data.key} ({data.settings.get('type')})" for data in sets if not data.is_judged
     ]
@@ -75,10 +77,7 @@ def main(argv: list[str] | None = None) -> int:
                 found |= effect != NO_FAULT
         print("".join(f"    {line}\n" for line in lines), end="")
         samples += some
-    texts: dict[str, None] = {}
-    for task in ("train", "test"):
-        if set(loops_of(cfg, task)) & set(loops):
-            texts.update(dict.fromkeys(find_problems(cfg, task, sets)))
+    texts = dict.fromkeys(text for setup in setups for text in find_problems(setup))
     for text in texts:
         kind = "remark" if isinstance(text, Remark) else "error"
         print(f"\n{kind}: {text.replace(f' ({HINT})', '')}")

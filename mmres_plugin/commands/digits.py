@@ -46,15 +46,15 @@ def main(argv: list[str] | None = None) -> None:
         value = getattr(args, key)
         value = (of_shapes if args.shapes else of_digits) if value is None else value
         if value < smallest:
-            raise UserError([f"--{name} is {value}, must be at least {smallest}"])
+            raise UserError(f"--{name} is {value}, must be at least {smallest}")
         setattr(args, key, value)
     fewest, most = args.train_objects
     if not 1 <= fewest <= most <= 200:
-        raise UserError([f"--train-objects is {fewest} {most}: give MIN and MAX, from 1 to 200"])
+        raise UserError(f"--train-objects is {fewest} {most}: give MIN and MAX, from 1 to 200")
     try:
         built = build(args)
     except OSError as error:
-        raise UserError([f"cannot build {args.out}: {error}"]) from error
+        raise UserError(f"cannot build {args.out}: {error}") from error
     print(f"{args.out.absolute()}: {'built' if built else 'complete already, nothing to do'}")
 
 
@@ -68,7 +68,7 @@ def build(args) -> bool:
     if found == wanted:
         return False
     if args.out.exists() and any(args.out.iterdir()) and BUILDER not in found:
-        raise UserError([f"{args.out} was not made by this command: choose another --out"])
+        raise UserError(f"{args.out} was not made by this command: choose another --out")
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
     manifest.write_text(BUILDER)  # so that the next run may replace what is half-made

@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     model = load_model(cfg, None if args.checkpoint == "none" else args.checkpoint)
     exported = Exported(model, args.features, args.input != "images", args.softmax, args.topk)
     if args.fp16 and exported.task == "detection":
-        raise UserError(["--fp16: a detector's boxes need float32; use --int8, or --features"])
+        raise UserError("--fp16: a detector's boxes need float32; use --int8, or --features")
     images = read_images(cfg, "train", args.calibrate, exported.steps) if args.int8 else []
     with atomic_write(args.out) as path:
         export_onnx(exported, path, tuple(args.size), args.opset)

@@ -73,7 +73,7 @@ def shipped(pattern: str) -> dict[str, Path]:
     chosen = fnmatch.filter(sorted(configs), pattern) or fnmatch.filter(configs, f"{pattern}*")
     if not chosen:
         meant = did_you_mean(pattern, configs)
-        raise UserError([f"no model matches '{pattern}'.{meant} '*' lists all {len(configs)}"])
+        raise UserError(f"no model matches '{pattern}'.{meant} '*' lists all {len(configs)}")
     return {name: configs[name] for name in chosen}
 
 

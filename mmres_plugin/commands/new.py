@@ -77,16 +77,16 @@ def main(argv: list[str] | None = None) -> None:
     from ..own_data import find_data
 
     if args.config.suffix != ".py":
-        raise UserError([f"{args.config}: the name of a config must end with .py"])
+        raise UserError(f"{args.config}: the name of a config must end with .py")
     if args.config.exists():
-        raise UserError([f"{args.config} exists: choose another name, or remove it"])
+        raise UserError(f"{args.config} exists: choose another name, or remove it")
     with user_error(f"--data {args.data}"):
         data = find_data(args.data, args.config.with_name(f"{args.config.stem}_data"), args.seed)
     detector = args.detector if data.annotations[0].suffix == ".json" else ""
     sizes = sorted(args.size or [])
     if len(sizes) > (2 if detector else 1):
         wanted = "two numbers or one" if detector else "one number, as classifiers crop squares"
-        raise UserError([f"--size {shortened(args.size)}: must be {wanted}"])
+        raise UserError(f"--size {shortened(args.size)}: must be {wanted}")
     if detector:
         sizes = sizes or list(map(min, sorted(data.size), sorted(LARGEST)))
         size = (sizes[-1], sizes[0])
@@ -141,7 +141,7 @@ def choose_backbone(args: argparse.Namespace, detection: bool, tiny: bool) -> tu
     name = word.rstrip("0123456789")
     if name not in known or name == word:
         said = f"must be a family and a depth, like iresnet50.{did_you_mean(name, known)}"
-        raise UserError([f"--backbone {args.backbone}: {said} Families: {', '.join(known)}"])
+        raise UserError(f"--backbone {args.backbone}: {said} Families: {', '.join(known)}")
     family, depth = known[name], int(word.removeprefix(name))
     settings: dict[str, Any] = {"depth": depth}
     if args.width < 1:
@@ -159,13 +159,13 @@ def choose_backbone(args: argparse.Namespace, detection: bool, tiny: bool) -> tu
     weights = None if random else WEIGHTS.get(family, {}).get(depth)
     said = f"from {weights or 'random weights'}"
     if args.pretrained and not weights:
-        raise UserError(["--pretrained: it has no weights that load by name (docs/weights.md)"])
+        raise UserError("--pretrained: it has no weights that load by name (docs/weights.md)")
     try:
         if weights:  # fetched now, so that the training does not stop for want of them
             read_checkpoint(weights)
     except (ValueError, OSError) as error:
         if args.pretrained:
-            raise UserError([f"--pretrained: {error}"]) from error
+            raise UserError(f"--pretrained: {error}") from error
         weights, said = None, f"from random weights, as {weights} cannot be fetched"
     frozen = detection and weights is not None
     settings |= {"frozen_stages": 1 if frozen else -1, "norm_eval": frozen}

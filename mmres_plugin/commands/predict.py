@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     for name in ("batch_size", "top"):
         if getattr(args, name) < 1:
-            raise UserError([f"--{name.replace('_', '-')} must be 1 or more"])
+            raise UserError(f"--{name.replace('_', '-')} must be 1 or more")
     from ..engine.quiet import hide_noise
 
     hide_noise("mmpretrain", "mmdet")
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     first = next(samples, None)
     if first is None:
         reasons = [f"{path}: {reason}" for path, reason in failed.items()]
-        raise UserError([f"nothing can be predicted. {shortened(reasons)}"])
+        raise UserError(f"nothing can be predicted. {shortened(reasons)}")
     out = args.out_dir / "predictions.json"
     prepare_output(out)
     results, found, problems = [], Counter(), []

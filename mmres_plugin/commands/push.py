@@ -25,7 +25,7 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.repository.count("/") != 1:
-        raise UserError([f"repository: {args.repository} must be owner/name"])
+        raise UserError(f"repository: {args.repository} must be owner/name")
     from ..weights.hugging_face import upload, write_repository
 
     with tempfile.TemporaryDirectory() as temporary, user_error("push"):

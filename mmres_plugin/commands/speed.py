@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         known = list(dict.fromkeys(row["network"] for row in rows))
         for name in args.networks:
             if name not in known:
-                raise UserError([f"--plot: the files have no {name!r}, only {', '.join(known)}"])
+                raise UserError(f"--plot: the files have no {name!r}, only {', '.join(known)}")
         rows = [row for name in args.networks or known for row in rows if row["network"] == name]
         speed.plot(rows, args.out / "speed.png")
         print(f"written: {args.out}/speed.png")

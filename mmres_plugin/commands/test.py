@@ -51,11 +51,11 @@ def show_predictions(cfg: "Config", args: argparse.Namespace) -> None:
     hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None:
         raise UserError(
-            ["--show and --show-dir need a visualization hook in default_hooks of the config."]
+            "--show and --show-dir need a visualization hook in default_hooks of the config."
         )
     if args.tta and cfg.get("default_scope") == "mmpretrain":
         raise UserError(
-            ["--tta: classifiers draw no pictures with it. Drop it, or --show and --show-dir."]
+            "--tta: classifiers draw no pictures with it. Drop it, or --show and --show-dir."
         )
     hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
     if cfg.get("default_scope") == "mmdet":
@@ -94,10 +94,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.out and not args.out.endswith(OUT_SUFFIXES[args.out_item]):
         allowed = ", ".join(OUT_SUFFIXES[args.out_item])
-        raise UserError([f"--out {args.out}: --out-item {args.out_item} writes {allowed}"])
+        raise UserError(f"--out {args.out}: --out-item {args.out_item} writes {allowed}")
     exported = args.checkpoint.endswith(".onnx")
     if exported and (args.tta or args.amp):
-        raise UserError([f"{args.checkpoint} is run as it was exported: drop --tta and --amp"])
+        raise UserError(f"{args.checkpoint} is run as it was exported: drop --tta and --amp")
     import mmengine
     from mmengine.config import Config
     from mmengine.registry import METRICS

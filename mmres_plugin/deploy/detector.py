@@ -70,7 +70,7 @@ def same_methods(module: nn.Module, base: type, names: tuple[str, ...]) -> None:
 def refuse(part: object, why: str) -> None:
     """Raise the UserError that ``part`` of the detector cannot be exported, and why."""
     said = f"a detector with {type(part).__name__} cannot be exported: {why}"
-    raise UserError([f"{said}. The features of any backbone can (features=True, --features)"])
+    raise UserError(f"{said}. The features of any backbone can (features=True, --features)")
 
 
 def check_head(head: nn.Module) -> None:
@@ -86,7 +86,7 @@ def positive(cfg: dict, key: str, place: str) -> int:
     """A number of boxes from the config at ``place``, which a graph needs: above 0."""
     value = cfg.get(key)
     if not isinstance(value, int) or value <= 0:
-        raise UserError([f"{place}.{key}={value}: must be above 0 for an export"])
+        raise UserError(f"{place}.{key}={value}: must be above 0 for an export")
     return value
 
 

@@ -71,8 +71,7 @@ class Exported(nn.Module):
             if hasattr(model, "head"):
                 self.model = Classifier(folded, scores, topk)
             elif scores or topk:
-                said = "--softmax and --topk are for classifiers, and this is a detector"
-                raise UserError([said])
+                raise UserError("--softmax and --topk are for classifiers, and this is a detector")
             else:
                 two_stages = hasattr(model, "roi_head")
                 self.model = TwoStageDetector(folded) if two_stages else DenseDetector(folded)
@@ -138,9 +137,9 @@ class Classifier(nn.Module):
         classes = getattr(model.head, "num_classes", topk)
         scores = scores or topk > 0
         if scores and isinstance(model.head, MultiLabelClsHead):
-            raise UserError(["a head for several labels gives no such scores: export logits"])
+            raise UserError("a head for several labels gives no such scores: export logits")
         if not 0 <= topk <= classes:
-            raise UserError([f"--topk {topk}: must be from 0 to {classes}, the number of classes"])
+            raise UserError(f"--topk {topk}: must be from 0 to {classes}, the number of classes")
         self.model, self.topk = model, topk
         self.output_names = ["scores", "labels"] if topk else ["scores" if scores else "logits"]
         self.activation = nn.Softmax(-1) if scores else nn.Identity()
@@ -157,7 +156,7 @@ def refuse_deformable(model: nn.Module) -> None:
         if isinstance(module, DeformConv2d | ModulatedDeformConv2d):
             said = "train without dcn (dcn=None, stage_with_dcn) in the config"
             what = f"the layer {name} is a deformable convolution, which cannot be exported"
-            raise UserError([f"{what}: {said}"])
+            raise UserError(f"{what}: {said}")
 
 
 def export_onnx(
@@ -179,7 +178,7 @@ def export_onnx(
     if exported.floats:
         divisor = exported.preprocess.divisor if exported.preprocess else 1
         if any(side % divisor for side in size):
-            raise UserError([f"--size {size}: this model takes multiples of {divisor}"])
+            raise UserError(f"--size {size}: this model takes multiples of {divisor}")
         images, dynamic = exported.example(size, 1), None
     else:
         # Nothing is computed on it, so it may be large. If a map has a single row, the exporter
@@ -205,7 +204,7 @@ def export_onnx(
         if "Constraints violated" in reason:
             reason = f"batch, height and width must stay variable, and it fixes one ({reason})"
         kind = type(exported.model).__name__
-        raise UserError([f"this {kind} cannot be exported: {reason}"]) from error
+        raise UserError(f"this {kind} cannot be exported: {reason}") from error
     model = program.model_proto
     for key, value in (exported.metadata | {"opset": str(opset)}).items():
         model.metadata_props.add(key=key, value=value)

@@ -34,16 +34,16 @@ class Session:
         try:
             import onnxruntime
         except ImportError as error:
-            raise UserError([f"{path}: it needs ONNX Runtime: pip install onnxruntime"]) from error
+            raise UserError(f"{path}: it needs ONNX Runtime: pip install onnxruntime") from error
         if not Path(path).is_file():
-            raise UserError([f"there is no file {path}"])
+            raise UserError(f"there is no file {path}")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime has a class for each reason, without a base
             reason = str(error).partition("\n")[0]
-            raise UserError([f"{path} cannot be opened by ONNX Runtime: {reason}"]) from error
+            raise UserError(f"{path} cannot be opened by ONNX Runtime: {reason}") from error
         self.output_names = [output.name for output in self._session.get_outputs()]
         first = self._session.get_inputs()[0]
         self.takes_pixels = (first.name, first.type) == ("images", "tensor(uint8)")
@@ -75,10 +75,10 @@ class ExportedModel(BaseModel):
         if "boxes" not in names and names not in (["scores"], ["logits"]):
             said = "You can evaluate detectors, and classifiers exported without --topk"
             outputs = ", ".join(names)
-            raise UserError([f"{path} has the outputs {outputs}, which no metric takes. {said}"])
+            raise UserError(f"{path} has the outputs {outputs}, which no metric takes. {said}")
         if not self.session.takes_pixels:
             said = "takes normalised images of one size: export it without --input"
-            raise UserError([f"{path} {said}"])
+            raise UserError(f"{path} {said}")
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = "predict") -> list:
         """Images as the data loader gives them (uint8, BGR, 3×H×W each) to filled samples."""

@@ -51,7 +51,7 @@ def read_images(
             return [np.ascontiguousarray(result["img"][..., ::-1]) for result in results]
     except PROBLEMS as error:
         hint = ": give some with --images" if loop == "test" else ""
-        raise UserError([f"the images of the {loop} set cannot be read ({error}){hint}"]) from error
+        raise UserError(f"the images of the {loop} set cannot be read ({error}){hint}") from error
 
 
 def example_batches(images: Sequence[np.ndarray], size: tuple[int, int] | None) -> list[Tensor]:

@@ -31,13 +31,13 @@ def load_model(config: str | Path | Config, checkpoint: str | Path | None = None
     cfg = config if isinstance(config, Config) else load_config(config)
     model = build_model(cfg)
     if model is None:
-        raise UserError([f"the config {config} has no 'model'"])
+        raise UserError(f"the config {config} has no 'model'")
     meta = {}
     if checkpoint is not None:
         content = open_checkpoint(checkpoint, "checkpoint")
         fit = compare(model, find_state_dict(content, checkpoint))
         if fit.problem:
-            raise UserError([f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}"])
+            raise UserError(f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}")
         model.load_state_dict(fit.tensors, strict=False)
         meta = {"classes": find_classes(content)}
     if cfg.get("default_scope"):

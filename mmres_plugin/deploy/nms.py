@@ -32,7 +32,7 @@ def nms_settings(cfg: dict | None, place: str) -> tuple[float, bool]:
     plain = settings.get("type", "nms") == "nms" and not settings.keys() - SETTINGS
     if not plain or not isinstance(settings.get("iou_threshold"), int | float):
         said = "supported: type='nms' with iou_threshold and class_agnostic"
-        raise UserError([f"{place}={cfg} cannot be exported; {said}"])
+        raise UserError(f"{place}={cfg} cannot be exported; {said}")
     return settings["iou_threshold"], settings.get("class_agnostic", False)
 
 

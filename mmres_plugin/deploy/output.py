@@ -17,9 +17,9 @@ def prepare_output(path: str | Path) -> None:
     """
     path = Path(path)
     if path.is_dir():
-        raise UserError([f"out: {path} is a folder, not a file to write"])
+        raise UserError(f"out: {path} is a folder, not a file to write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise UserError([f"out: {path} cannot be written: {error}"]) from error
+        raise UserError(f"out: {path} cannot be written: {error}") from error

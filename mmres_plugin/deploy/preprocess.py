@@ -62,6 +62,6 @@ def sizing_steps(cfg: Config) -> list[dict[str, Any]]:
         if type_name(step) in ("Normalize", "Pad"):
             said = "which the exported file does itself: move it to data_preprocessor (mean, std, "
             said += "pad_size_divisor) and check the accuracy with `mmres test`"
-            raise UserError([f"the test pipeline has the step {type_name(step)}, {said}"])
+            raise UserError(f"the test pipeline has the step {type_name(step)}, {said}")
         step["type"] = type_name(step)  # a class cannot be written into the file
     return steps

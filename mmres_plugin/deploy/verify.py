@@ -59,12 +59,12 @@ def verify(
         difference, number = _compare(exported, model, outputs, images)
         if not difference <= tolerance:  # also for not-a-number
             said = f"differs from the model by {difference:.1e} at the size {tuple(images.shape)}"
-            raise UserError([f"the exported file {said}; allowed is {tolerance:.0e}"])
+            raise UserError(f"the exported file {said}; allowed is {tolerance:.0e}")
         worst, count = max(worst, difference), count + number
     if not count:
         said = "the check compared nothing: the model finds no object in the images. Give it "
         said += "images with objects (--images) or a lower score_thr, or skip it (--no-verify)"
-        raise UserError([said])
+        raise UserError(said)
     return worst, count
 
 
@@ -114,6 +114,6 @@ def compare_detections(ours: dict[str, Tensor], theirs: Any, exported: Exported)
     clear = missing[missing > last + TOLERANCE]
     if len(clear):
         said = f"{len(clear)} of {len(theirs)} detections, with scores up to {clear.max():.3f}"
-        raise UserError([f"the exported file and the model differ in {said}"])
+        raise UserError(f"the exported file and the model differ in {said}")
     partners = gaps.where(same, torch.inf).amin(0)  # of each of theirs, the closest of ours
     return partners[same.any(0)].amax().item() if same.any() else 0.0

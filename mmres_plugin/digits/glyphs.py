@@ -20,7 +20,7 @@ def digits() -> Glyphs:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise UserError(
-            [f"the digits are scikit-learn's: pip install scikit-learn ({error})"]
+            f"the digits are scikit-learn's: pip install scikit-learn ({error})"
         ) from error
     pixels, labels = load_digits(return_X_y=True)
     return pixels.reshape(-1, 8, 8) / 16, labels, tuple(map(str, range(10)))

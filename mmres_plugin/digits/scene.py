@@ -107,7 +107,7 @@ def _read_photo(name: str) -> np.ndarray:
     if photo is None:
         wanted = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
         how = "--force-reinstall --no-deps " if spec else ""
-        raise UserError([f"the photo {path} is missing: pip install {how}{wanted}"])
+        raise UserError(f"the photo {path} is missing: pip install {how}{wanted}")
     return photo
 
 

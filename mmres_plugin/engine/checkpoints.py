@@ -85,7 +85,7 @@ class SafeCheckpointHook(CheckpointHook):
                     remove_leftovers(folder)
             pointer = os.path.join(runner.work_dir, "last_checkpoint")
             if os.path.lexists(pointer) and not os.path.isfile(pointer):
-                raise UserError([f"{pointer} is not a file: move it away."])
+                raise UserError(f"{pointer} is not a file: move it away.")
         self._delete_old_ones()
         self.batches = number_batches(runner)
         self._go_on(runner)
@@ -150,11 +150,9 @@ class SafeCheckpointHook(CheckpointHook):
         broken = list(not_finite(held))
         if broken:
             raise UserError(
-                [
-                    f"{len(broken)} tensors are not finite after iteration {runner.iter} "
-                    f"({shortened(broken)}). They were not saved; the last checkpoint in "
-                    f"{self.out_dir} is intact."
-                ],
+                f"{len(broken)} tensors are not finite after iteration {runner.iter} "
+                f"({shortened(broken)}). They were not saved; the last checkpoint in "
+                f"{self.out_dir} is intact.",
                 "Stopped:",
             )
         if "param_schedulers" in checkpoint:
@@ -221,7 +219,7 @@ def kept(hook: Hook) -> dict[str, Any]:
     missing = [name for name in kept_names(hook) if not hasattr(hook, name)]
     if missing:
         what = f"{type(hook).__name__}.kept_on_resume"
-        raise UserError([f"{what} must list attributes, and the hook has no {shortened(missing)}"])
+        raise UserError(f"{what} must list attributes, and the hook has no {shortened(missing)}")
     return plain({name: getattr(hook, name) for name in kept_names(hook)})
 
 

@@ -76,7 +76,7 @@ class FiniteHook(Hook):
         broken = broken.int()
         all_reduce(broken, "max")
         if broken:
-            raise UserError([self._problem(runner)], "Stopped:")
+            raise UserError(self._problem(runner), "Stopped:")
         if self.stepped or self.skipped:
             self.window.clear()
         self.stepped = False

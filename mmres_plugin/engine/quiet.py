@@ -29,7 +29,7 @@ class QuietRunner(Runner):
     def build_logger(self, log_level: int | str = "INFO", *args: Any, **kwargs: Any) -> MMLogger:
         if isinstance(log_level, str) and isinstance(logging.getLevelName(log_level), str):
             allowed = "DEBUG, INFO, WARNING, ERROR or CRITICAL"
-            raise UserError([f"log_level is {log_level!r}, must be {allowed}"])
+            raise UserError(f"log_level is {log_level!r}, must be {allowed}")
         logger = super().build_logger(log_level, *args, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:

@@ -148,7 +148,7 @@ def number_batches(runner: Runner) -> NumberedBatches | None:
     if not known or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
         return None
     if isinstance(loader.batch_sampler, NumberedBatches):
-        raise UserError(["custom_hooks: of two SafeCheckpointHooks, make one a CheckpointHook"])
+        raise UserError("custom_hooks: of two SafeCheckpointHooks, make one a CheckpointHook")
     batches = NumberedBatches(loader.batch_sampler, endless=by_iterations)
     loop.dataloader = DataLoader(
         SeededDataset(loader.dataset, (runner.seed or 0, get_rank())),  # pyright: ignore[reportArgumentType]

@@ -39,10 +39,8 @@ def refuse_to_overwrite(cfg: Config) -> None:
     for folder in [] if cfg.get("resume") or _named_by(work_dir / "last_checkpoint") else others:
         if any(folder.glob("*.pth")):
             raise UserError(
-                [
-                    f"default_hooks.checkpoint.out_dir: {folder} has checkpoints of another "
-                    "training. Choose a --work-dir with another name, or go on with --resume."
-                ],
+                f"default_hooks.checkpoint.out_dir: {folder} has checkpoints of another "
+                "training. Choose a --work-dir with another name, or go on with --resume.",
                 "Nothing was started:",
             )
 
@@ -134,7 +132,7 @@ def compare(checkpoint: Mapping[str, Any], runner: Runner) -> None:
         if counts[0] != counts[1]:
             why = f"parameters in groups of {counts[0]}, the config's are {counts[1]}"
         if why:
-            raise UserError([f"--resume: the checkpoint is of {why}. {START_ANEW}"])
+            raise UserError(f"--resume: the checkpoint is of {why}. {START_ANEW}")
     old, new = (settings(text) for text in (checkpoint["meta"].get("cfg"), runner.cfg.pretty_text))
     remarks = [
         f"{key} was {old.get(key)}. Optimizer and schedulers keep their settings. {START_ANEW}"

@@ -132,7 +132,7 @@ def told_start() -> Iterator[ValidateFirst]:
             raise
         print_log(traceback.format_exc(), logger="current", level=logging.DEBUG)
         text = f"{type(error).__name__}: {reason_of(error)} {place_of_code(error)}"
-        raise UserError([f"{first.stage}: {text}"], "Stopped by an error:") from error
+        raise UserError(f"{first.stage}: {text}", "Stopped by an error:") from error
 
 
 @contextmanager
@@ -147,13 +147,12 @@ def user_errors() -> Iterator[None]:
             yield
         except UnreadableImage as error:  # from a worker the text starts with its traceback
             text = str(error).rpartition("UnreadableImage: ")[2].strip()
-            raise UserError([text], "Stopped:") from error
+            raise UserError(text, "Stopped:") from error
         except URLError as error:  # weights that cannot be fetched are other errors
-            text = (
+            raise UserError(
                 f"the data could not be downloaded ({error.reason}). Without a connection, unpack "
                 "the archive in data_root of the data sets yourself"
-            )
-            raise UserError([text]) from error
+            ) from error
     except Interrupted as error:  # launchers interrupt all processes
         if is_first_on_its_machine():
             print(f"\n{error}", file=sys.stderr, flush=True)

@@ -49,10 +49,8 @@ def refusal(what: str | Path, error: OSError) -> UserError:
     """The error for ``what``, a file or folder that cannot be written."""
     remedy = REMEDIES.get(error.errno or 0, "look at the disk, or choose another --work-dir")
     return UserError(
-        [
-            f"{what} cannot be written: {error.strerror or error}. Files saved earlier are "
-            f"intact. To continue, {remedy}, then run the command with --resume."
-        ],
+        f"{what} cannot be written: {error.strerror or error}. Files saved earlier are "
+        f"intact. To continue, {remedy}, then run the command with --resume.",
         "Stopped:",
     )
 

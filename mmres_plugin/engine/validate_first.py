@@ -29,7 +29,7 @@ class ValidateFirst(Hook):
         """Run the batches, as the validation would; nothing else changes."""
         problem = endless(runner) or lonely_image(runner)
         if problem:
-            raise UserError([problem], "Nothing was started:")
+            raise UserError(problem, "Nothing was started:")
         loop = runner.val_loop
         over = getattr(runner.train_loop, "stop_training", False)
         if type(loop) is ValLoop and not over:  # loops of other types have own ways

@@ -36,7 +36,7 @@ def only_training(folder: str | Path) -> Iterator[None]:
     with storage_errors(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
-            raise UserError([f"{path} is not a file, but the lock of a training is: move it away."])
+            raise UserError(f"{path} is not a file, but the lock of a training is: move it away.")
         if path.is_file() and not path.stat().st_size:
             path.unlink()  # what version 0.1 leaves behind
         lock = SoftFileLease(path, lease_duration=SILENCE, poll_interval=SILENCE / 10)
@@ -63,8 +63,6 @@ def _acquire(lock: SoftFileLease, folder: str | Path) -> None:
         since = time.strftime("%F %T", time.localtime(os.stat(lock.lock_file).st_mtime))
         who = f"process {owner.pid} on {owner.hostname}, seen {since}" if owner else "another"
         raise UserError(
-            [
-                f"a training is in {folder} already ({who}). Choose another --work-dir, or end "
-                "that one."
-            ]
+            f"a training is in {folder} already ({who}). Choose another --work-dir, or end "
+            "that one."
         ) from None

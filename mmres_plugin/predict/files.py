@@ -64,14 +64,14 @@ def find_files(source: str, leave_out: Path) -> tuple[list[Path], Path, Counter[
     else:
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
         meant = did_you_mean(path.name, [other.name for other in beside])
-        raise UserError([f"there is no file or folder {path}.{meant}"])
+        raise UserError(f"there is no file or folder {path}.{meant}")
     results = leave_out.resolve()
     if not path.resolve().is_relative_to(results):  # else the search starts there, or within
         found = [file for file in found if not file.resolve().is_relative_to(results)]
     files = sorted(file for file in found if file.suffix.lower() in IMAGES + VIDEOS)
     if not files:
         kinds = " ".join(IMAGES + VIDEOS)
-        raise UserError([f"{path}: none of {len(found)} files is an image or video ({kinds})"])
+        raise UserError(f"{path}: none of {len(found)} files is an image or video ({kinds})")
     root = path if path.is_dir() else Path(os.path.commonpath([file.parent for file in files]))
     return files, root, Counter(file.suffix.lower() for file in set(found) - set(files))
 
@@ -137,7 +137,7 @@ def drawn_names(files: list[Path], root: Path, folder: Path) -> dict[Path, Path]
         while name in names.values():  # b.ppm beside b.ppm.png
             name = name.with_name(f"{name.stem}_{name.suffix}")
         if name.resolve() in inputs:
-            raise UserError([f"--out-dir {folder}: the pictures would replace those in {root}"])
+            raise UserError(f"--out-dir {folder}: the pictures would replace those in {root}")
         names[file] = name
     return names
 
@@ -157,7 +157,7 @@ def write_drawn(source: Path, name: Path, drawings: Iterator[np.ndarray]) -> Non
     if not is_video(source):
         done, data = cv2.imencode(name.suffix, first)
         if not done:
-            raise UserError([f"{name}: OpenCV cannot write a picture of this size"])
+            raise UserError(f"{name}: OpenCV cannot write a picture of this size")
         with atomic_write(name) as temporary:
             temporary.write_bytes(data.tobytes())
         return
@@ -178,7 +178,7 @@ def write_drawn(source: Path, name: Path, drawings: Iterator[np.ndarray]) -> Non
             written += 1
         if written < count:
             said = f"{written} of {count} frames could be written. Is the disk full?"
-            raise UserError([f"{name}: {said}"])
+            raise UserError(f"{name}: {said}")
         half.replace(name)
 
 

@@ -86,7 +86,7 @@ class Predictor:
         loader = loader_of(dataset, cfg.get("default_scope"))
         if loader is None:
             said = "its test_dataloader does not read images by LoadImageFromFile"
-            raise UserError([f"{model}: {said}"])
+            raise UserError(f"{model}: {said}")
         self.loader = loader
         steps = [s for s in dataset["pipeline"] if not type_name(s).startswith("LoadImage")]
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
@@ -181,7 +181,7 @@ def find_model(model: str, checkpoint: str | None) -> tuple[str | Path | Config,
         trained = sorted(Path("work_dirs", Path(config).stem).glob("*.pth"))
         hint = f": name one after the config, {shortened(trained)}" if trained else ""
         load_config(config)  # says first if it is the config that is missing
-        raise UserError([f"{model} needs a checkpoint{hint}"])
+        raise UserError(f"{model} needs a checkpoint{hint}")
     return config, found
 
 
@@ -199,7 +199,7 @@ def task_of(network: nn.Module) -> str:
         if isinstance(network, BaseDetector) and "Panoptic" not in kind:
             return "detection"
     own = next((what for name, what in OTHERS.items() if name in packages), "in its own package")
-    raise UserError([f"a {kind} gives neither classes nor upright boxes. Its inferencer is {own}"])
+    raise UserError(f"a {kind} gives neither classes nor upright boxes. Its inferencer is {own}")
 
 
 def checked_device(device: str | None) -> str:
@@ -209,7 +209,7 @@ def checked_device(device: str | None) -> str:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # of the kind of device
         reason = str(error).partition("\n")[0]
-        raise UserError([f"--device {device}: cannot be used here: {reason}"]) from error
+        raise UserError(f"--device {device}: cannot be used here: {reason}") from error
     return device
 
 

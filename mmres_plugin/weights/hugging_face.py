@@ -156,12 +156,12 @@ def write_repository(
     cfg = load_config(config)
     model = build_model(cfg)
     if model is None:
-        raise UserError([f"the config {config} has no 'model'"])
+        raise UserError(f"the config {config} has no 'model'")
     content = open_checkpoint(checkpoint, "checkpoint")
     state = find_state_dict(content, checkpoint)
     fit = compare(model, state)
     if fit.problem:
-        raise UserError([f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}"])
+        raise UserError(f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}")
     folder, meta = Path(folder), kept_meta(content)
     written = [folder / CONFIG, folder / WEIGHTS]
     with atomic_write(folder / CONFIG) as temporary, user_error("config"):
