@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine import registry
-from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DefaultScope, Registry
 
@@ -63,21 +62,6 @@ def dicts(node: Any, key: str) -> Iterator[tuple[str, dict]]:
             yield from dicts(child, f"{key}.{name}")
 
 
-def datasets(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
-    """Key and config of the data sets of ``loops``, wrappers and what they wrap."""
-
-    def within(node: Any, key: str) -> Iterator[tuple[str, dict]]:
-        if isinstance(node, dict):
-            yield key, node
-            yield from within(node.get("dataset"), f"{key}.dataset")
-            for index, inner in enumerate(node.get("datasets") or []):
-                yield from within(inner, f"{key}.datasets.{index}")
-
-    for loop in loops:
-        loader = cfg.get(f"{loop}_dataloader") or {}
-        yield from within(loader.get("dataset"), f"{loop}_dataloader.dataset")
-
-
 def innermost(loader: Mapping | None) -> dict:
     """The settings of the data set in the settings of a loader, without wrappers; {} if none."""
     dataset = (loader or {}).get("dataset") or {}
@@ -108,43 +92,6 @@ def type_name(node: Mapping) -> str:
     """The ``type`` of ``node`` without its scope, or ``''``; configs may have a class as type."""
     kind = node.get("type", "")
     return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
-
-
-def metrics(cfg: Config, loop: str) -> list[tuple[str, dict]]:
-    """Key and config of each metric of ``loop``."""
-    key, evaluator = f"{loop}_evaluator", cfg.get(f"{loop}_evaluator")
-    if isinstance(evaluator, dict):
-        return [(key, evaluator)]
-    return [(f"{key}.{index}", one) for index, one in enumerate(as_list(evaluator))]
-
-
-def typed_parts(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Any, Registry]]:
-    """The dicts of the config that the runner builds, with their keys and registries."""
-    for key, dataset in datasets(cfg, loops):
-        yield key, dataset, registry.DATASETS
-        for index, transform in enumerate(dataset.get("pipeline") or []):
-            yield f"{key}.pipeline.{index}", transform, registry.TRANSFORMS
-    for loop in loops:
-        for key, metric in metrics(cfg, loop):
-            kind = registry.METRICS if "metrics" not in metric else registry.EVALUATOR
-            yield key, metric, kind
-        yield f"{loop}_cfg", cfg.get(f"{loop}_cfg"), registry.LOOPS
-        sampler = (cfg.get(f"{loop}_dataloader") or {}).get("sampler")
-        yield f"{loop}_dataloader.sampler", sampler, registry.DATA_SAMPLERS
-    for name, hook in (cfg.get("default_hooks") or {}).items():
-        yield f"default_hooks.{name}", hook, registry.HOOKS
-    for index, hook in enumerate(as_list(cfg.get("custom_hooks"))):
-        yield f"custom_hooks.{index}", hook, registry.HOOKS
-    visualizer = cfg.get("visualizer") or {}
-    yield "visualizer", visualizer, registry.VISUALIZERS
-    for index, backend in enumerate(as_list(visualizer.get("vis_backends"))):
-        yield f"visualizer.vis_backends.{index}", backend, registry.VISBACKENDS
-    if "train" in loops:
-        wrapper = cfg.get("optim_wrapper") or {}
-        yield "optim_wrapper", wrapper, registry.OPTIM_WRAPPERS
-        yield "optim_wrapper.optimizer", wrapper.get("optimizer"), registry.OPTIMIZERS
-        for index, scheduler in enumerate(as_list(cfg.get("param_scheduler"))):
-            yield f"param_scheduler.{index}", scheduler, registry.PARAM_SCHEDULERS
 
 
 def as_list(value: Any) -> list:

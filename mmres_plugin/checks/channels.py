@@ -1,5 +1,6 @@
 """Do neck and head expect the channels that they get? If not, which should they expect?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def fill_channels(cfg: Config) -> dict[str, int | list[int]]:
     changes = {}
     for _ in range(2):  # the neck, and then the head after it
         model = build_model(cfg)
-        difference = None if model is None else channel_difference(cfg, model)
+        difference = None if model is None else channel_difference(cfg.model, model)
         if difference is None:
             break
         part, _, found = difference
@@ -37,9 +38,9 @@ def fill_channels(cfg: Config) -> dict[str, int | list[int]]:
     return changes
 
 
-def wrong_channels(cfg: Config, model: nn.Module) -> list[str]:
+def wrong_channels(settings: Mapping, model: nn.Module) -> list[str]:
     """A problem where neck or head expect other channels than they get; tried with one image."""
-    difference = channel_difference(cfg, model)
+    difference = channel_difference(settings, model)
     if difference is None:
         return []
     part, expected, found = difference
@@ -73,11 +74,11 @@ def wrong_strides(model: nn.Module) -> list[str]:
     return [f"model.bbox_head: its strides are {list(strides)}, those of its maps {found}"]
 
 
-def channel_difference(cfg: Config, model: nn.Module) -> tuple[str, Any, Any] | None:
+def channel_difference(settings: Mapping, model: nn.Module) -> tuple[str, Any, Any] | None:
     """The first part after the backbone that expects other channels than it gets.
 
     Args:
-        cfg: The config of ``model``.
+        settings: The config of the model.
         model: The model, which is put into evaluation mode.
 
     Returns:
@@ -93,10 +94,10 @@ def channel_difference(cfg: Config, model: nn.Module) -> tuple[str, Any, Any] | 
     with torch.no_grad():
         features, refused = tried(backbone, torch.zeros(1, first.in_channels, 128, 128))
         for name in ("neck", "head", "bbox_head", "rpn_head"):
-            part, settings = getattr(model, name, None), cfg.model.get(name)
+            part, given = getattr(model, name, None), settings.get(name)
             if refused or part is None:
                 continue
-            expected = settings.get("in_channels") if isinstance(settings, dict) else None
+            expected = given.get("in_channels") if isinstance(given, dict) else None
             found = [feature.shape[1] for feature in as_list(features) if hasattr(feature, "shape")]
             result, refused = tried(part, features)
             wanted = found[-1:] if isinstance(expected, int) else found

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.runner.checkpoint import (
     get_external_models,
     get_mmcls_models,
@@ -13,11 +12,9 @@ from mmengine.runner.checkpoint import (
 from torch import nn
 
 from ..config import known_configs
-from ..config_parts import innermost
-from ..engine.resume import TRAINING_STATE, checkpoint_folders, latest_checkpoint
+from ..engine.resume import TRAINING_STATE, latest_checkpoint
 from ..errors import UserError, collecting, did_you_mean, user_error
 from ..hub import SCHEME, load_from_mmres_plugin
-from ..images import loader_of
 from ..weights.files import find_meta, is_address, open_checkpoint
 from ..weights.fit import ENOUGH, compare
 from ..weights.image_settings import (
@@ -28,7 +25,7 @@ from ..weights.image_settings import (
 )
 from ..weights.pretrained import fitting_tensors, is_pretrained
 from .faults import Remark
-from .model import config_key
+from .setup import Setup
 
 # The names behind the addresses that are tables of MMEngine's.
 NAMES = {
@@ -39,14 +36,14 @@ NAMES = {
 }
 
 
-def pretrained_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
+def pretrained_problems(setup: Setup, model: nn.Module) -> Iterator[str]:
     """Why parts of ``model`` cannot start from the files in their ``init_cfg``.
 
     Weights for other images or of another style are a remark: they load and can be trained.
     """
-    preprocessor = cfg.model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
-    dataset = innermost(cfg.get("train_dataloader"))
-    if loader_of(dataset, cfg.get("default_scope")) is None:
+    own = setup.section("model").get("data_preprocessor")
+    preprocessor = own or setup.section("data_preprocessor")
+    if not any(data.loader for data in setup.sets if data.loop == "train"):
         preprocessor = {}  # CIFAR's images are RGB before it
     said: set[str] = set()
     for name, module in model.named_modules():
@@ -54,7 +51,7 @@ def pretrained_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
         for setting in settings if isinstance(settings, list) else [settings]:
             if not isinstance(setting, dict) or not is_pretrained(setting):
                 continue
-            key = config_key(cfg, name, module) if name else "model"
+            key = setup.key_of(name, module) if name else "model"
             if key in said:  # a student and its teacher have one config
                 continue
             said.add(key)
@@ -99,13 +96,12 @@ def check_name(address: str) -> None:
         raise ValueError(f"{scheme}:// has no '{name}'.{did_you_mean(name, known)}")
 
 
-def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iterator[str]:
+def checkpoint_problems(setup: Setup, model: nn.Module | None) -> Iterator[str]:
     """Why the run cannot load its checkpoint (``load_from``, ``--resume``, the one to test)."""
-    resume = task == "train" and cfg.get("resume")
-    source = cfg.get("load_from")
-    what = "--resume" if resume else "load_from" if task == "train" else "checkpoint"
+    resume, source = setup.resumes, setup.load_from
+    what = "--resume" if resume else "load_from" if setup.task == "train" else "checkpoint"
     if resume and source is None:
-        latest = latest_checkpoint(*checkpoint_folders(cfg))
+        latest = latest_checkpoint(*setup.folders)
         source = str(latest) if latest else None
     if not source:
         return
@@ -120,7 +116,7 @@ def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iter
             f"training from them: --cfg-options load_from={source}"
         )
     elif resume:
-        yield from complete(cfg, find_meta(content), source)
+        yield from complete(setup.section("train_cfg"), find_meta(content), source)
     if model is not None:
         fit = compare(model, content.get("state_dict", content))
         if fit.problem and what == "load_from" and fit.share >= ENOUGH:
@@ -129,10 +125,10 @@ def checkpoint_problems(cfg: Config, task: str, model: nn.Module | None) -> Iter
             yield f"{what}: {source} does not fit the config's model. {fit.problem}"
 
 
-def complete(cfg: Config, meta: Mapping[str, Any], source: str) -> Iterator[Remark]:
+def complete(train_cfg: Mapping, meta: Mapping[str, Any], source: str) -> Iterator[Remark]:
     """A remark where ``source`` is of the end of the training, which then has no step left."""
     for unit, key in (("epoch", "max_epochs"), ("iter", "max_iters")):
-        last = (cfg.get("train_cfg") or {}).get(key)
+        last = train_cfg.get(key)
         if last and meta.get(unit, 0) >= last:
             yield Remark(
                 f"--resume: no step is left to train. {source} is of {unit} {meta[unit]}, the last "

@@ -1,31 +1,24 @@
 """Do the data sets, their evaluators and the heads of the model have the same classes?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mmengine import registry
-from mmengine.config import Config
-
-from ..config_parts import as_list, dicts, look_up, metrics, scope_of, type_name
+from ..config_parts import as_list, type_name
 from ..errors import shortened
 from .annotations import wrong_classes
-from .data import has_storage, local
-from .datasets import COCO, FOLDERS, DataSet, coco_lists
+from .contents import coco_lists
+from .datasets import COCO, FOLDERS, DataSet, has_storage, local
 from .faults import Remark
+from .setup import Part, Setup
 
 # Heads with an output for each class. An RPN's only tell objects from background.
 HEADS = ("head", "bbox_head", "mask_head")
 PACKAGES = ("mmdet.", "mmpretrain.")  # whose data sets and heads mean by a class what we do
 
 
-def class_problems(cfg: Config, sets: Sequence[DataSet]) -> Iterator[str]:
-    """Where data, evaluators and heads disagree about the classes.
-
-    Args:
-        cfg: The config.
-        sets: The data sets of the loops that run.
-    """
-    heads = dict(head_outputs(cfg))
+def class_problems(setup: Setup) -> Iterator[str]:
+    """Where data, evaluators and heads disagree about the classes."""
+    sets, heads = setup.sets, dict(head_outputs(setup.model_parts))
     numbers: dict[tuple[int, bool], list[DataSet]] = {}
     for data in sets:
         number = class_number(data)
@@ -38,15 +31,16 @@ def class_problems(cfg: Config, sets: Sequence[DataSet]) -> Iterator[str]:
             text = f"{some[0].key}: its labels start at {least}, and should at 0: subtract {least}"
             yield text if any(n < number for n in heads.values()) else Remark(text)
     yield from other_folders([data for data in sets if data.names and data.reader != COCO])
-    for loop in dict.fromkeys(data.loop for data in sets):
-        for key, metric in metrics(cfg, loop):
-            top = max(as_list(metric.get("topk")), default=1)
-            fewest = min(heads.values(), default=top)
-            if top > fewest and type_name(metric) == "Accuracy":
-                yield f"{key}.topk: there is no top-{top} accuracy with {fewest} classes: topk=(1,)"
-            if type_name(metric) == "CocoMetric" and loop != "train":
-                own = [data for data in sets if data.loop == loop and data.reader == COCO]
-                yield from other_file(key, metric, [data for data in own if data.is_read])
+    for metric in setup.metrics:
+        kind = type_name(metric.settings)
+        top = max(as_list(metric.settings.get("topk")), default=1)
+        fewest = min(heads.values(), default=top)
+        if top > fewest and kind == "Accuracy":
+            one = f"{metric.key}.topk"
+            yield f"{one}: there is no top-{top} accuracy with {fewest} classes: topk=(1,)"
+        if kind == "CocoMetric":
+            own = [data for data in sets if data.loop == metric.loop and data.reader == COCO]
+            yield from other_file(metric, [data for data in own if data.is_read])
 
 
 def class_number(data: DataSet) -> tuple[int, bool] | None:
@@ -64,17 +58,15 @@ def class_number(data: DataSet) -> tuple[int, bool] | None:
     return (len(data.classes), True) if data.classes and is_known else None
 
 
-def head_outputs(cfg: Config) -> Iterator[tuple[str, int]]:
-    """Key and ``num_classes`` of each head of MMDetection or MMPretrain that has this key."""
-    for key, part in dicts(cfg.get("model") or {}, "model"):
-        words = [word for word in key.split(".") if not word.isdigit()]
+def head_outputs(parts: Iterable[Part]) -> Iterator[tuple[str, int]]:
+    """Key and ``num_classes`` of each head of MMDetection or MMPretrain in a model."""
+    for part in parts:
+        words = [word for word in part.key.split(".") if not word.isdigit()]
         if words[-1] not in HEADS or "rpn_head" in words:
             continue
-        scope = scope_of(part, cfg.get("default_scope"))
-        kind = look_up(part.get("type"), registry.MODELS, scope)
-        origin = getattr(kind, "__module__", "")
-        if isinstance(part.get("num_classes"), int) and origin.startswith(PACKAGES):
-            yield f"{key}.num_classes", part["num_classes"]
+        origin, number = getattr(part.kind, "__module__", ""), part.settings.get("num_classes")
+        if isinstance(number, int) and origin.startswith(PACKAGES):
+            yield f"{part.key}.num_classes", number
 
 
 def head_problems(
@@ -126,10 +118,10 @@ def other_folders(sets: Sequence[DataSet]) -> Iterator[str]:
             yield Remark(text)
 
 
-def other_file(key: str, metric: Mapping, sets: Sequence[DataSet]) -> Iterator[str]:
+def other_file(metric: Part, sets: Sequence[DataSet]) -> Iterator[str]:
     """Where a COCO metric compares with the annotations of other images or classes."""
-    path = local(metric.get("ann_file"))
-    if path is None or has_storage(metric) or not path.is_file():
+    key, path = metric.key, local(metric.settings.get("ann_file"))
+    if path is None or has_storage(metric.settings) or not path.is_file():
         return
     others = [data for data in sets if data.file and data.file.resolve() != path.resolve()]
     try:

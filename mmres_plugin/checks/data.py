@@ -1,17 +1,13 @@
 """Is the data where the config says it is?"""
 
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config
-from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS
-
-from ..config_parts import datasets, look_up, metrics, scope_of, type_name
+from ..config_parts import type_name
 from ..errors import did_you_mean
+from .datasets import DataSet, Needed, has_storage, local
 from .faults import Remark
+from .setup import Part
 
 # How to get the data, by what the type of the data set ends with.
 LAYOUTS = {
@@ -30,55 +26,58 @@ DIGITS = "The digits are made by: mmres digits"
 OTHER = "Put the data there, or say where it is: --cfg-options {key}=/path/to/data"
 
 
-def missing_data(cfg: Config, loops: tuple[str, ...]) -> Iterator[str]:
-    """One problem per folder or file of the data sets that is not there, then how to get them.
+def missing_data(sets: Iterable[DataSet], metrics: Iterable[Part] = ()) -> Iterator[str]:
+    """One problem per folder or file that is not there, then how to get them.
 
     Of a data set whose root is missing, only the root is named. What data sets of unknown types may
     read in another way is a remark.
     """
-    missing: dict[Path, tuple[str, list[str], bool]] = {}
+    missing: dict[Path, list[Needed]] = {}
     hints: dict[str, None] = {}
-    for key, path, what, hint, is_known in needed(cfg, loops):
-        problem = path_problem(path, what)
-        if problem:
-            missing.setdefault(path.absolute(), (problem, [], is_known))[1].append(key)
-            hints.update({hint: None} if is_known else {})
-    for path, (problem, keys, is_known) in missing.items():
+    for needed, hint in [*of_data_sets(sets), *of_metrics(metrics)]:
+        if path_problem(needed):
+            missing.setdefault(needed.path.absolute(), []).append(needed)
+            hints.update({hint: None} if needed.is_certain else {})
+    for path, some in missing.items():
         near = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
         meant = did_you_mean(path.name, [other.name for other in near])
-        text = f"{problem}: {path}{meant and '.' + meant}\n(needed by {', '.join(keys)})"
-        yield text if is_known else Remark(text)
+        keys = ", ".join(needed.key for needed in some)
+        text = f"{path_problem(some[0])}: {path}{meant and '.' + meant}\n(needed by {keys})"
+        yield text if some[0].is_certain else Remark(text)
     yield from (hint for hint in hints if hint)
 
 
-def pickles(cfg: Config, loops: tuple[str, ...]) -> Iterator[Remark]:
+def of_data_sets(sets: Iterable[DataSet]) -> Iterator[tuple[Needed, str]]:
+    """What the data sets read, each with how to get it."""
+    for data in sets:
+        for needed in data.paths:
+            yield needed, how_to_get(data, needed)
+
+
+def of_metrics(metrics: Iterable[Part]) -> Iterator[tuple[Needed, str]]:
+    """The annotation files that metrics read; those of the data sets say how to get them."""
+    for metric in metrics:
+        path = local(metric.settings.get("ann_file"))
+        if path and not has_storage(metric.settings):
+            is_certain = type_name(metric.settings) == "CocoMetric"
+            yield Needed(f"{metric.key}.ann_file", path, "file", is_certain), ""
+
+
+def pickles(sets: Iterable[DataSet]) -> Iterator[Remark]:
     """A remark for each file of a data set that MMEngine will unpickle."""
-    for key, dataset in datasets(cfg, loops):
+    for data in sets:
         for name in ("ann_file", "proposal_file"):
-            if str(dataset.get(name)).endswith((".pkl", ".pickle")):
+            path = data.settings.get(name)
+            if str(path).endswith((".pkl", ".pickle")):
                 yield Remark(
-                    f"{key}.{name}: {dataset[name]} is a pickle, and reading one runs what is in "
-                    "it. Stop here unless you made it or trust its authors"
+                    f"{data.key}.{name}: {path} is a pickle, and reading one runs what is in it. "
+                    "Stop here unless you made it or trust its authors"
                 )
 
 
-def needed(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, Path, str, str, bool]]:
-    """What ``loops`` read: key, path, ``'file'`` or ``'folder'``, how to get it, is it certain."""
-    for key, dataset in datasets(cfg, loops):
-        if "dataset" in dataset or "datasets" in dataset:
-            continue  # a wrapper; what it wraps follows
-        kind = look_up(dataset.get("type"), DATASETS, scope_of(dataset, cfg.get("default_scope")))
-        for name, path, what, is_known in dataset_paths(dataset, kind):
-            hint = how_to_get(dataset, name, path, f"{key}.data_root")
-            yield f"{key}.{name}", path, what, hint, is_known
-    for key, metric in [found for loop in loops for found in metrics(cfg, loop)]:
-        path = local(metric.get("ann_file"))
-        if path and not has_storage(metric):
-            yield f"{key}.ann_file", path, "file", "", type_name(metric) == "CocoMetric"
-
-
-def path_problem(path: Path, what: str) -> str | None:
-    """What is wrong with ``path``, which must be a ``'file'`` or a ``'folder'``, or None."""
+def path_problem(needed: Needed) -> str | None:
+    """What is wrong with a path, or None."""
+    path, what = needed.path, needed.what
     if not path.exists():
         return f"there is no {what}"
     if not (path.is_file() if what == "file" else path.is_dir()):
@@ -87,59 +86,14 @@ def path_problem(path: Path, what: str) -> str | None:
     return f"this {what} is empty" if empty else None
 
 
-def dataset_paths(dataset: dict, kind: Any) -> Iterator[tuple[str, Path, str, bool]]:
-    """What a data set of class ``kind`` reads: key, path, file or folder, is it certain.
-
-    It is, where the class leaves the reading to MMEngine, MMDetection or MMPretrain.
-    """
-    if has_storage(dataset) or not isinstance(kind, type) or not issubclass(kind, BaseDataset):
-        return
-    if dataset.get("download", "download" in inspect.signature(kind).parameters):
-        return  # it fetches what is missing
-    owner = next(parent for parent in kind.__mro__ if "load_data_list" in vars(parent))
-    known = owner.__module__.startswith(("mmengine.", "mmdet.", "mmpretrain."))
-    given = dataset.get("data_root") or ""
-    root = local(given)
-    if given and root is None:
-        return  # remote storage
-    if root is not None:
-        yield "data_root", root, "folder", known
-        if not root.is_dir():
-            return
-    root = root or Path()
-    annotations = local(dataset.get("ann_file"))
-    if annotations:
-        yield "ann_file", root / annotations, "file", known
-    prefixes = dataset.get("data_prefix") or {}
-    if isinstance(prefixes, str):
-        prefixes = {"": prefixes}
-    if not prefixes and dataset.get("split") and "ImageNet" in {c.__name__ for c in kind.__mro__}:
-        yield "split", root / dataset["split"], "folder", known
-    for name, prefix in prefixes.items():
-        folder = local(prefix)
-        if folder:
-            yield f"data_prefix.{name}".rstrip("."), root / folder, "folder", known
-
-
-def has_storage(node: Mapping) -> bool:
-    """Whether a data set or metric reads through a storage of its own, whatever its paths say."""
-    return (node.get("backend_args") or {}).get("backend", "local") != "local"
-
-
-def local(path: Any) -> Path | None:
-    """``path`` as a local path, or None if there is none or it lies in remote storage."""
-    if not isinstance(path, str) or not path or "://" in path or path.startswith("s3:"):
-        return None
-    return Path(path).expanduser()
-
-
-def how_to_get(dataset: dict, key: str, path: Path, root_key: str) -> str:
-    """How to get ``path``, which ``dataset`` asks for under ``key``; may be empty."""
-    root = str(dataset.get("data_root") or "data").rstrip("/")
-    kind = type_name(dataset)
+def how_to_get(data: DataSet, needed: Needed) -> str:
+    """How to get what a data set needs; may be empty."""
+    root = str(data.settings.get("data_root") or "data").rstrip("/")
+    kind = type_name(data.settings)
     if "digits" in Path(root).parts:
         return DIGITS
-    layout = LAYOUTS.get(kind, OTHER).format(root=root, key=root_key)
+    layout = LAYOUTS.get(kind, OTHER).format(root=root, key=f"{data.key}.data_root")
     # A file name of the user's own is theirs to fix: where COCO belongs is no answer to it.
-    own = kind == "CocoDataset" and key != "data_root" and path.name not in layout
+    is_root = needed.key.endswith(".data_root")
+    own = kind == "CocoDataset" and not is_root and needed.path.name not in layout
     return "" if own else layout

@@ -2,31 +2,30 @@
 
 from collections.abc import Iterator
 
-from mmengine.config import Config
-from mmengine.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..config_parts import as_list, dicts, look_up, scope_of
+from ..config_parts import as_list
 from ..weights.pretrained import is_pretrained
 from .faults import Remark
+from .setup import Setup
 
 
-def model_problems(cfg: Config, model: nn.Module) -> Iterator[str]:
+def model_problems(setup: Setup, model: nn.Module) -> Iterator[str]:
     """What keeps a model that can be built from learning."""
-    if not cfg.get("load_from") and not cfg.get("resume") and not loads_itself(cfg):
-        yield from frozen_without_weights(cfg, model)
+    if not setup.load_from and not setup.resumes and not loads_itself(setup):
+        yield from frozen_without_weights(setup, model)
     for name, module in model.named_modules():
         stages = getattr(module, "out_indices", None)
         if isinstance(stages, list | tuple) and list(stages) != sorted(stages):
             yield (
-                f"{config_key(cfg, name, module)}.out_indices is {stages}: a backbone returns its "
+                f"{setup.key_of(name, module)}.out_indices is {stages}: a backbone returns its "
                 "stages in ascending order, whatever you write here. Write "
                 f"{tuple(sorted(stages))}"
             )
 
 
-def frozen_without_weights(cfg: Config, model: nn.Module) -> Iterator[str]:
+def frozen_without_weights(setup: Setup, model: nn.Module) -> Iterator[str]:
     """An error for each backbone that keeps stages as they are drawn at random.
 
     Frozen norms of random weights are a remark: the other layers can learn around them.
@@ -47,7 +46,7 @@ def frozen_without_weights(cfg: Config, model: nn.Module) -> Iterator[str]:
             "norm_cfg.requires_grad=True": not norm_cfg.get("requires_grad", True),
         }
         wrong = [option for option, is_frozen in frozen.items() if is_frozen]
-        key = config_key(cfg, name, module)
+        key = setup.key_of(name, module)
         if not hasattr(module, "frozen_stages") or not wrong or key in said:
             continue
         if not f"{name}.".startswith(tuple(loaded)):
@@ -61,27 +60,11 @@ def frozen_without_weights(cfg: Config, model: nn.Module) -> Iterator[str]:
             yield text if frozen["frozen_stages=-1"] else Remark(text)
 
 
-def loads_itself(cfg: Config) -> bool:
+def loads_itself(setup: Setup) -> bool:
     """Whether a constructor in the model reads weights, as those of students read a teacher's."""
     return any(
         isinstance(value, str) and value.endswith((".pth", ".pt", ".safetensors"))
-        for _, node in dicts(cfg.model, "model")
-        if not is_pretrained(node)
-        for value in node.values()
+        for part in setup.model_parts
+        if not is_pretrained(part.settings)
+        for value in part.settings.values()
     )
-
-
-def config_key(cfg: Config, name: str, module: nn.Module) -> str:
-    """Where a config has the settings of the module ``name`` of its model.
-
-    Wrappers build one config under several other names: the ``detector`` of a semi-supervised
-    detector is its ``student`` and its ``teacher``.
-    """
-    keys = {
-        key: look_up(node.get("type"), MODELS, scope_of(node, cfg.get("default_scope")))
-        for key, node in dicts(cfg.model, "model")
-    }
-    if f"model.{name}" in keys:
-        return f"model.{name}"
-    same = [key for key, kind in keys.items() if kind is type(module)]
-    return same[0] if len(same) == 1 else f"{type(module).__name__} (model.{name})"

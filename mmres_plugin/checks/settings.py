@@ -1,15 +1,14 @@
 """Settings that do nothing: nobody reads them, or they come too late."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmengine.config import Config
 from torch import nn
 
 from ..config_parts import type_name
 from ..errors import did_you_mean
-from .datasets import DataSet
 from .faults import Remark
+from .setup import Setup
 
 # What MMEngine's constructor of optimizers reads, of all and of each of ``custom_keys``.
 PARAMWISE = {"custom_keys", "bypass_duplicate", "dcn_offset_lr_mult", "bias_lr_mult"}
@@ -24,9 +23,9 @@ ALIKE = {"max_per_image", "mask_thr", "mask_overlap", "nms_post", "nms_across_le
 ALIKE |= {"score_voting", "min_pseudo_bbox_wh", "max_num_grid", "max_text_len"}
 
 
-def idle_settings(cfg: Config, model: nn.Module | None) -> Iterator[Remark]:
+def idle_settings(setup: Setup, model: nn.Module | None) -> Iterator[Remark]:
     """A remark for each setting of a training that does nothing."""
-    wrapper = cfg.get("optim_wrapper") or {}
+    wrapper = setup.section("optim_wrapper")
     paramwise = wrapper.get("paramwise_cfg") or {}
     key = "optim_wrapper.paramwise_cfg"
     custom_keys = paramwise.get("custom_keys") or {}
@@ -39,26 +38,26 @@ def idle_settings(cfg: Config, model: nn.Module | None) -> Iterator[Remark]:
         if name.strip(".") not in USUAL and not any(name in parameter for parameter in parameters):
             meant = did_you_mean(name, {word for one in parameters for word in one.split(".")})
             yield Remark(f"{key}.custom_keys.{name}: no parameter has this in its name.{meant}")
-    if cfg.get("default_scope") == "mmdet":
-        test_cfg = (cfg.get("model") or {}).get("test_cfg") or {}
+    if setup.scope == "mmdet":
+        test_cfg = setup.section("model").get("test_cfg") or {}
         yield from slips(test_cfg, TEST_CFG, "model.test_cfg")
         for part in ("rpn", "rcnn"):
             yield from slips(test_cfg.get(part), TEST_CFG, f"model.test_cfg.{part}")
-    yield from never(cfg)
+    yield from never(setup)
 
 
-def impossible_settings(cfg: Config, sets: Sequence[DataSet]) -> Iterator[str]:
+def impossible_settings(setup: Setup) -> Iterator[str]:
     """An error for each setting that would stop a training late, or let it do nothing."""
-    interval = (cfg.get("train_cfg") or {}).get("val_interval", 1)
+    interval = setup.section("train_cfg").get("val_interval", 1)
     if not isinstance(interval, int) or interval < 1:
         yield f"train_cfg.val_interval is {interval!r}, must be an integer of 1 or more"
-    hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    hook = setup.checkpoint_hook
     interval = hook.get("interval", 1) if isinstance(hook, Mapping) else 1
     if not isinstance(interval, int):
         yield f"default_hooks.checkpoint.interval is {interval!r}, must be an integer"
-    loader = cfg.get("train_dataloader") or {}
+    loader = setup.loaders.get("train", {})
     size = loader.get("batch_size")
-    for data in sets:
+    for data in setup.sets:
         few = isinstance(size, int) and 0 < len(data.images) < size
         if data.key == "train_dataloader.dataset" and few and loader.get("drop_last"):
             yield (
@@ -81,16 +80,16 @@ def slips(settings: Any, known: set[str], key: str) -> Iterator[Remark]:
             yield Remark(f"{key}.{name}: nothing is known to read this.{meant}")
 
 
-def never(cfg: Config) -> Iterator[Remark]:
+def never(setup: Setup) -> Iterator[Remark]:
     """A remark where nothing is ever saved or validated."""
-    loop = cfg.get("train_cfg") or {}
+    loop = setup.section("train_cfg")
     unit = "max_epochs" if loop.get("max_epochs") else "max_iters"
     last, begin = loop.get(unit), loop.get("val_begin", 1)
     if not isinstance(last, int) or not isinstance(begin, int):
         return
-    if begin > last and cfg.get("val_cfg") is not None:
+    if begin > last and "val" in setup.loops:
         yield Remark(f"train_cfg.val_begin is {begin}, after {unit}={last}: nothing is validated")
-    hook = (cfg.get("default_hooks") or {}).get("checkpoint", {})
+    hook = setup.checkpoint_hook
     if hook is None:
         yield Remark("default_hooks.checkpoint is None: no checkpoint is saved")
     elif isinstance(hook, Mapping) and type_name(hook).endswith("CheckpointHook"):

@@ -23,13 +23,12 @@ SIZES = ((32**2, "small"), (96**2, "medium"), (float("inf"), "large"))  # COCO's
 
 def parse_args(argv: list[str] | None) -> Namespace:
     parser = Parser(__doc__, prog="mmres check")
-    parser.add_argument("config", help="config file")
-    parser.add_argument("--loops", nargs="+", choices=LOOPS, default=LOOPS, help="what to check")
-    parser.add_argument("--workers", type=int, default=4, help="processes that read images")
-    parser.add_argument("--picture", type=Path, help="PNG file for twelve images of each data set")
-    parser.add_argument(
-        "--cfg-options", nargs="+", metavar="KEY=VALUE", help="change settings of the config"
-    )
+    add = parser.add_argument
+    add("config", help="config file")
+    add("--loops", nargs="+", choices=LOOPS, default=LOOPS, help="what to check")
+    add("--workers", type=int, default=4, help="processes that read images")
+    add("--picture", type=Path, help="PNG file for twelve images of each data set")
+    add("--cfg-options", nargs="+", metavar="KEY=VALUE", help="change settings of the config")
     args = parser.parse_args(argv)
     if args.workers < 1:
         parser.error(f"--workers is {args.workers}, must be 1 or more")

@@ -14,7 +14,7 @@ from helpers.data import make_coco, make_imagenet
 from mmengine.config import Config
 
 import mmres_plugin  # noqa: F401
-from mmres_plugin.checks import check
+from mmres_plugin.checks import Setup, check
 from mmres_plugin.checks.data import missing_data
 from mmres_plugin.checks.names import unknown_names
 from mmres_plugin.config import build_model, load_config
@@ -407,22 +407,22 @@ def test_names_of_another_scope(home):
     cfg = load_config(str(home / "det.py"))
     for loop in ("train", "val"):
         cfg[f"{loop}_dataloader"].dataset._scope_ = "mmdet"
-    assert list(unknown_names(cfg, ("train",))) == []
+    assert list(unknown_names(Setup(cfg, "train"))) == []
     cfg.default_scope = "mmpretrain"
-    said = list(unknown_names(cfg, ("train", "val")))
+    said = list(unknown_names(Setup(cfg, "train")))
     assert not [text for text in said if "dataset.type" in text]
     cfg.train_dataloader.dataset._scope_ = "mmpretrain"
-    assert "train_dataloader.dataset.type" in "".join(unknown_names(cfg, ("train",)))
+    assert "train_dataloader.dataset.type" in "".join(unknown_names(Setup(cfg, "train")))
 
 
 def test_data_behind_a_storage_backend(tmp_path):
     """Its paths look local."""
     dataset = dict(type="mmdet.CocoDataset", data_root=str(tmp_path / "gone"), ann_file="a.json")
     cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
-    assert list(missing_data(cfg, ("train",)))
+    assert list(missing_data(Setup(cfg, "train").sets))
     dataset["backend_args"] = dict(backend="petrel")
     cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
-    assert list(missing_data(cfg, ("train",))) == []
+    assert list(missing_data(Setup(cfg, "train").sets)) == []
 
 
 def test_imagenet_layout(tmp_path):

@@ -13,8 +13,8 @@ from mmdet.datasets import CocoPanopticDataset
 from mmengine.config import Config
 
 import mmres_plugin  # noqa: F401
+from mmres_plugin.checks import Setup
 from mmres_plugin.checks.classes import class_number, head_outputs
-from mmres_plugin.checks.datasets import data_sets
 
 PETS = ["cat", "dog", "hare"]
 
@@ -88,7 +88,7 @@ def test_names_in_a_text(home):
 def test_panoptic_data():
     """Heads tell things apart; the classes of the data are things and stuff."""
     dataset = dict(type=CocoPanopticDataset, ann_file="panoptic.json")
-    [data] = data_sets(Config(dict(train_dataloader=dict(dataset=dataset))), ("train",))
+    [data] = Setup(Config(dict(train_dataloader=dict(dataset=dataset))), "train").sets
     assert class_number(data) == (80, True)
 
 
@@ -105,7 +105,8 @@ def test_heads_of_mmdetection_are_compared():
         roi_head=dict(bbox_head=two, mask_head=dict(type="FCNMaskHead", num_classes=8)),
         neck=dict(head=dict(type="MyHead", num_classes=7)),
     )
-    assert list(head_outputs(Config(dict(model=dict(detector=model), default_scope="mmdet")))) == [
+    setup = Setup(Config(dict(model=dict(detector=model), default_scope="mmdet")), "train")
+    assert list(head_outputs(setup.model_parts)) == [
         ("model.detector.roi_head.bbox_head.0.num_classes", 80),
         ("model.detector.roi_head.mask_head.num_classes", 8),
     ]

@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, DefaultScope
 from mmpretrain.datasets import CIFAR100
 
 import mmres_plugin  # noqa: F401
+from mmres_plugin.checks import Setup
 from mmres_plugin.checks.data import missing_data
 from mmres_plugin.config import known_configs, load_config
 from mmres_plugin.engine.runner import user_errors
@@ -91,7 +92,7 @@ def test_two_statements_make_another_detector(tmp_path):
 
 
 def test_missing_birds_are_said_before_a_run():
-    said = "\n".join(missing_data(load_config(CONFIGS["edresnet50_8xb8_cub"]), ("train",)))
+    said = "\n".join(missing_data(Setup(load_config(CONFIGS["edresnet50_8xb8_cub"]), "train").sets))
     assert "there is no folder" in said
     assert "data/CUB_200_2011/images/<class>/*.jpg" in said
 

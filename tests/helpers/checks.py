@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmres_plugin.checks import Remark, find_problems
+from mmres_plugin.checks import Remark, Setup, find_problems
 from mmres_plugin.config import load_config
 from mmres_plugin.errors import UserError
 
@@ -12,7 +12,7 @@ def findings(config: Path, task: str = "train", **options) -> list[str]:
     try:
         cfg = load_config(config, {key.replace("__", "."): v for key, v in options.items()})
         cfg.setdefault("work_dir", "none")
-        return find_problems(cfg, task)
+        return find_problems(Setup(cfg, task))
     except UserError as error:
         return error.problems
 
