@@ -9,7 +9,7 @@ from ..cli import Parser
 from ..errors import EXAMPLES, user_error
 
 
-def parser() -> Parser:
+def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres convert")
     parser.add_argument("src", help="published file: .pth, .safetensors, .npz, or an address")
     parser.add_argument("dst", help="checkpoint to write: .pth or .safetensors")
@@ -17,11 +17,7 @@ def parser() -> Parser:
     parser.add_argument("--prefix", help="what stands before the names of the network in the file")
     parser.add_argument("--model", help="config file or model name that the result must fit")
     parser.add_argument("--verbose", action="store_true", help="list every tensor")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    args = parser.parse_args(argv)
     from ..weights import convert_checkpoint
     from ..weights.sources import SOURCES
 

@@ -37,31 +37,21 @@ TINY = 64  # pixels, up to which the stem does not stride
 
 def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres new")
-    parser.add_argument("config", type=Path, help="config file to write (.py)")
-    parser.add_argument("--data", type=Path, required=True, help="folder, .json file or list")
-    parser.add_argument("--backbone", default="sreresnet50", help="family and depth")
-    parser.add_argument("--detector", default="fcos", choices=DETECTORS, help="for data with boxes")
+    add = parser.add_argument
+    add("config", type=Path, help="config file to write (.py)")
+    add("--data", type=Path, required=True, help="folder, .json file or list")
+    add("--backbone", default="sreresnet50", help="family and depth")
+    add("--detector", default="fcos", choices=DETECTORS, help="for data with boxes")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--pretrained", action="store_true", help="start from published weights")
     start.add_argument("--from-scratch", action="store_true", help="start from random weights")
-    parser.add_argument(
-        "--width",
-        type=float,
-        default=1.0,
-        choices=(0.25, 0.5, 1.0),
-        help="share of the channels, from random weights; half of them cost a quarter",
-    )
-    parser.add_argument(
-        "--size",
-        type=positive,
-        nargs="+",
-        help="long and short side, or one (default: the data's)",
-    )
-    parser.add_argument("--epochs", type=positive, default=12, help="passes through the data")
-    parser.add_argument(
-        "--batch-size", type=positive, help="images per step (default: by their size)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the split")
+    what = "share of the channels, from random weights; half of them cost a quarter"
+    add("--width", type=float, default=1.0, choices=(0.25, 0.5, 1.0), help=what)
+    what = "long and short side, or one (default: the data's)"
+    add("--size", type=positive, nargs="+", help=what)
+    add("--epochs", type=positive, default=12, help="passes through the data")
+    add("--batch-size", type=positive, help="images per step (default: by their size)")
+    add("--seed", type=int, default=0, help="seed of the split")
     return parser
 
 

@@ -7,15 +7,11 @@ from ..cli import Parser
 from ..errors import user_error
 
 
-def parser() -> Parser:
+def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres publish")
     parser.add_argument("src", help="checkpoint of a training")
     parser.add_argument("dst", help="file to write, without the hash: .pth or .safetensors")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    args = parser.parse_args(argv)
     from ..weights import publish_checkpoint
 
     with user_error("publish"):

@@ -11,7 +11,7 @@ from ..cli import Parser
 from ..errors import UserError, user_error
 
 
-def parser() -> Parser:
+def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres push")
     parser.add_argument("config", help="config file of the model")
     parser.add_argument("checkpoint", help="its checkpoint")
@@ -19,11 +19,7 @@ def parser() -> Parser:
     parser.add_argument("--folder", type=Path, help="folder to write to, without an upload")
     parser.add_argument("--license", help="licence for the card: apache-2.0 …")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    args = parser.parse_args(argv)
     if args.repository.count("/") != 1:
         raise UserError(f"repository: {args.repository} must be owner/name")
     from ..weights.hugging_face import upload, write_repository

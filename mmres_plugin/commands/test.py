@@ -20,28 +20,19 @@ OUT_SUFFIXES = {"pred": (".pkl", ".pickle"), "metrics": (".json", ".yaml", ".yml
 
 def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres test")
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint, or exported file that ends with .onnx")
-    parser.add_argument("--out", help="write the predictions, or the metrics, to this file")
-    parser.add_argument(
-        "--out-item",
-        choices=list(OUT_SUFFIXES),
-        default="pred",
-        help="content of --out: predictions (.pkl) or metrics (.json, .yaml or .pkl)",
-    )
-    parser.add_argument("--amp", action="store_true", help="run the model in mixed precision")
-    parser.add_argument("--show", action="store_true", help="show the predictions in a window")
-    parser.add_argument("--show-dir", help="save pictures of the predictions in this folder")
-    parser.add_argument("--interval", type=int, default=1, help="show every n-th image")
-    parser.add_argument(
-        "--wait-time", type=float, default=2, help="seconds that each window stays open"
-    )
-    parser.add_argument(
-        "--tta",
-        action="store_true",
-        help="average over augmented images, as in tta_model and tta_pipeline of the config, or "
-        "else over flips",
-    )
+    add = parser.add_argument
+    add("config", help="config file")
+    add("checkpoint", help="checkpoint, or exported file that ends with .onnx")
+    add("--out", help="write the predictions, or the metrics, to this file")
+    what = "content of --out: predictions (.pkl) or metrics (.json, .yaml or .pkl)"
+    add("--out-item", choices=list(OUT_SUFFIXES), default="pred", help=what)
+    add("--amp", action="store_true", help="run the model in mixed precision")
+    add("--show", action="store_true", help="show the predictions in a window")
+    add("--show-dir", help="save pictures of the predictions in this folder")
+    add("--interval", type=int, default=1, help="show every n-th image")
+    add("--wait-time", type=float, default=2, help="seconds that each window stays open")
+    what = "average over augmented images, as in tta_model and tta_pipeline of the config, or "
+    add("--tta", action="store_true", help=what + "else over flips")
     add_common_options(parser)
     return parser
 

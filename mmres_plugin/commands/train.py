@@ -11,62 +11,36 @@ if TYPE_CHECKING:
 
 def parser() -> Parser:
     parser = Parser(__doc__, prog="mmres train")
-    parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="auto",
-        help="resume from this checkpoint; without a value, from the newest in the work dir",
-    )
-    parser.add_argument(
-        "--save-on-signal",
-        action="store_true",
-        help="save a checkpoint before SIGTERM or Ctrl-C ends the training",
-    )
-    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
-    parser.add_argument("--no-validate", action="store_true", help="train without validation")
-    parser.add_argument(
-        "--auto-scale-lr",
-        action="store_true",
-        help="multiply the learning rate by the total batch size, divided by "
-        "auto_scale_lr.base_batch_size of the config",
-    )
+    add = parser.add_argument
+    add("config", help="config file")
+    what = "resume from this checkpoint; without a value, from the newest in the work dir"
+    add("--resume", nargs="?", const="auto", help=what)
+    what = "save a checkpoint before SIGTERM or Ctrl-C ends the training"
+    add("--save-on-signal", action="store_true", help=what)
+    add("--amp", action="store_true", help="train in mixed precision")
+    add("--no-validate", action="store_true", help="train without validation")
+    what = "multiply the learning rate by the total batch size, divided by "
+    what += "auto_scale_lr.base_batch_size of the config"
+    add("--auto-scale-lr", action="store_true", help=what)
     add_common_options(parser)
     return parser
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
-    parser.add_argument(
-        "--work-dir",
-        help="folder for logs and checkpoints (default: work_dir of the config, or else "
-        "work_dirs/NAME OF THE CONFIG)",
-    )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help='change settings of the config, lists as key="[a,b]": '
-        "model.backbone.depth=101 train_dataloader.batch_size=4",
-    )
-    parser.add_argument(
-        "--no-pin-memory", action="store_true", help="do not pin the memory of batches"
-    )
-    parser.add_argument(
-        "--no-persistent-workers",
-        action="store_true",
-        help="start new data loading workers for each epoch",
-    )
-    parser.add_argument(
-        "--no-checks", action="store_true", help="skip the checks of config and data"
-    )
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="what started this process, if it is one of several",
-    )
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    add = parser.add_argument
+    what = "folder for logs and checkpoints (default: work_dir of the config, or else "
+    add("--work-dir", help=what + "work_dirs/NAME OF THE CONFIG)")
+    what = 'change settings of the config, lists as key="[a,b]": model.backbone.depth=101 '
+    what += "train_dataloader.batch_size=4"
+    add("--cfg-options", nargs="+", metavar="KEY=VALUE", help=what)
+    add("--no-pin-memory", action="store_true", help="do not pin the memory of batches")
+    what = "start new data loading workers for each epoch"
+    add("--no-persistent-workers", action="store_true", help=what)
+    add("--no-checks", action="store_true", help="skip the checks of config and data")
+    what = "what started this process, if it is one of several"
+    add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help=what)
+    add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
 def merge_options(cfg: "Config", args: argparse.Namespace) -> None:
