@@ -14,6 +14,7 @@ from torch import nn
 
 from mmres_plugin.models import EDResNet, EDSEResNeXt, IResGroup, IResNet, SReResNet
 from mmres_plugin.weights import convert_state_dict, recognise
+from mmres_plugin.weights.fit import OnMeta
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,6 +29,7 @@ NETWORKS = {
     "edresnet50": lambda **kw: EDResNet(50, **kw),
     "edseresnext50": lambda **kw: EDSEResNeXt(50, **kw),
 }
+SLOW = {"sreresnet50_caffe_eval", "iresnet50"}  # whose families have a quick one
 TOLERANCE = 1e-9
 
 
@@ -41,9 +43,6 @@ class Classifier(nn.Module):
         if num_classes:
             self.head.fc = nn.Linear(backbone.feat_dim, num_classes)
 
-    def logits(self, x):
-        return self.head.fc(self.backbone(x)[-1].mean((2, 3)))
-
 
 def load(name: str, **kwargs):
     """The golden file and our network with the authors' weights, converted by our converter."""
@@ -52,10 +51,10 @@ def load(name: str, **kwargs):
         key: torch.from_numpy(np.asarray(fill(key, eval_shape(shape))))
         for key, shape in zip(golden["keys"], golden["shapes"], strict=True)
     }
-    model = Classifier(
-        NETWORKS[name](out_indices=(0, 1, 2, 3), **kwargs), 1000 if "logits" in golden else 0
-    ).double()
-    model.load_state_dict(convert_state_dict(theirs), strict=True)
+    with OnMeta():
+        backbone = NETWORKS[name](out_indices=(0, 1, 2, 3), **kwargs)
+        model = Classifier(backbone, 1000 if "logits" in golden else 0)
+    model.load_state_dict(convert_state_dict(theirs), strict=True, assign=True)
     x = torch.from_numpy(image(int(golden["input_seed"]), tuple(golden["input_shape"])))
     return golden, model, x
 
@@ -74,35 +73,36 @@ def test_every_golden_file_is_tested():
     assert {path.stem for path in GOLDEN.glob("*.npz")} == set(NETWORKS)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_eval(name):
-    golden, model, x = load(name)
+def quick(name: str):
+    """A network that runs in every suite; ``SLOW`` ones take their time."""
+    return pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+
+
+@pytest.mark.parametrize("name", map(quick, NETWORKS))
+@pytest.mark.parametrize(
+    "with_cp", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "checkpointed"]
+)
+def test_outputs_and_a_training_step(name, with_cp):
+    golden, model, x = load(name, with_cp=with_cp)
     assert sum(p.numel() for p in model.parameters()) == golden["params"]
     model.eval()
     with torch.no_grad():
-        features = model.backbone(x)
-        for i, feature in enumerate(features, 1):
+        for i, feature in enumerate(model.backbone(x), 1):
             assert tuple(feature.shape) == tuple(golden[f"stage{i}_shape"])
             flat = feature.flatten()
             picked = flat[np.linspace(0, flat.numel() - 1, 256).astype(np.int64)]
             assert_close(picked, golden[f"stage{i}_sample"])
         if "logits" in golden:
-            assert_close(model.logits(x), golden["logits"])
+            assert_close(model.head.fc(feature.mean((2, 3))), golden["logits"])
 
-
-@pytest.mark.parametrize(
-    "with_cp", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "checkpointed"]
-)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_training_step(name, with_cp):
-    golden, model, x = load(name, with_cp=with_cp)
     model.train()
+    features = model.backbone(x)
     if "logits" in golden:
-        logits = model.logits(x)
+        logits = model.head.fc(features[-1].mean((2, 3)))
         assert_close(logits.detach(), golden["train_logits"])
         loss = nn.functional.cross_entropy(logits, torch.arange(len(x)) * 100 + 3)
     else:
-        loss = sum(f.pow(2).mean() for f in model.backbone(x))
+        loss = sum(f.pow(2).mean() for f in features)
     assert_close(loss.detach(), golden["train_loss"])
     loss.backward()
 
