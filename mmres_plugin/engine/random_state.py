@@ -7,6 +7,7 @@ loaded needs no state: each batch has a number, which seeds the generators for i
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -55,8 +56,30 @@ def unchanged_random_state() -> Iterator[None]:
         restore_random_state(state)
 
 
+@dataclass
+class SeededBatch:
+    """The indices of a batch. Whoever loads them draws what follows from the seed.
+
+    Attributes:
+        indices: Of the images.
+        seed: Of the run, the process, and the number of the batch.
+    """
+
+    indices: list[int]
+    seed: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[int]:
+        # In the training's own process, the generators are also those of drop path.
+        with nullcontext() if get_worker_info() else unchanged_random_state():
+            numbers = np.random.SeedSequence(self.seed).generate_state(3)
+            random.seed(int(numbers[0]))
+            np.random.seed(numbers[1])
+            torch.default_generator.manual_seed(int(numbers[2]))
+            yield from self.indices
+
+
 class NumberedBatches:
-    """A batch sampler whose batches know their numbers in the training.
+    """A batch sampler whose batches are seeded by their numbers in the training.
 
     Attributes:
         number: Of the next batch.
@@ -64,18 +87,18 @@ class NumberedBatches:
         endless: Whether to begin again at the end, as a loop by iterations does.
     """
 
-    def __init__(self, batches: Any, endless: bool) -> None:
-        self.batches, self.endless = batches, endless
+    def __init__(self, batches: Any, seed: int, endless: bool) -> None:
+        self.batches, self.seed, self.endless = batches, seed, endless
         self.number = self.skip = 0
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[SeededBatch]:
         for epoch in count(1):
             for indices in self.batches:
                 number, self.number = self.number, self.number + 1
                 if self.skip:
                     self.skip -= 1
                 else:
-                    yield [(number, index) for index in indices]
+                    yield SeededBatch(indices, (self.seed, get_rank(), number))
             if not self.endless:
                 return
             self.batches.sampler.set_epoch(epoch)
@@ -87,44 +110,11 @@ class NumberedBatches:
         return getattr(self.batches, name)
 
 
-class SeededDataset:
-    """A data set that seeds the generators with the number of each batch that is loaded from it.
-
-    Anything else that is asked of it, or set, is its data set's.
-    """
-
-    def __init__(self, dataset: Any, seed: tuple[int, ...]) -> None:
-        vars(self).update(dataset=dataset, seed=seed)
-
-    def __getitems__(self, batch: list[tuple[int, int]]) -> list:
-        # In the training's own process, the generators are also those of drop path.
-        with nullcontext() if get_worker_info() else unchanged_random_state():
-            numbers = np.random.SeedSequence((*self.seed, batch[0][0])).generate_state(3)
-            random.seed(int(numbers[0]))
-            np.random.seed(numbers[1])
-            torch.default_generator.manual_seed(int(numbers[2]))
-            return [self.dataset[index] for _, index in batch]
-
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[index]
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # asked by pickle, before there is a data set
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.dataset, name, value)
-
-
 class EndlessBatches:
     """What a loop by iterations takes batches from; it can leave out those that were seen."""
 
-    def __init__(self, loader: DataLoader, batches: NumberedBatches) -> None:
-        self.loader, self.batches, self.iterator = loader, batches, None
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader, self.iterator = loader, None
 
     def __next__(self) -> Any:
         self.iterator = self.iterator or iter(self.loader)
@@ -132,7 +122,7 @@ class EndlessBatches:
 
     def skip_iter(self, count: int) -> None:
         """Leave out ``count`` batches, before the first is loaded."""
-        self.batches.skip = count
+        vars(self.loader.batch_sampler).update(skip=count)
 
 
 def number_batches(runner: Runner) -> NumberedBatches | None:
@@ -149,14 +139,14 @@ def number_batches(runner: Runner) -> NumberedBatches | None:
         return None
     if isinstance(loader.batch_sampler, NumberedBatches):
         raise UserError("custom_hooks: of two SafeCheckpointHooks, make one a CheckpointHook")
-    batches = NumberedBatches(loader.batch_sampler, endless=by_iterations)
+    batches = NumberedBatches(loader.batch_sampler, runner.seed or 0, endless=by_iterations)
     loop.dataloader = DataLoader(
-        SeededDataset(loader.dataset, (runner.seed or 0, get_rank())),  # pyright: ignore[reportArgumentType]
-        batch_sampler=batches,
+        loader.dataset,
+        batch_sampler=batches,  # pyright: ignore[reportArgumentType]
         # From torch's own generator, each new set of workers would take a number.
         generator=torch.Generator(),
         **{name: getattr(loader, name) for name in SAME},
     )
     if by_iterations:
-        vars(loop).update(dataloader_iterator=EndlessBatches(loop.dataloader, batches))
+        vars(loop).update(dataloader_iterator=EndlessBatches(loop.dataloader))
     return batches
