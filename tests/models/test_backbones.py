@@ -9,8 +9,6 @@ from operator import mul
 import pytest
 import torch
 from helpers import randomise
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import set_random_seed
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
@@ -20,12 +18,13 @@ from mmres_plugin import registry
 from mmres_plugin.models.shortcut import EncoderDecoder
 
 BACKBONES = sorted(registry.BACKBONES)
-BLOCKS = (2, 3, 2, 2)  # bottlenecks: a start, a middle and an end block in stage 2
+BLOCKS = (2, 3, 2)  # bottlenecks: a start, a middle and an end block in stage 2
 
 
 def build(name, **kwargs):
-    kwargs = {"depth": BLOCKS, "base_channels": 32, "out_indices": (0, 1, 2, 3), **kwargs}
-    return registry.MODELS.build({"type": f"mmres_plugin.{name}", **kwargs})
+    """A narrow backbone of three stages: the fourth would have most of the numbers."""
+    defaults = dict(depth=BLOCKS, num_stages=3, base_channels=32, out_indices=(0, 1, 2))
+    return registry.MODELS.build({"type": f"mmres_plugin.{name}", **defaults, **kwargs})
 
 
 @pytest.fixture(params=BACKBONES)
@@ -55,31 +54,25 @@ def small(name):
     return randomise(build(name))
 
 
-@settings(max_examples=4, deadline=None)
-@given(height=st.integers(1, 75), width=st.integers(1, 75))
-@example(height=200, width=336)
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_any_image_size(backbone, height, width):
-    model = small(backbone)
+@pytest.mark.parametrize("size", [(1, 1), (2, 31), (33, 64), (97, 47)])
+def test_any_image_size(name, size):
+    model = small(name)
     with torch.no_grad():
-        features = model(torch.rand(1, 3, height, width))
-    assert len(features) == 4
+        features = model(torch.rand(1, 3, *size))
+    assert len(features) == 3
     for feature, stride in zip(features, strides_of(model), strict=True):
-        assert feature.shape[-2:] == (-(-height // stride), -(-width // stride))
+        assert feature.shape[-2:] == (-(-size[0] // stride), -(-size[1] // stride))
     assert features[-1].shape[1] == model.feat_dim
 
 
-@pytest.mark.parametrize(
-    ("tail", "dilations", "stride"), [((2, 1), (1, 1, 1, 2), 16), ((1, 1), (1, 1, 2, 4), 8)]
-)
+@pytest.mark.parametrize(("tail", "dilations", "stride"), [((2, 1), 1, 8), ((1, 1), (1, 2, 4), 4)])
 def test_output_stride(name, tail, dilations, stride):
-    strides = (*small(name).strides[:2], *tail)
-    model = build(name, strides=strides, dilations=dilations).eval()
+    model = build(name, strides=(small(name).strides[0], *tail), dilations=dilations).eval()
     assert strides_of(model)[-1] == stride
     with torch.no_grad():
-        assert model(torch.rand(1, 3, 65, 97))[-1].shape[-2:] == (
-            -(-65 // stride),
-            -(-97 // stride),
+        assert model(torch.rand(1, 3, 33, 49))[-1].shape[-2:] == (
+            -(-33 // stride),
+            -(-49 // stride),
         )
 
 
@@ -87,33 +80,31 @@ def test_output_stride(name, tail, dilations, stride):
 def test_cifar_stem(name, deep_stem):
     """The first stage sees every pixel."""
     model = randomise(build(name, cifar_stem=True, deep_stem=deep_stem))
-    assert strides_of(model) == [1, 2, 4, 8]
+    assert strides_of(model) == [1, 2, 4]
     with torch.no_grad():
-        features = model(torch.rand(1, 3, 32, 33))
-    assert [f.shape[-2:] for f in features] == [(32, 33), (16, 17), (8, 9), (4, 5)]
+        features = model(torch.rand(1, 3, 16, 17))
+    assert [f.shape[-2:] for f in features] == [(16, 17), (8, 9), (4, 5)]
 
 
 def test_gradient_reaches_every_parameter(name):
     model = randomise(build(name)).train()
-    loss_of(model(torch.rand(2, 3, 64, 64))).backward()
+    loss_of(model(torch.rand(2, 3, 48, 48))).backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not without
 
 
-@pytest.mark.parametrize("stages", [0, 2, 4])
+@pytest.mark.parametrize("stages", [0, 2, 3])
 def test_frozen_stages_do_not_move(name, stages):
     model = build(name, frozen_stages=stages, norm_eval=False).train()
     frozen = ["conv1", "bn1", "stem"] + [f"layer{i}" for i in range(1, stages + 1)]
     before = copy.deepcopy(model.state_dict())
-    if stages < 4:
+    features = model(torch.rand(2, 3, 32, 32))
+    if stages < 3:
         optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
-        loss_of(model(torch.rand(2, 3, 64, 64))).backward()
+        loss_of(features).backward()
         optimizer.step()
-    else:
-        model(torch.rand(2, 3, 64, 64))
     moved = {n.split(".")[0] for n, t in model.state_dict().items() if not t.equal(before[n])}
-    assert not moved & set(frozen)
-    assert moved == {f"layer{i}" for i in range(stages + 1, 5)}
+    assert moved == {f"layer{i}" for i in range(stages + 1, 4)}
     for n, p in model.named_parameters():
         assert p.requires_grad == (n.split(".")[0] not in frozen)
 
@@ -124,27 +115,25 @@ def test_norm_eval_keeps_statistics(name):
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     assert not any(m.training for m in norms)
     before = copy.deepcopy([m.running_mean for m in norms])
-    model(torch.rand(2, 3, 64, 64))
+    model(torch.rand(2, 3, 32, 32))
     assert all(m.running_mean.equal(b) for m, b in zip(norms, before, strict=True))
     model.norm_eval = False
     assert all(m.training for m in model.train().modules() if isinstance(m, _BatchNorm))
 
 
-@pytest.mark.parametrize(
-    "with_cp",
-    [pytest.param(True, marks=pytest.mark.slow), (False, True, True, False)],
-    ids=["all", "some"],
-)
-def test_checkpointed_equals_plain(name, with_cp):
+def test_checkpointed_equals_plain(name):
+    """Backward may run again, as with ``retain_graph=True``; statistics move in forward alone."""
     plain = randomise(build(name, drop_path_rate=0.3)).double()
-    checkpointed = build(name, drop_path_rate=0.3, with_cp=with_cp).double()
+    checkpointed = build(name, drop_path_rate=0.3, with_cp=(False, True, True)).double()
     checkpointed.load_state_dict(plain.state_dict())
-    x = torch.rand(4, 3, 64, 64, dtype=torch.double)
+    x = torch.rand(4, 3, 32, 32, dtype=torch.double)
     results = []
-    for model in (plain, checkpointed):
+    for model, passes in ((plain, 1), (checkpointed, 2)):
         torch.manual_seed(1)  # the same paths drop
         features = model.train()(x)
-        loss_of(features).backward()
+        for _ in range(passes):
+            model.zero_grad()
+            loss_of(features).backward(retain_graph=True)
         results.append(features)
     for a, b in zip(*results, strict=True):
         assert a.equal(b)
@@ -152,20 +141,6 @@ def test_checkpointed_equals_plain(name, with_cp):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-10, atol=1e-12, msg=n)
     for (n, p), q in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
         assert p.equal(q), n
-
-
-def test_checkpointed_backward_can_run_twice(name):
-    """As with ``retain_graph=True``; the statistics move in the forward pass alone."""
-    model = randomise(build(name, with_cp=True)).double().train()
-    loss = loss_of(model(torch.rand(2, 3, 64, 64, dtype=torch.double)))
-    buffers = copy.deepcopy(list(model.buffers()))
-    gradients = []
-    for _ in range(2):
-        model.zero_grad()
-        loss.backward(retain_graph=True)
-        gradients.append([p.grad.clone() for p in model.parameters()])
-    assert all(a.equal(b) for a, b in zip(*gradients, strict=True))
-    assert all(a.equal(b) for a, b in zip(model.buffers(), buffers, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +151,7 @@ def test_checkpointed_statistics_of_other_norms(norm_cfg):
     for with_cp in (False, True):
         set_random_seed(0)
         model = build("EDResNet", norm_cfg=norm_cfg, with_cp=with_cp)
-        loss_of(model.train()(torch.rand(2, 3, 96, 96))).backward()
+        loss_of(model.train()(torch.rand(2, 3, 64, 64))).backward()
         states.append(model.state_dict())
     assert all(t.equal(states[1][n]) for n, t in states[0].items())
 
@@ -185,7 +160,7 @@ def test_symbolic_trace(name):
     """As tools on torch.fx do; one graph serves all sizes."""
     model = small(name)
     traced = torch.fx.symbolic_trace(model)
-    for size in ((64, 64), (65, 97)):
+    for size in ((32, 32), (33, 49)):
         x = torch.rand(1, 3, *size)
         with torch.no_grad():
             for ours, theirs in zip(traced(x), model(x), strict=True):
@@ -195,7 +170,7 @@ def test_symbolic_trace(name):
 def test_symbolic_trace_keeps_checkpointing_and_drop_path(name):
     model = randomise(build(name, with_cp=True, drop_path_rate=0.5)).train()
     traced = torch.fx.symbolic_trace(model)
-    x = torch.rand(4, 3, 64, 64)
+    x = torch.rand(4, 3, 32, 32)
     features, kept = zip(
         *(run_counting_what_backward_keeps(m, x) for m in (model, traced)), strict=True
     )
@@ -217,7 +192,7 @@ def run_counting_what_backward_keeps(model, x):
 def test_efficient_norms_of_mmengine(name):
     """``efficient_conv_bn_eval``, which is for networks whose norms all follow convolutions."""
     model = randomise(build(name, norm_eval=True)).train()
-    x = torch.rand(2, 3, 65, 97)
+    x = torch.rand(2, 3, 33, 49)
     expected = model(x)
     turn_on_efficient_conv_bn_eval(nn.ModuleDict({"backbone": model}), "backbone")
     features = model(x)
@@ -229,20 +204,18 @@ def test_efficient_norms_of_mmengine(name):
 
 def test_drop_path_drops(name):
     model = randomise(build(name, drop_path_rate=0.9, norm_eval=True)).train()
-    x = torch.rand(1, 3, 64, 64)
+    x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        passes = torch.stack([model(x)[-1] for _ in range(6)])
-        assert not passes.eq(passes[0]).all()
+        assert len({model(x)[-1].sum().item() for _ in range(4)}) > 1
         model.eval()
         assert model(x)[-1].equal(model(x)[-1])
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copies_compute_the_same(name, copied):
-    model = small(name)
-    x = torch.rand(1, 3, 64, 64)
+def test_copies_compute_the_same(name):
+    model, x = small(name), torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        assert all(a.equal(b) for a, b in zip(model(x), copied(model)(x), strict=True))
+        for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert all(a.equal(b) for a, b in zip(model(x), copied(x), strict=True))
 
 
 @pytest.mark.slow
@@ -259,16 +232,6 @@ def test_bf16_autocast(name):
         results.append([*features, torch.cat([p.grad.flatten() for p in model.parameters()])])
     for exact, rounded in zip(*results, strict=True):
         assert torch.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0) > 0.99
-
-
-def test_initialisation_is_deterministic(name):
-    states = []
-    for _ in range(2):
-        set_random_seed(7)
-        model = build(name)
-        model.init_weights()
-        states.append(model.state_dict())
-    assert all(t.equal(states[1][n]) for n, t in states[0].items())
 
 
 def test_weights_are_drawn_once(name, monkeypatch):
@@ -291,7 +254,7 @@ def test_weights_are_drawn_once(name, monkeypatch):
 def test_other_norms(name, norm_cfg):
     model = randomise(build(name, norm_cfg=norm_cfg))
     assert not [m for m in model.modules() if type(m) is nn.BatchNorm2d]
-    x = torch.rand(1, 3, 64, 64)
+    x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         features = model(x)
         if norm_cfg["type"] == "SyncBN":  # in evaluation a batch norm by another name
@@ -299,38 +262,25 @@ def test_other_norms(name, norm_cfg):
             plain.load_state_dict(model.state_dict())
             assert all(a.equal(b) for a, b in zip(features, plain(x), strict=True))
         else:  # of each image alone
-            both = model(torch.cat([x, torch.rand(1, 3, 64, 64)]))
+            both = model(torch.cat([x, torch.rand(1, 3, 32, 32)]))
             for a, b in zip(features, both, strict=True):
                 torch.testing.assert_close(a, b[:1], rtol=1e-4, atol=1e-4 * a.abs().max().item())
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"recursions": 1},
-        {"se_ratio": 16},
-        {"encoder_decoder": {"ratio": 0.5}},
-        {
-            "recursions": (0, 0, 1, 2),
-            "se_ratio": 8,
-            "encoder_decoder": {"ratio": 0.25, "groups": 8},
-        },
-    ],
-)
-def test_ideas_combine(name, arguments):
-    """Each idea changes what the network computes, and is where its argument says."""
-    model = randomise(build(name, **arguments))
-    x = torch.rand(1, 3, 65, 97)
-    for stage, layer in enumerate(model.res_layers):
-        blocks = getattr(model, layer)
-        wanted = arguments.get("recursions", blocks.recursions)
-        assert blocks.recursions == (wanted if isinstance(wanted, int) else wanted[stage])
-        assert "se_ratio" not in arguments or all(b.se_layer is not None for b in blocks)
-        if "encoder_decoder" in arguments:
-            assert all(isinstance(b.downsample, EncoderDecoder) for b in blocks)
+def test_ideas_combine(name):
+    """Each idea is where its argument says; the recursion changes what is computed."""
+    recursions = (0, 1, 2)
+    path = {"ratio": 0.25, "groups": 8}
+    model = randomise(build(name, recursions=recursions, se_ratio=8, encoder_decoder=path))
+    stages = [getattr(model, layer) for layer in model.res_layers]
+    assert tuple(stage.recursions for stage in stages) == recursions
+    blocks = [block for stage in stages for block in stage]
+    assert all(block.se_layer is not None for block in blocks)
+    assert all(isinstance(block.downsample, EncoderDecoder) for block in blocks)
+    x = torch.rand(1, 3, 33, 49)
     with torch.no_grad():
         features = model(x)
-        recursive = any(getattr(model, layer).recursions for layer in model.res_layers)
-        for layer in model.res_layers:
-            getattr(model, layer).recursions = 0
-        assert features[-1].equal(model(x)[-1]) != recursive
+        for stage in stages:
+            stage.recursions = 0
+        for once, again, passes in zip(model(x), features, recursions, strict=True):
+            assert again.equal(once) == (passes == 0)
