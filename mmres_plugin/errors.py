@@ -1,5 +1,6 @@
 """Errors that the user can fix: their messages say what is wrong, where, and what to do."""
 
+import signal
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,12 +29,12 @@ class Interrupted(BaseException):
     """Ctrl-C or the system ended the run; the message says what was kept.
 
     Args:
-        message: What to say.
         number: The number of the signal.
+        when: What to say of the moment.
     """
 
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
+    def __init__(self, number: int, when: str = ".") -> None:
+        super().__init__(f"Stopped by {signal.Signals(number).name}{when}")
         self.exit_code = 128 + number  # as shells count
 
 

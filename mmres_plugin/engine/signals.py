@@ -66,7 +66,7 @@ class Listener:
             os._exit(128 + number)
         self.noted = number
         if not self.waits:
-            raise Interrupted(f"Stopped by {signal.Signals(number).name}.", number)
+            raise Interrupted(number)
 
 
 LISTENER = Listener()
@@ -87,8 +87,7 @@ def listening() -> Iterator[None]:
     except BaseException as error:
         if not LISTENER.noted:
             raise
-        name = signal.Signals(LISTENER.noted).name
-        raise Interrupted(f"Stopped by {name}.", LISTENER.noted) from error
+        raise Interrupted(LISTENER.noted) from error
     finally:
         LISTENER.stop()
         LISTENER.listens.value = 0  # not in stop(), which children call, too
@@ -171,9 +170,5 @@ class EndOnSignalHook(Hook):
         if number:
             last = runner.message_hub.runtime_info.get("last_ckpt")
             kept = f"The last checkpoint is {last}." if last else "No checkpoint was saved yet."
-            raise Interrupted(
-                f"Stopped by {signal.Signals(number).name} in epoch {runner.epoch + 1}, after "
-                f"{runner.iter} iterations. {kept} To continue, run the same command with "
-                "--resume.",
-                number,
-            )
+            when = f" in epoch {runner.epoch + 1}, after {runner.iter} iterations. {kept}"
+            raise Interrupted(number, f"{when} To continue, run the same command with --resume.")

@@ -143,23 +143,18 @@ def _settings(text: str) -> dict[str, Any]:
     for node in ast.parse(text).body:
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
             raise ValueError(f"line {node.lineno} is not a setting")
-        settings[node.targets[0].id] = _value(node.value)
+        settings[node.targets[0].id] = ast.literal_eval(_Dicts().visit(node.value))
     return settings
 
 
-def _value(node: ast.expr) -> Any:
-    """The value of an expression of literals and ``dict(…)``."""
-    if isinstance(node, ast.Call):
+class _Dicts(ast.NodeTransformer):
+    """Makes literals of the calls of ``dict``."""
+
+    def visit_Call(self, node: ast.Call) -> ast.Dict:
         if not isinstance(node.func, ast.Name) or node.func.id != "dict" or node.args:
             raise ValueError(f"line {node.lineno} calls a function")
-        return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        return {ast.literal_eval(key): _value(value) for key, value in pairs if key}
-    if isinstance(node, ast.List | ast.Tuple):
-        values = [_value(value) for value in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    return ast.literal_eval(node)
+        names: list[Any] = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        return ast.Dict(names, [self.visit(keyword.value) for keyword in node.keywords])
 
 
 def _entries(node: Any, place: str) -> Iterator[tuple[str, Any]]:
