@@ -12,13 +12,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
-from ..config import build_model, load_config
 from ..config_parts import innermost, type_name
-from ..errors import UserError, shortened, user_error
+from ..deploy.load import load_model
+from ..errors import shortened, user_error
 from ..version import __version__
 from . import stored_config
 from .files import atomic_write, find_state_dict, open_checkpoint, read_checkpoint, write_checkpoint
-from .fit import compare
 from .publish import kept_meta
 
 SCHEME = "hf://"
@@ -153,15 +152,9 @@ def write_repository(
     Raises:
         UserError: If config or checkpoint cannot be read, or do not fit each other.
     """
-    cfg = load_config(config)
-    model = build_model(cfg)
-    if model is None:
-        raise UserError(f"the config {config} has no 'model'")
+    cfg: Any = load_model(config, checkpoint).cfg
     content = open_checkpoint(checkpoint, "checkpoint")
     state = find_state_dict(content, checkpoint)
-    fit = compare(model, state)
-    if fit.problem:
-        raise UserError(f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}")
     folder, meta = Path(folder), kept_meta(content)
     written = [folder / CONFIG, folder / WEIGHTS]
     with atomic_write(folder / CONFIG) as temporary, user_error("config"):
