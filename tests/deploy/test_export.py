@@ -26,14 +26,21 @@ from mmres_plugin.deploy.verify import verify
 from mmres_plugin.errors import UserError
 from mmres_plugin.registry import BACKBONES
 
-DEPTH = (2, 2, 2, 2)
 DIGITS = ROOT / "configs/digits/sreresnet18_digits.py"
+# One stage: the exporter takes its time for each layer.
+SMALL = {
+    "model.backbone.num_stages": 1,
+    "model.backbone.out_indices": (0,),
+    "model.head.in_channels": 32,
+}
+SMALLER = ["--cfg-options", *(f"{key}={value}" for key, value in SMALL.items())]
 
 
 def backbone(name: str) -> torch.nn.Module:
     """A network that was trained with checkpointing, which is of no use in the file."""
     torch.manual_seed(0)
-    return getattr(families, name)(depth=DEPTH, out_indices=(0, 1, 2, 3), with_cp=True).eval()
+    two = dict(depth=(3, 2), num_stages=2, out_indices=(0, 1))
+    return getattr(families, name)(**two, base_channels=32, with_cp=True).eval()
 
 
 @pytest.mark.parametrize(
@@ -74,8 +81,10 @@ def test_stages_and_channels():
 
 
 def classifier(cfg: Config | None = None) -> torch.nn.Module:
-    """The digits classifier with random weights, and its config, or with another ``cfg``."""
-    cfg = cfg or Config.fromfile(DIGITS)
+    """A small digits classifier with random weights, and its config, or with another ``cfg``."""
+    if cfg is None:
+        cfg = Config.fromfile(DIGITS)
+        cfg.merge_from_dict(SMALL)
     model = randomise(build_model(cfg))
     model.cfg = cfg
     model.dataset_meta = {"classes": [str(digit) for digit in range(10)]}
@@ -119,7 +128,7 @@ def test_a_classifier_in_each_form(form, names, floats):
 def test_scores_of_several_labels_are_refused():
     """They are sigmoids, not shares of one."""
     model = classifier()
-    model.head = MultiLabelLinearClsHead(10, 256)
+    model.head = MultiLabelLinearClsHead(10, 32)
     assert Exported(model).output_names == ["logits"]
     with pytest.raises(UserError, match="a head for several labels gives no such scores"):
         Exported(model, scores=True)
@@ -145,7 +154,8 @@ def test_a_file_that_differs_is_not_left(tmp_path, monkeypatch):
     monkeypatch.setattr(verification, "TOLERANCE", -1)
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(UserError, match="differs from the model"):
-        call("export", DIGITS, "none", tmp_path / "m.onnx", "--images", tmp_path / "image.png")
+        image = tmp_path / "image.png"
+        call("export", DIGITS, "none", tmp_path / "m.onnx", "--images", image, *SMALLER)
     assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
 
 
@@ -159,8 +169,9 @@ def test_steps_that_the_file_does_itself_are_refused(step):
 def test_deformable_convolutions_are_named():
     dcn = dict(type="DCNv2", deform_groups=1)
     with DefaultScope.overwrite_default_scope("mmdet"):
-        model = families.SEResNet(DEPTH, dcn=dcn, stage_with_dcn=(False, False, False, True))
-    with pytest.raises(UserError, match=r"the layer layer4\.0\.conv2 is a deformable convolution"):
+        stages = dict(num_stages=2, out_indices=(1,), stage_with_dcn=(False, True))
+        model = families.SEResNet((1, 1), dcn=dcn, **stages)
+    with pytest.raises(UserError, match=r"the layer layer2\.0\.conv2 is a deformable convolution"):
         Exported(model)
 
 
@@ -231,5 +242,5 @@ def test_command_names_what_is_wrong(arguments, message, tmp_path, monkeypatch):
     (tmp_path / "config.py").touch()
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(UserError, match=re.escape(message)):
-        call("export", DIGITS, *arguments)
+        call("export", DIGITS, *arguments, *SMALLER)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.py", "folder.onnx"]
