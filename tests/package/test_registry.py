@@ -7,15 +7,9 @@ from helpers import run
 
 from mmres_plugin.registry import BACKBONES
 
-NAMES = sorted(BACKBONES)
-
-
-def run_code(code: str) -> str:
-    return run(sys.executable, "-W", "ignore", "-c", code)
-
 
 def test_the_families_are_registered():
-    assert set(NAMES) == {
+    assert set(BACKBONES) == {
         *("SReResNet", "SReResNetV1d", "SReResNeXt", "SReSEResNet", "SReSEResNeXt"),
         *("IResNet", "IResGroup"),
         *("EDResNet", "EDResNeXt", "EDSEResNet", "EDSEResNeXt"),
@@ -23,52 +17,42 @@ def test_the_families_are_registered():
     }
 
 
-# An interpreter that imports the whole stack takes seconds: one of each kind is in the quick suite.
-slow = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "project", [*(pytest.param(p, marks=slow) for p in ("mmengine", "mmpretrain")), "mmdet"]
-)
-def test_scoped_name_needs_no_import(project):
-    code = f"""
-from {project}.registry import MODELS
-print(MODELS.get('mmres_plugin.SReResNet').__module__)
-print(type(MODELS.build(dict(type='mmres_plugin.IResNet', depth=18))).__name__)
-"""
-    assert run_code(code).split() == ["mmres_plugin.models.sreresnet", "IResNet"]
-
-
-@pytest.mark.parametrize(
-    "imports",
-    [
-        pytest.param("import mmpretrain, mmdet, mmres_plugin", marks=slow),
-        pytest.param("import mmres_plugin, mmpretrain.models, mmdet.models", marks=slow),
-        "import mmres_plugin, importlib; importlib.reload(mmres_plugin.models.sreresnet); "
-        "importlib.reload(mmres_plugin)",
-    ],
-    ids=["after", "before", "twice"],
-)
-def test_plain_name_after_import(imports):
-    code = f"""
-{imports}
+# An interpreter that imports the whole stack takes seconds: one is in the quick suite.
+SCOPED = "from {}.registry import MODELS; MODELS.get('mmres_plugin.SReResNet')"
+CODE = """
+import importlib, socket, sys
+socket.socket.connect = None  # there is no network
+{first}
 from mmengine.registry import MODELS as root
 from mmpretrain.registry import MODELS as pretrain
 from mmdet.registry import MODELS as det
-for registry in (root, pretrain, det):
-    print(registry.get('SReResNet').__module__)
-print(pretrain.get('SEResNeXt').__module__)  # MMPretrain keeps its own within its scope
-print(det.get('SEResNeXt').__module__)
+print(*(m for m in sys.modules if m.startswith('mmres_plugin.checks')))  # for commands alone
+print(type(root.build(dict(type='mmres_plugin.IResNet', depth=18))).__name__)
+for _ in range(2):
+    for registry in (root, pretrain, det):
+        print(registry.get('SReResNet').__module__)
+    print(pretrain.get('SEResNeXt').__module__)  # MMPretrain keeps its own within its scope
+    print(det.get('SEResNeXt').__module__)
+    for name in ('mmres_plugin.models.sreresnet', 'mmres_plugin'):
+        importlib.reload(sys.modules[name])
 """
-    theirs, ours = "mmpretrain.models.backbones.seresnext", "mmres_plugin.models.seresnet"
-    assert run_code(code).split() == [*["mmres_plugin.models.sreresnet"] * 3, theirs, ours]
 
 
-def test_importing_the_plugin_needs_no_network_and_no_checks():
-    code = """
-import socket, sys
-socket.socket.connect = None
-import mmres_plugin
-print(*(m for m in sys.modules if m.startswith('mmres_plugin.checks')), 'end')
-"""
-    assert run_code(code).split() == ["end"]
+@pytest.mark.parametrize(
+    "first",
+    [
+        SCOPED.format("mmdet"),
+        pytest.param(SCOPED.format("mmengine"), marks=pytest.mark.slow),
+        pytest.param(SCOPED.format("mmpretrain"), marks=pytest.mark.slow),
+        pytest.param("import mmpretrain, mmdet, mmres_plugin", marks=pytest.mark.slow),
+        pytest.param(
+            "import mmres_plugin, mmpretrain.models, mmdet.models", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_names(first):
+    """A scoped name imports the plugin; then the plain names work, also when it is reloaded."""
+    plain = [*["mmres_plugin.models.sreresnet"] * 3, "mmpretrain.models.backbones.seresnext"]
+    plain.append("mmres_plugin.models.seresnet")
+    found = run(sys.executable, "-W", "ignore", "-c", CODE.format(first=first)).split()
+    assert found == ["IResNet", *plain, *plain]
