@@ -5,14 +5,11 @@ The model index and the configs lie in ``mmres_plugin/.mim``, in a wheel as in a
 
 from pathlib import Path
 
-from mmengine.runner import CheckpointLoader
 from mmpretrain.apis.model import ModelHub
 from modelindex.models.Model import Model
 
-from .errors import did_you_mean
-
 ROOT = Path(__file__).parent / ".mim"
-# The address of weights that are not published in MMPretrain's format, in our metafiles.
+# What the addresses of our models' weights start with, in our metafiles.
 SCHEME = "mmres_plugin://"
 # One config per network; those of other recipes (rsb) train the same networks.
 MODEL_SUFFIX = "_8xb32_in1k"
@@ -49,23 +46,4 @@ def how_to_get(name: str, path: str) -> str:
         f"    mmres convert FILE {path} --model {name}\n"
         "or train the model, with\n"
         f"    mmres train configs/{shipped()[name].parent.name}/{name}.py"
-    )
-
-
-@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
-def load_from_mmres_plugin(filename: str, map_location=None) -> dict:
-    """Loader of weights that are not published in MMPretrain's format: it says how to get them.
-
-    The hub would return random weights with a mere warning for a model without weights.
-
-    Raises:
-        FileNotFoundError: Always.
-    """
-    name = filename.removeprefix(SCHEME)
-    if name not in shipped():
-        raise FileNotFoundError(f"there is no model {name}.{did_you_mean(name, shipped())}")
-    path = f"checkpoints/{name}.pth"
-    raise FileNotFoundError(
-        f"there are no published weights of {name} in MMPretrain format. {how_to_get(name, path)}\n"
-        f"then load them with get_model('{name}', pretrained='{path}')"
     )

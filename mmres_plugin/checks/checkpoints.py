@@ -14,7 +14,8 @@ from torch import nn
 from ..config import known_configs
 from ..engine.resume import TRAINING_STATE, latest_checkpoint
 from ..errors import UserError, collecting, did_you_mean, user_error
-from ..hub import SCHEME, load_from_mmres_plugin
+from ..hub import SCHEME
+from ..weights.by_name import load_by_name
 from ..weights.files import find_meta, is_address, open_checkpoint
 from ..weights.fit import ENOUGH, compare
 from ..weights.image_settings import (
@@ -91,7 +92,7 @@ def check_name(address: str) -> None:
     """Raise ValueError or FileNotFoundError for a name behind which nothing is."""
     scheme, _, name = address.partition("://")
     if address.startswith(SCHEME):
-        load_from_mmres_plugin(address)  # says how to get it
+        load_by_name(address)  # says how to get it
     if scheme in NAMES and name not in (known := NAMES[scheme]()):
         raise ValueError(f"{scheme}:// has no '{name}'.{did_you_mean(name, known)}")
 

@@ -41,6 +41,7 @@ def list_models(pattern: str, check: bool) -> int:
     from modelindex.load_model_index import load
 
     from ..hub import ROOT, SCHEME
+    from ..weights.by_name import FOLDER
 
     index: Any = load(str(ROOT / "model-index.yml"))
     entries = {model.name: model for model in index.models}
@@ -53,7 +54,8 @@ def list_models(pattern: str, check: bool) -> int:
         if entry:
             params, macs = entry.metadata.parameters, entry.metadata.flops
             numbers = f"{params / 1e6:8.3f} {macs / 1e9:8.3f}"
-            weights = "–" if entry.weights.startswith(SCHEME) else "published"
+            own = (FOLDER / f"{name}.safetensors").is_file()
+            weights = "–" if entry.weights.startswith(SCHEME) and not own else "published"
         if (converted := Path(f"checkpoints/{name}.pth")).is_file():
             weights = str(converted)
         said = try_model(path) if check else ""
