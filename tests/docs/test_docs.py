@@ -1,17 +1,12 @@
 """The documentation holds: links lead somewhere, snippets of configs build and train."""
 
 import csv
-import importlib
-import mmap
 import os
 import re
 import sys
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
-import mmcv
-import mmdet.registry
-import mmpretrain.registry
 import pytest
 import torch
 from helpers import ROOT
@@ -19,13 +14,13 @@ from helpers.configs import shrink
 from helpers.data import make_coco, make_image_folders
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from mmengine.config import utils as config_utils
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 import mmres_plugin
 from mmres_plugin.checks import check
 from mmres_plugin.config import known_configs, load_config
+from mmres_plugin.weights.fit import OnMeta
 
 FOLDERS = ("*.md", "docs/**/*.md", "configs/*/*.md", "tests/**/*.md")
 PAGES = [page for pattern in FOLDERS for page in ROOT.glob(pattern)]
@@ -81,52 +76,14 @@ def test_the_readme_says_the_same_in_chinese():
 def test_messages_of_the_page_are_those_of_the_code():
     code = "".join(path.read_text("utf-8") for path in (ROOT / "mmres_plugin").rglob("*.py"))
     code = re.sub(r'"\s*f?"', "", code)  # texts that go over several lines
-    messages = messages_of_the_page("# Troubleshooting")
+    page = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
+    page = page.partition("\n## Messages of other packages\n")[0]
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    messages = re.findall(r"`(.*?)`", " ".join(rows))
     assert len(messages) > 20
     for message in messages:
         for part in message.split("…"):
             assert part.strip(" :") in code, f"no message has {part!r}"
-
-
-def messages_of_the_page(heading: str) -> list[str]:
-    """The messages in the table of troubleshooting.md that stands under this heading."""
-    page = "\n" + (ROOT / "docs/troubleshooting.md").read_text("utf-8")
-    section = page.partition(f"\n{heading}\n")[2].partition("\n#")[0]
-    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    return re.findall(r"`(.*?)`", " ".join(rows))
-
-
-def said(error: type[Exception], function: Callable, *args) -> str:
-    """The message of the error that this call raises."""
-    with pytest.raises(error) as raised:
-        function(*args)
-    return str(raised.value)
-
-
-def test_messages_of_other_packages_are_theirs(monkeypatch):
-    """They are raised where that is quick, and read from the packages otherwise."""
-    monkeypatch.delitem(sys.modules, "mmcv._ext")
-    monkeypatch.setattr(mmcv, "__path__", [])  # as in an MMCV without operators
-    monkeypatch.delitem(sys.modules, "pkg_resources", raising=False)
-    monkeypatch.setattr(sys, "path", [])  # as with setuptools 82
-    modules = ("mmcv._ext", "pkg_resources")
-    texts = [said(ImportError, importlib.import_module, module) for module in modules]
-    monkeypatch.delitem(config_utils.MODULE2PACKAGE, "mmres_plugin")  # as before the import
-    base = "_base_ = 'mmres_plugin::sreresnet/fcos_sreresnet50_1x.py'"
-    texts.append(said(AssertionError, Config.fromstring, base, ".py"))
-    monkeypatch.undo()
-    for registry in (mmdet.registry.MODELS, mmpretrain.registry.MODELS):
-        texts.append(said(KeyError, registry.build, dict(type="Unregistered")))
-    package = Path(mmpretrain.__file__)
-    for path in (package, package.with_name("apis") / "model.py", torch.serialization.__file__):
-        texts.append(re.sub(r"' \\\n\s*f?'", "", Path(path).read_text("utf-8")))
-    (library,) = Path(torch.__file__).parent.glob("lib/libtorch_cpu.*")
-    messages = messages_of_the_page("## Messages of other packages")
-    assert len(messages) == 9
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as binary:
-        for message in messages:
-            found = any(message in text for text in texts) or binary.find(message.encode()) >= 0
-            assert found, f"no package says {message!r}"
 
 
 def test_the_table_of_speeds_shows_what_was_measured():
@@ -153,7 +110,8 @@ def test_backbones_of_the_config_guide_build():
     assert len(BACKBONES) > 8 and len(CONFIGS) >= 4
     for snippet in BACKBONES:
         backbone = Config.fromstring(snippet, ".py").model.backbone
-        outputs = MODELS.build(backbone).eval()(torch.zeros(1, 3, 64, 64))
+        with nullcontext() if "dcn" in backbone else OnMeta():  # whose operators need numbers
+            outputs = MODELS.build(backbone).eval()(torch.zeros(1, 3, 64, 64))
         assert len(outputs) == len(backbone.get("out_indices", (3,))), snippet
 
 

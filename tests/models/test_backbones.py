@@ -9,7 +9,6 @@ from operator import mul
 import pytest
 import torch
 from helpers import randomise
-from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import set_random_seed
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
@@ -156,15 +155,15 @@ def test_checkpointed_statistics_of_other_norms(norm_cfg):
     assert all(t.equal(states[1][n]) for n, t in states[0].items())
 
 
-def test_symbolic_trace(name):
-    """As tools on torch.fx do; one graph serves all sizes."""
+def test_copies_compute_the_same(name):
+    """Also one by torch.fx, whose graph serves all sizes."""
     model = small(name)
-    traced = torch.fx.symbolic_trace(model)
-    for size in ((32, 32), (33, 49)):
-        x = torch.rand(1, 3, *size)
-        with torch.no_grad():
-            for ours, theirs in zip(traced(x), model(x), strict=True):
-                assert ours.equal(theirs)
+    copies = [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), torch.fx.symbolic_trace]
+    for copied in [make(model) for make in copies]:
+        for size in ((32, 32), (33, 49)):
+            x = torch.rand(1, 3, *size)
+            with torch.no_grad():
+                assert all(a.equal(b) for a, b in zip(model(x), copied(x), strict=True))
 
 
 def test_symbolic_trace_keeps_checkpointing_and_drop_path(name):
@@ -188,20 +187,6 @@ def run_counting_what_backward_keeps(model, x):
         return model(x), sum(kept)
 
 
-@pytest.mark.parametrize("name", ["SReResNetV1d", "SReSEResNeXt"])
-def test_efficient_norms_of_mmengine(name):
-    """``efficient_conv_bn_eval``, which is for networks whose norms all follow convolutions."""
-    model = randomise(build(name, norm_eval=True)).train()
-    x = torch.rand(2, 3, 33, 49)
-    expected = model(x)
-    turn_on_efficient_conv_bn_eval(nn.ModuleDict({"backbone": model}), "backbone")
-    features = model(x)
-    for ours, theirs in zip(features, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
-    loss_of(features).backward()
-    assert all(p.grad is not None for p in model.parameters())
-
-
 def test_drop_path_drops(name):
     model = randomise(build(name, drop_path_rate=0.9, norm_eval=True)).train()
     x = torch.rand(1, 3, 32, 32)
@@ -209,13 +194,6 @@ def test_drop_path_drops(name):
         assert len({model(x)[-1].sum().item() for _ in range(4)}) > 1
         model.eval()
         assert model(x)[-1].equal(model(x)[-1])
-
-
-def test_copies_compute_the_same(name):
-    model, x = small(name), torch.rand(1, 3, 32, 32)
-    with torch.no_grad():
-        for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-            assert all(a.equal(b) for a, b in zip(model(x), copied(x), strict=True))
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ The quick tests compile with ``aot_eager``, which captures graphs and gradients 
 but generates no code; what Inductor makes of them is tested among the slow ones.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
 from helpers import ROOT
@@ -19,7 +21,6 @@ from torch._inductor import config as inductor_config
 from mmres_plugin.deploy import fold_norms
 from mmres_plugin.registry import BACKBONES, MODELS
 
-DEPTH = (2, 2, 2, 2)
 QUICK = "SReResNet"
 FAMILIES = [
     name if name == QUICK else pytest.param(name, marks=pytest.mark.slow)
@@ -34,7 +35,8 @@ def fresh_compiler():
 
 def backbone(name: str, **kwargs) -> torch.nn.Module:
     torch.manual_seed(0)
-    return MODELS.get(name)(depth=DEPTH, out_indices=(0, 1, 2, 3), **kwargs)
+    two = dict(depth=(2, 2), num_stages=2, out_indices=(0, 1))  # Dynamo takes time per layer
+    return MODELS.get(name)(**two, **kwargs)
 
 
 def step(model, x):
@@ -56,7 +58,7 @@ def test_whole_graph_and_no_recompilation(name):
     counter = CompileCounterWithBackend("eager")
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=counter)
     with torch.no_grad():
-        for shape in [(2, 3, 64, 75), (3, 3, 64, 75), (7, 3, 64, 75)]:
+        for shape in [(2, 3, 32, 43), (3, 3, 32, 43), (7, 3, 32, 43)]:
             x = torch.randn(shape)
             assert_close(compiled(x), model(x), 1e-5)
             assert counter.frame_count == 1
@@ -74,7 +76,7 @@ def test_whole_graph_and_no_recompilation(name):
 def test_training_step(name, with_cp):
     model = backbone(name, with_cp=with_cp).double().train()
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     expected, statistics = step(model, x), dict(model.named_buffers())
     statistics = {key: value.clone() for key, value in statistics.items()}
     model.load_state_dict(state)
@@ -98,18 +100,23 @@ def test_inductor(name, folded):
         assert_close(compiled(x), model(x), 1e-4)
 
 
+def runner_of(path: Path, detector: bool, extra: str) -> Runner:
+    """A runner of one epoch for a small detector or classifier, with these lines in its config."""
+    write, make = (detector_config, make_coco) if detector else (classifier_config, make_imagenet)
+    cfg = Config.fromfile(write(path / "config.py", make(path / "data", 2, 2), extra))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.persistent_workers = False
+    cfg.work_dir = str(path)
+    cfg.train_cfg.max_epochs = 1
+    return Runner.from_cfg(cfg)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("detector", [False, True])
 def test_compile_switch_of_the_runner(detector, tmp_path):
     """``compile`` in a config trains a classifier and a detector."""
-    write, make = (detector_config, make_coco) if detector else (classifier_config, make_imagenet)
-    switch = "compile = dict(backend='aot_eager')"  # Inductor would take minutes to make code
-    cfg = Config.fromfile(write(tmp_path / "config.py", make(tmp_path / "data"), switch))
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.persistent_workers = False
-    cfg.work_dir = str(tmp_path)
-    cfg.train_cfg.max_epochs = 1
-    runner = Runner.from_cfg(cfg)
+    # Inductor would take minutes to make code.
+    runner = runner_of(tmp_path, detector, "compile = dict(backend='aot_eager')")
     before = runner.model.backbone.layer1[0].conv1.weight.clone()
     runner.train()
     assert hasattr(runner.model.train_step, "_torchdynamo_orig_callable")
@@ -118,14 +125,7 @@ def test_compile_switch_of_the_runner(detector, tmp_path):
 
 
 def test_channels_last_switch_of_the_runner(tmp_path):
-    data = make_imagenet(tmp_path / "data")
-    extra = "custom_hooks = [dict(type='ChannelsLastHook')]\n"
-    cfg = Config.fromfile(classifier_config(tmp_path / "config.py", data, extra))
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.persistent_workers = False
-    cfg.work_dir = str(tmp_path)
-    cfg.train_cfg.max_epochs = 1
-    runner = Runner.from_cfg(cfg)
+    runner = runner_of(tmp_path, False, "custom_hooks = [dict(type='ChannelsLastHook')]")
     formats = []
     runner.model.backbone.layer2.register_forward_hook(
         lambda module, inputs, output: formats.append(

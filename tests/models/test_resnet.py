@@ -244,13 +244,6 @@ def test_networks_of_ones_own():
         Heir(gate=5)
 
 
-def test_groups_that_are_set():
-    one = {"num_stages": 1, "out_indices": (0,)}
-    assert IResGroup(50, groups=16, **one).layer1[1].conv2.groups == 16
-    for groups in (1, (1,)):
-        assert ResNeXt(50, groups=groups, **one).layer1[1].conv2.out_channels == 64
-
-
 def test_initialisation_without_settings():
     """As after ``init_cfg = None`` on a network that was built with weights to load."""
     model = build("SReResNet")
@@ -320,6 +313,9 @@ def test_width_of_the_path_and_networks_without(network, plain, channels):
 def test_groups_and_widths_per_stage():
     with OnMeta():
         model, fixed = IResGroup(50), IResGroup(50, fixed_groups=True)
+        assert IResGroup(50, groups=16).layer1[1].conv2.groups == 16
+        for groups in (1, (1, 1, 1, 1)):
+            assert ResNeXt(50, groups=groups).layer1[1].conv2.out_channels == 64
     assert [s[0].conv2.groups for s in stages(model)] == [8, 16, 32, 64]
     assert [s[0].conv2.in_channels for s in stages(model)] == [256, 512, 1024, 2048]
     assert [s[0].conv2.groups for s in stages(fixed)] == [64] * 4
