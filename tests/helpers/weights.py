@@ -9,9 +9,13 @@ import torch
 import torchvision
 
 from mmres_plugin.config import build_model, load_config
+from mmres_plugin.models import SReResNet
 
 from . import randomise
 from .configs import classifier_config, detector_config
+
+# Arguments of a backbone with an eighth of the usual channels.
+SMALL = dict(stem_channels=8, base_channels=8)
 
 
 def resnet50() -> dict[str, torch.Tensor]:
@@ -19,11 +23,18 @@ def resnet50() -> dict[str, torch.Tensor]:
     return randomise(torchvision.models.resnet50(weights=None)).state_dict()
 
 
+def small_resnet50() -> dict[str, torch.Tensor]:
+    """The names of :func:`resnet50`, with the channels of :data:`SMALL`."""
+    model = SReResNet(50, **SMALL)
+    model.fc = torch.nn.Linear(256, 1000)
+    return randomise(model).state_dict()
+
+
 def caffe_resnet50() -> dict[str, torch.Tensor]:
     """The names of open-mmlab://detectron2/resnet50_caffe: no classifier, no counters."""
     return {
         name: tensor
-        for name, tensor in resnet50().items()
+        for name, tensor in small_resnet50().items()
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
     }
 
@@ -34,16 +45,18 @@ def maskrcnn_benchmark() -> dict:
     for name, tensor in caffe_resnet50().items():
         stem = "stem." if name.startswith(("conv1", "bn1")) else ""
         tensors[f"module.backbone.body.{stem}{name}"] = tensor
-    tensors["module.backbone.fpn.fpn_inner4.weight"] = torch.ones(256, 2048, 1, 1)
+    tensors["module.backbone.fpn.fpn_inner4.weight"] = torch.ones(256, 256, 1, 1)
     tensors["module.rpn.head.cls_logits.bias"] = torch.ones(80)
     return {"model": tensors, "optimizer": {"state": {}}, "scheduler": {}, "iteration": 720000}
 
 
 def write_trained(folder: Path, classes: Sequence[str]) -> None:
     """Write ``det.py`` and ``cls.py``, and checkpoints of these names with random weights."""
-    number = f"num_classes={len(classes)}"
-    detector_config(folder / "det.py", folder, f"model['bbox_head'].update({number})\n")
-    classifier_config(folder / "cls.py", folder, f"model['head'] = dict({number}, topk=(1,))\n")
+    number, narrow = f"num_classes={len(classes)}", f"model['backbone'].update({SMALL})\n"
+    head = f"model['bbox_head'].update({number})\nmodel['neck'].update(in_channels=[16, 32, 64])\n"
+    detector_config(folder / "det.py", folder, narrow + head)
+    head = f"model['head'] = dict({number}, in_channels=64, topk=(1,))\n"
+    classifier_config(folder / "cls.py", folder, narrow + head)
     for name in ("det", "cls"):
         model = randomise(build_model(load_config(folder / f"{name}.py")))
         meta = {"dataset_meta": {"classes": classes}, "config": "import os", "time": "now"}
@@ -67,5 +80,5 @@ def hostile_files(folder: Path, mark: Path) -> list[Path]:
     torch.save(content, paths[0])
     torch.save(content, paths[1], _use_new_zipfile_serialization=False)
     paths[2].write_bytes(pickle.dumps(content, protocol=2))
-    torch.save({"state_dict": resnet50(), "meta": {"note": Hostile(mark)}}, paths[3])
+    torch.save({"state_dict": small_resnet50(), "meta": {"note": Hostile(mark)}}, paths[3])
     return paths

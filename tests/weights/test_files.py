@@ -5,9 +5,8 @@ import contextlib
 import functools
 import http.server
 import os
+import pickle
 import resource
-import subprocess
-import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ENV, ROOT, call
-from helpers.weights import hostile_files, resnet50
+from helpers import call
+from helpers.weights import SMALL, hostile_files, small_resnet50
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmpretrain import get_model
@@ -26,11 +25,12 @@ from mmres_plugin.errors import UserError
 from mmres_plugin.models import SReResNet
 from mmres_plugin.weights import convert_checkpoint, publish_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import atomic_write, find_state_dict, write_checkpoint
+from mmres_plugin.weights.safe_loading import load_safely
 
 
 def start_from(path, **kwargs) -> SReResNet:
     init_cfg = dict(type="Pretrained", checkpoint=str(path), **kwargs)
-    backbone = SReResNet(50, init_cfg=init_cfg)
+    backbone = SReResNet(50, **SMALL, init_cfg=init_cfg)
     backbone.init_weights()
     return backbone
 
@@ -54,40 +54,21 @@ def test_code_is_never_run(tmp_path, monkeypatch):
         mark.rmdir()
 
 
-PLAIN = """
-import os, sys, torch
-import mmres_plugin
-from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader
-from mmres_plugin.weights import read_checkpoint
-from mmres_plugin.weights.safe_loading import load_safely
-
-assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
-path, own, mark = sys.argv[1:]
-CheckpointLoader.load_checkpoint(path)  # MMEngine falls back
-os.rmdir(mark)
-load_safely()
-read_checkpoint(own)  # after which torch still allows what is in it
-assert HistoryBuffer in torch.serialization.get_safe_globals()
-assert CheckpointLoader.load_checkpoint(own)["message_hub"]["log"].data[0].tolist() == [1.0]
-try:
-    CheckpointLoader.load_checkpoint(path)
-except Exception as error:
-    assert "posix.mkdir" in str(error), error
-else:
-    raise AssertionError("it was read")
-assert not os.path.exists(mark)
-"""
-
-
 def test_what_holds_in_commands_and_what_outside(tmp_path):
-    """MMEngine's own loaders are as they are until a command, or the user, makes them safe."""
-    path = hostile_files(tmp_path, tmp_path / "mark")[0]
-    own = {"state_dict": resnet50(), "message_hub": {"log": HistoryBuffer([1.0], [1])}}
-    torch.save(own, tmp_path / "own.pth")
-    command = [sys.executable, "-c", PLAIN, path, tmp_path / "own.pth", tmp_path / "mark"]
-    done = subprocess.run(command, cwd=ROOT, env=ENV, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    """MMEngine's own loader is as it is until a command, or the user, makes it safe."""
+    mark = tmp_path / "mark"
+    path, own = str(hostile_files(tmp_path, mark)[0]), str(tmp_path / "own.pth")
+    log = {"log": HistoryBuffer([1.0], [1])}
+    torch.save({"state_dict": {"a": torch.ones(1)}, "message_hub": log}, own)
+    CheckpointLoader.load_checkpoint(path)  # MMEngine falls back
+    mark.rmdir()
+    load_safely()
+    read_checkpoint(own)  # after which torch still allows what is in it
+    found = CheckpointLoader.load_checkpoint(own)["message_hub"]["log"]
+    assert found.data[0].tolist() == [1.0]
+    with pytest.raises(pickle.UnpicklingError, match=r"posix\.mkdir"):
+        CheckpointLoader.load_checkpoint(path)
+    assert not mark.exists()
 
 
 def test_types_that_the_user_trusts_are_read(tmp_path):
@@ -138,7 +119,7 @@ def test_downloads_are_not_run_either(site, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"zip.pth was refused: reading it would run code"):
         start_from(f"{address}/zip.pth")
     assert not mark.exists()
-    torch.save(resnet50(), folder / "good.pth")
+    torch.save(small_resnet50(), folder / "good.pth")
     start_from(f"{address}/good.pth")
     with pytest.raises(ValueError, match=r"could not be fetched .*404"):
         start_from(f"{address}/none.pth")
@@ -178,7 +159,7 @@ def test_checkpoints_of_a_run(site):
     address, folder = site
     logs = {"loss": HistoryBuffer([1.0, 0.5], [1, 1])}
     hub = {"log_scalars": logs, "last": np.float64(3)}
-    torch.save({"state_dict": resnet50(), "message_hub": hub}, folder / "new.pth")
+    torch.save({"state_dict": small_resnet50(), "message_hub": hub}, folder / "new.pth")
     with_old_names(folder / "new.pth", folder / "old.pth")
     for name in ("new.pth", "old.pth"):
         for place in (folder / name, f"{address}/{name}"):
@@ -189,7 +170,7 @@ def test_checkpoints_of_a_run(site):
 
 def cut(**kwargs):
     def write(path):
-        torch.save(resnet50(), path, **kwargs)
+        torch.save(small_resnet50(), path, **kwargs)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
 
@@ -209,10 +190,9 @@ def program(path):
 
 
 def bomb(path):
-    """A ZIP of 0.3 MB that expands to 300 MB."""
+    """A ZIP that expands to a thousand times its size."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for i in range(3):
-            file.writestr(f"a/data/{i}", bytes(100_000_000))
+        file.writestr("a/data/0", bytes(30_000_000))
 
 
 def pickled(path):
@@ -298,31 +278,30 @@ def test_arrays_of_numpy(tmp_path):
         read_checkpoint(tmp_path / "b.npz")
 
 
-@pytest.mark.parametrize(
-    "key", ["state_dict", "model", "model_state_dict", "net", "teacher", "model_ema", None]
-)
-def test_state_dict_is_found_where_projects_put_it(key):
+def test_state_dict_is_found_where_projects_put_it():
     tensors = {"conv1.weight": torch.ones(1)}
-    assert find_state_dict({key: tensors, "epoch": 3} if key else tensors, "a.pth") == tensors
+    for key in ("state_dict", "model", "model_state_dict", "net", "teacher", "model_ema"):
+        assert find_state_dict({key: tensors, "epoch": 3}, "a.pth") == tensors
+    assert find_state_dict(tensors, "a.pth") == tensors
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_converted_file_is_a_checkpoint_of_mmpretrain(tmp_path, suffix):
-    src, dst = tmp_path / "resnet50.safetensors", tmp_path / f"ours{suffix}"
-    theirs = resnet50()
-    save_file(theirs, src)
-    convert_checkpoint(src, dst, model="sreresnet50_8xb32_in1k")
-    model = get_model("sreresnet50_8xb32_in1k", pretrained=str(dst))
-    assert torch.equal(model.head.fc.weight, theirs["fc.weight"])
-    for name, tensor in model.backbone.state_dict().items():
-        assert torch.equal(tensor, theirs[name]), name
-    backbone = torch.nn.ModuleDict({"backbone": model.backbone})
-    assert load_checkpoint(backbone, str(dst))["meta"]["model"] == "sreresnet50_8xb32_in1k"
+def test_converted_file_is_a_checkpoint_of_mmpretrain(tmp_path):
+    theirs = small_resnet50()
+    save_file(theirs, tmp_path / "resnet50.safetensors")
+    network = dict(backbone=SMALL, head=dict(in_channels=256))
+    for dst in (tmp_path / "ours.pth", tmp_path / "ours.safetensors"):
+        convert_checkpoint(tmp_path / "resnet50.safetensors", dst)
+        model = get_model("sreresnet50_8xb32_in1k", pretrained=str(dst), **network)
+        assert torch.equal(model.head.fc.weight, theirs["fc.weight"])
+        for name, tensor in model.backbone.state_dict().items():
+            assert torch.equal(tensor, theirs[name]), name
+        backbone = torch.nn.ModuleDict({"backbone": model.backbone})
+        assert load_checkpoint(backbone, str(dst))["meta"]["source_file"] == "resnet50.safetensors"
 
 
 def test_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    torch.save(resnet50(), tmp_path / "src.pth")
+    torch.save(small_resnet50(), tmp_path / "src.pth")
     monkeypatch.chdir(tmp_path)
     convert_checkpoint("~/src.pth", "~/dst.pth")
     path = publish_checkpoint("~/dst.pth", "~/out.pth")
@@ -330,20 +309,19 @@ def test_home_folder(tmp_path, monkeypatch):
     assert not (tmp_path / "~").exists()
 
 
-def test_unknown_ending():
-    with pytest.raises(ValueError, match=r"must end with \.pth or \.safetensors"):
-        convert_checkpoint("src.pth", "dst.pth.tar")
-
-
 def test_what_is_not_written_to_its_end(tmp_path):
     """The file of that name is the old one until the new one is whole."""
     dst = tmp_path / "dst.pth"
     write_checkpoint({"meta": {}, "state_dict": {"a": torch.ones(3)}}, dst)
+    with pytest.raises(AttributeError):
+        write_checkpoint({"meta": lambda: 0, "state_dict": {}}, dst)
     with pytest.raises(ZeroDivisionError), atomic_write(dst) as temporary:
         temporary.write_bytes(b"half")
         raise ZeroDivisionError
     assert torch.equal(read_checkpoint(dst)["state_dict"]["a"], torch.ones(3))
     assert list(tmp_path.iterdir()) == [dst]
+    with pytest.raises(ValueError, match=r"must end with \.pth or \.safetensors"):
+        convert_checkpoint(dst, "dst.pth.tar")
 
 
 def test_tensors_that_share_memory(tmp_path):
@@ -354,9 +332,3 @@ def test_tensors_that_share_memory(tmp_path):
     written = read_checkpoint(tmp_path / "a.safetensors")["state_dict"]
     for name, tensor in checkpoint["state_dict"].items():
         assert torch.equal(written[name], tensor)
-
-
-def test_failed_writing_leaves_nothing(tmp_path):
-    with pytest.raises(AttributeError):
-        write_checkpoint({"meta": lambda: 0, "state_dict": {}}, tmp_path / "dst.pth")
-    assert not list(tmp_path.iterdir())

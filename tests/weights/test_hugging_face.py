@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import call
-from helpers.weights import write_trained
+from helpers.weights import SMALL, write_trained
 from huggingface_hub import ModelCard, constants
 from huggingface_hub.errors import RepositoryNotFoundError
 from mmengine.registry import MODELS
@@ -88,7 +88,7 @@ def test_get_model_and_init_cfg(home, hub):
     state = torch.load(home / "cls.pth", weights_only=True)["state_dict"]
     model = get_model(str(home / "cls.py"), pretrained="hf://me/cls")
     assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
-    cfg = dict(type="mmres_plugin.SReResNet", depth=18)
+    cfg = dict(type="mmres_plugin.SReResNet", depth=18, **SMALL)
     cfg["init_cfg"] = dict(
         type="Pretrained", checkpoint="hf://me/cls@main/model.safetensors", prefix="backbone."
     )

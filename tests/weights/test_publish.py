@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, call, run
+from helpers import ROOT, call
+from helpers.weights import SMALL
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
@@ -15,10 +16,7 @@ from mmres_plugin.engine.runner import build_runner
 from mmres_plugin.weights import publish_checkpoint, read_checkpoint
 from mmres_plugin.weights.files import find_classes, sha256
 
-# The network of configs/digits, as changes of a model of the hub.
-NETWORK = dict(
-    backbone=dict(stem_channels=32, base_channels=32), head=dict(num_classes=10, in_channels=256)
-)
+NETWORK = dict(backbone=SMALL, head=dict(num_classes=10, in_channels=64))
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +24,9 @@ def training(tmp_path_factory) -> tuple[Runner, Path]:
     """A few steps on the digits, with averaged weights, and the checkpoint."""
     folder = tmp_path_factory.mktemp("training")
     counts = ["--train-images=1", "--val-images=1", "--train-crops=40", "--val-crops=10"]
-    run("mmres", "digits", *counts, f"--out={folder}/digits")
+    call("digits", *counts, f"--out={folder}/digits")
     cfg = Config.fromfile(ROOT / "configs/digits/sreresnet18_digits.py")
+    cfg.model.update(NETWORK)
     cfg.work_dir = str(folder / "run")
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=10, num_workers=0, persistent_workers=False)

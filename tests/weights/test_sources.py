@@ -5,12 +5,13 @@ Those of the authors of IResNet and ED-Net are tested in test_golden.py.
 
 import re
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import timm
 import torch
 from helpers import ROOT, call, randomise
-from helpers.weights import maskrcnn_benchmark, resnet50
+from helpers.weights import SMALL, maskrcnn_benchmark, resnet50, small_resnet50
 from mmdet.models.backbones import ResNet as DetResNet
 from mmdet.models.backbones import ResNetV1d as DetResNetV1d
 from torch import nn
@@ -30,18 +31,19 @@ from mmres_plugin.weights import convert_checkpoint, convert_state_dict, read_ch
 from mmres_plugin.weights.convert import convert_names
 from mmres_plugin.weights.files import sha256
 
+NARROW = dict(stem_channels=64, base_channels=16)
 TIMM = {
-    "resnet18": ("torchvision", lambda: SReResNet(18, recursions=0)),
-    "resnet50": ("torchvision", lambda: SReResNet(50, recursions=0)),
-    "resnext50_32x4d": ("torchvision", lambda: ResNeXt(50)),
-    "resnext101_32x4d": ("torchvision", lambda: ResNeXt(101)),
-    "seresnet18": ("torchvision", lambda: SEResNet(18)),
-    "seresnet50": ("torchvision", lambda: SEResNet(50)),
-    "seresnext50_32x4d": ("torchvision", lambda: SEResNeXt(50)),
-    "seresnext101_32x4d": ("torchvision", lambda: SEResNeXt(101)),
-    "resnet50c": ("timm-deep-stem", lambda: SReResNet(50, recursions=0, deep_stem=True)),
-    "resnet18d": ("timm-deep-stem", lambda: SReResNetV1d(18, recursions=0)),
-    "resnet50d": ("timm-deep-stem", lambda: SReResNetV1d(50, recursions=0)),
+    "resnet18": ("torchvision", SReResNet, dict(depth=18, recursions=0)),
+    "resnet50": ("torchvision", SReResNet, dict(depth=50, recursions=0)),
+    "resnext50_32x4d": ("torchvision", ResNeXt, dict(depth=50, width_per_group=1)),
+    "resnext101_32x4d": ("torchvision", ResNeXt, dict(depth=101, width_per_group=1)),
+    "seresnet18": ("torchvision", SEResNet, dict(depth=18)),
+    "seresnet50": ("torchvision", SEResNet, dict(depth=50)),
+    "seresnext50_32x4d": ("torchvision", SEResNeXt, dict(depth=50, width_per_group=1)),
+    "seresnext101_32x4d": ("torchvision", SEResNeXt, dict(depth=101, width_per_group=1)),
+    "resnet50c": ("timm-deep-stem", SReResNet, dict(depth=50, recursions=0, deep_stem=True)),
+    "resnet18d": ("timm-deep-stem", SReResNetV1d, dict(depth=18, recursions=0)),
+    "resnet50d": ("timm-deep-stem", SReResNetV1d, dict(depth=50, recursions=0)),
 }
 
 
@@ -59,13 +61,16 @@ def equal(ours: nn.Module, theirs, size: tuple[int, int]) -> None:
     torch.testing.assert_close(ours(image)[-1], theirs(image), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if "101" in n else n for n in TIMM]
+)
 def test_timm(name):
-    source, build = TIMM[name]
-    theirs = randomise(timm.create_model(name)).double()
+    source, build, arguments = TIMM[name]
+    theirs = randomise(timm.create_model(name, channels=(16, 32, 64, 128))).double()
     assert recognise(theirs.state_dict()) == source
     converted = convert_state_dict(theirs.state_dict())
-    equal(load(build().double(), converted), theirs.forward_features, (72, 64))
+    ours = load(build(**arguments, **NARROW).double(), converted)
+    equal(ours, theirs.forward_features, (72, 64))
     torch.testing.assert_close(converted["head.fc.weight"], theirs.fc.weight)
 
 
@@ -89,10 +94,10 @@ def test_maskrcnn_benchmark():
     assert conversion.source == "maskrcnn-benchmark"
     dropped = ["module.backbone.fpn.fpn_inner4.weight", "module.rpn.head.cls_logits.bias"]
     assert conversion.dropped == dropped
-    theirs, ours = (SReResNet(50, style="caffe").double().eval() for _ in range(2))
+    theirs, ours = (SReResNet(50, style="caffe", **SMALL).double().eval() for _ in range(2))
     tensors = {name[9:]: tensor for name, tensor in conversion.state_dict.items()}
     assert not ours.load_state_dict(tensors, strict=False).unexpected_keys
-    original = {name: tensor.double() for name, tensor in resnet50().items()}
+    original = {name: tensor.double() for name, tensor in small_resnet50().items()}
     theirs.load_state_dict(original, strict=False)
     for parent in list(theirs.modules()):
         for name, child in list(parent.named_children()):
@@ -115,10 +120,10 @@ def detectron2(name: str) -> str:
 
 @pytest.mark.parametrize("prefix", ["", "backbone.bottom_up."])
 def test_detectron2(prefix):
-    theirs = {f"{prefix}{detectron2(name)}": tensor for name, tensor in resnet50().items()}
+    theirs = {f"{prefix}{detectron2(name)}": tensor for name, tensor in small_resnet50().items()}
     conversion = convert_names({**theirs, "proposal_generator.anchor": torch.ones(1)})
     assert conversion.source == "detectron2"
-    kept = {name: tensor for name, tensor in resnet50().items() if not name.startswith("fc.")}
+    kept = {name: tensor for name, tensor in small_resnet50().items() if not name.startswith("fc.")}
     assert conversion.state_dict.keys() == {f"backbone.{name}" for name in kept}
     for name, tensor in kept.items():
         assert torch.equal(conversion.state_dict[f"backbone.{name}"], tensor)
@@ -126,17 +131,17 @@ def test_detectron2(prefix):
 
 # MMDetection pools by 1 in the first block of stage 1, MMPretrain does not pool there. The
 # shortcuts of ResNet-D of basic blocks have the names of IResNet's.
-D18, D50 = (SReResNetV1d(depth, recursions=0) for depth in (18, 50))
-DEEP = SReResNet(50, recursions=0, deep_stem=True)
-AVERAGE = SReResNet(34, recursions=0, avg_down=True)
+D18, D50 = (SReResNetV1d(depth, recursions=0, **SMALL) for depth in (18, 50))
+DEEP = SReResNet(50, recursions=0, deep_stem=True, **SMALL)
+AVERAGE = SReResNet(34, recursions=0, avg_down=True, **SMALL)
 STEMS = {
-    "detector": ("backbone.", DetResNetV1d(depth=18), D18, "mmdetection"),
-    "detector d": ("backbone.", DetResNetV1d(depth=50), D50, "mmdetection"),
-    "backbone d": ("", DetResNetV1d(depth=50), D50, "torchvision"),
-    "basic d": ("", DetResNetV1d(depth=18), D18, "torchvision"),
-    "deep stem": ("", DetResNet(depth=50, deep_stem=True), DEEP, "torchvision"),
-    "average pools alone": ("", DetResNet(depth=34, avg_down=True), AVERAGE, "torchvision"),
-    "ours": ("", SReResNetV1d(18, recursions=0), D18, "torchvision"),
+    "detector": ("backbone.", DetResNetV1d(depth=18, **SMALL), D18, "mmdetection"),
+    "detector d": ("backbone.", DetResNetV1d(depth=50, **SMALL), D50, "mmdetection"),
+    "backbone d": ("", DetResNetV1d(depth=50, **SMALL), D50, "torchvision"),
+    "basic d": ("", DetResNetV1d(depth=18, **SMALL), D18, "torchvision"),
+    "deep stem": ("", DetResNet(50, deep_stem=True, **SMALL), DEEP, "torchvision"),
+    "average pools alone": ("", DetResNet(34, avg_down=True, **SMALL), AVERAGE, "torchvision"),
+    "ours": ("", SReResNetV1d(18, recursions=0, **SMALL), D18, "torchvision"),
 }
 
 
@@ -152,7 +157,7 @@ def test_stems_and_shortcuts_of_openmmlab(name):
 
 def test_classifier_of_mmpretrain_stays_as_it_is():
     """No name of ours is taken for a name of a source, also when it is converted again."""
-    named = convert_state_dict(resnet50())
+    named = convert_state_dict(small_resnet50())
     conversion = convert_names({**named, "data_preprocessor.mean": torch.zeros(3)})
     assert conversion.source == "mmpretrain"
     assert conversion.state_dict.keys() == named.keys()
@@ -162,23 +167,23 @@ def test_classifier_of_mmpretrain_stays_as_it_is():
 @pytest.mark.parametrize(
     ("source", "norm", "build"),
     [
-        ("iresnet", "bn3", lambda: IResNet(50, max_pool_shortcut=False)),
-        ("iresnet", "bn3", lambda: IResGroup(50, fixed_groups=True)),
-        ("iresnet-basic", "bn2", lambda: IResNet(34, max_pool_shortcut=False)),
+        ("iresnet", "bn3", partial(IResNet, 50, max_pool_shortcut=False)),
+        ("iresnet", "bn3", partial(IResGroup, 50, fixed_groups=True)),
+        ("iresnet-basic", "bn2", partial(IResNet, 34, max_pool_shortcut=False)),
         # All the names of a ResStage-18 are those of a ResNet-18: only its user can know.
-        ("iresnet-basic", "bn2", lambda: IResNet(18, max_pool_shortcut=False)),
-        ("torchvision", "", lambda: IResGroup(50, staged_blocks=False, max_pool_shortcut=False)),
+        ("iresnet-basic", "bn2", partial(IResNet, 18, max_pool_shortcut=False)),
+        ("torchvision", "", partial(IResGroup, 50, staged_blocks=False, max_pool_shortcut=False)),
     ],
     ids=["resstage50", "iresgroupfix50", "resstage34", "resstage18", "resgroup50"],
 )
 def test_ablations_of_iresnet(source, norm, build, request):
     theirs = {}
-    for name, tensor in build().state_dict().items():
+    for name, tensor in build(**NARROW).state_dict().items():
         name = name.replace(".before.0.", ".bn0.").replace(".after.0.", f".{norm}.")
         theirs[f"module.{name}"] = tensor
     ambiguous = "resstage18" in request.node.name
     assert recognise(theirs) == ("torchvision" if ambiguous else source)
-    load(build(), convert_state_dict(theirs, source=source))
+    load(build(**NARROW), convert_state_dict(theirs, source=source))
 
 
 PREFIXES = {
@@ -193,23 +198,23 @@ PREFIXES = {
 def test_prefixes_of_other_projects(tmp_path, project):
     """The message names the prefix that fits, and the command takes it."""
     written, hint = PREFIXES[project]
-    tensors = {f"{written}{name}": tensor for name, tensor in resnet50().items()}
+    tensors = {f"{written}{name}": tensor for name, tensor in small_resnet50().items()}
     torch.save({"state_dict": {**tensors, "queue": torch.ones(1)}}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=f"this would do: --prefix {hint} .torchvision"):
         call("convert", tmp_path / "a.pth", tmp_path / "b.pth")
     assert call("convert", tmp_path / "a.pth", tmp_path / "b.pth", "--prefix", written) == 0
     converted = read_checkpoint(tmp_path / "b.pth")["state_dict"]
-    assert torch.equal(converted["backbone.conv1.weight"], resnet50()["conv1.weight"])
+    assert torch.equal(converted["backbone.conv1.weight"], small_resnet50()["conv1.weight"])
     with pytest.raises(UserError, match="no name starts with encoder_x, but"):
         call("convert", tmp_path / "a.pth", tmp_path / "b.pth", "--prefix", "encoder_x")
 
 
 def test_wrapped_names_and_leftovers():
     """Of DataParallel and torch.compile; of averaged models and tools that count operations."""
-    wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in resnet50().items()}
+    wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in small_resnet50().items()}
     counts = ("n_averaged", "module.total_ops", "module.layer1.0.conv1.total_params")
     conversion = convert_names({**wrapped, **{name: torch.ones(1) for name in counts}})
-    assert conversion.state_dict.keys() == convert_state_dict(resnet50()).keys()
+    assert conversion.state_dict.keys() == convert_state_dict(small_resnet50()).keys()
     assert conversion.dropped == list(counts)
 
 
@@ -228,20 +233,23 @@ def test_names_that_make_no_sense(names, source, message):
         convert_state_dict({name: torch.zeros(1) for name in names}, source)
 
 
-def changed(**tensors) -> dict:
-    """torchvision's ResNet-50 with other tensors; None takes one out."""
-    content = {**resnet50(), **{name.replace("__", "."): t for name, t in tensors.items()}}
-    return {name: tensor for name, tensor in content.items() if tensor is not None}
-
-
-FITTED = "sreresnet50_8xb32_in1k"
-OTHER_HEAD = {"fc__weight": torch.ones(10, 2048), "fc__bias": torch.ones(10)}
+MODEL = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='mmres_plugin.{}', depth={}, stem_channels=8, base_channels=8),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=1000, in_channels=256))
+"""
+FITTED = MODEL.format("SReResNet", 50)
+OTHER_HEAD = {"fc.weight": torch.ones(10, 256), "fc.bias": torch.ones(10)}
 UNFIT = {
-    "depth": ({}, "sreresnet101_8xb32_in1k", "only in the model: backbone.layer3.6."),
-    "family": ({}, "iresnet50_8xb32_in1k", r"do not fit iresnet50_8xb32_in1k. \d+ of the model's"),
-    "missing": ({"fc__bias": None}, FITTED, "1 only in the model: head.fc.bias"),
-    "extra": ({"layer1__0__b": torch.ones(1)}, FITTED, "1 only in the file: backbone.layer1.0.b"),
-    "shape": (OTHER_HEAD, FITTED, r"head.fc.weight \(file \(10, 2048\), model \(1000, 2048\)\)"),
+    # kind: more tensors, their config or name of a model, what is said
+    "depth": ({}, MODEL.format("SReResNet", 101), "only in the model: backbone.layer3.6."),
+    "family": ({}, MODEL.format("IResNet", 50), r"do not fit .*own.py. \d+ of the model's"),
+    "missing": ({"fc.bias": None}, FITTED, "1 only in the model: head.fc.bias"),
+    "extra": ({"layer1.0.b": torch.ones(1)}, FITTED, "1 only in the file: backbone.layer1.0.b"),
+    "shape": (OTHER_HEAD, FITTED, r"head.fc.weight \(file \(10, 256\), model \(1000, 256\)\)"),
     "no model": ({}, "sreresnet5O_8xb32_in1k", "Did you mean .*sreresnet50_8xb32_in1k"),
     "no config": ({}, "no_such.py", "no_such"),
     "broken config": ({}, "model = dict(", "cannot be read"),
@@ -252,8 +260,9 @@ UNFIT = {
 
 @pytest.mark.parametrize("kind", UNFIT)
 def test_does_not_fit(tmp_path, kind):
-    tensors, model, message = UNFIT[kind]
-    torch.save(changed(**tensors), tmp_path / "src.pth")
+    more, model, message = UNFIT[kind]
+    tensors = {name: t for name, t in (small_resnet50() | more).items() if t is not None}
+    torch.save(tensors, tmp_path / "src.pth")
     if "=" in model:
         (tmp_path / "own.py").write_text(model)
         model = tmp_path / "own.py"
@@ -262,27 +271,28 @@ def test_does_not_fit(tmp_path, kind):
     assert not (tmp_path / "dst.pth").exists()
 
 
-def test_fits_a_detector(tmp_path):
-    """Its backbone is compared; the file may lack counters, and have a classifier's head."""
-    config = str(ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py")
+def test_fits_models_by_name_and_detectors(tmp_path):
+    """Of a detector the backbone is compared; the file may have a classifier's head."""
     torch.save(resnet50(), tmp_path / "src.pth")
-    convert_checkpoint(tmp_path / "src.pth", tmp_path / "dst.pth", model=config)
+    for model in ("sreresnet50_8xb32_in1k", ROOT / "configs/sreresnet/fcos_sreresnet50_1x.py"):
+        convert_checkpoint(tmp_path / "src.pth", tmp_path / "dst.pth", model=str(model))
+        assert read_checkpoint(tmp_path / "dst.pth")["meta"]["model"] == str(model)
 
 
 def test_command_line(tmp_path, capsys):
-    src, dst = tmp_path / "theirs.pth", tmp_path / "new/ours.pth"
+    src, dst, config = (tmp_path / name for name in ("theirs.pth", "new/ours.pth", "own.py"))
     torch.save(maskrcnn_benchmark(), src)
-    assert call("convert", src, dst, "--model", FITTED) == 0
+    config.write_text(FITTED)
+    assert call("convert", src, dst, "--model", config) == 0
     said = capsys.readouterr().out
     for line in (
         *("unbelieboomboom/SReResNet (maskrcnn-benchmark)", "matched 0\n", "renamed 265\n"),
         "module.backbone.body.stem.conv1.weight -> backbone.conv1.weight",
         *("dropped 2\n", "module.rpn.head.cls_logits.bias", "no classifier"),
-        *("fits sreresnet50_8xb32_in1k", "style='caffe'"),
+        *(f"fits {config}", "style='caffe'"),
     ):
         assert line in said
     meta = torch.load(dst, weights_only=True)["meta"]
     assert meta["source_file"] == "theirs.pth"
     assert meta["source_sha256"] == sha256(src)
-    assert meta["model"] == FITTED
     assert meta["mmres_plugin_version"] == mmres_plugin.__version__
