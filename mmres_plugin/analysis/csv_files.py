@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import user_error
 from ..weights.files import atomic_write
 
 
@@ -21,12 +21,9 @@ def read_csv(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) -> li
     Raises:
         UserError: If it cannot be read, lacks such a column or has no row.
     """
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+    with user_error(f"{path} cannot be read"), path.open(newline="") as file:
+        rows = list(csv.DictReader(file, restval=""))  # where a line is cut short
         missing = [name for name in (*texts, *numbers) if not rows or name not in rows[0]]
         if missing:
             raise ValueError(f"no row with {', '.join(missing)}")
         return [{**row, **{name: float(row[name]) for name in numbers}} for row in rows]
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error

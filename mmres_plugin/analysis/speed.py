@@ -77,22 +77,17 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
 def prepare_file(path: str, program: str, images: Tensor) -> Run:
     """As :func:`prepare`, with an ONNX file in ONNX Runtime or OpenVINO on the CPU."""
     threads = torch.get_num_threads()
-    if Session(path).takes_pixels:
+    session = Session(path, threads)
+    if session.takes_pixels:
         images = images.permute(0, 2, 3, 1).to(torch.uint8)
-    array = images.contiguous().numpy()
+    images = images.contiguous()
+    run = partial(session, images)
     try:
-        if program == "onnxruntime":
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-            run = partial(session.run, None, {session.get_inputs()[0].name: array})
-        else:
+        if program == "openvino":
             import openvino
 
             settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-            run = partial(openvino.compile_model(path, "CPU", settings), array)
+            run = partial(openvino.compile_model(path, "CPU", settings), images.numpy())
         run()
     except Exception as error:  # their classes of errors have no base
         raise UserError(f"{path} in {program}: {error}") from error

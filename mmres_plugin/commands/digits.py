@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 
 from ..cli import Parser
-from ..errors import UserError
+from ..errors import UserError, user_error
 
 BUILDER = "mmres_plugin digits"
 NUMBERS = {  # option: value for digits, value for shapes, smallest value, what it is
@@ -51,10 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     fewest, most = args.train_objects
     if not 1 <= fewest <= most <= 200:
         raise UserError(f"--train-objects is {fewest} {most}: give MIN and MAX, from 1 to 200")
-    try:
+    with user_error(f"cannot build {args.out}"):
         built = build(args)
-    except OSError as error:
-        raise UserError(f"cannot build {args.out}: {error}") from error
     print(f"{args.out.absolute()}: {'built' if built else 'complete already, nothing to do'}")
 
 

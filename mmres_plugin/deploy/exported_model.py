@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, user_error
 
 
 class Session:
@@ -21,6 +21,7 @@ class Session:
 
     Args:
         path: The file.
+        threads: How many compute; 0 for as many as ONNX Runtime likes.
 
     Attributes:
         output_names: The names of its outputs, in their order.
@@ -30,16 +31,16 @@ class Session:
         UserError: If ONNX Runtime is not installed, or cannot open the file.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        try:
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
+        with user_error(f"{path}: it needs ONNX Runtime: pip install onnxruntime"):
             import onnxruntime
-        except ImportError as error:
-            raise UserError(f"{path}: it needs ONNX Runtime: pip install onnxruntime") from error
         if not Path(path).is_file():
             raise UserError(f"there is no file {path}")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), providers=["CPUExecutionProvider"]
+                str(path), options, ["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime has a class for each reason, without a base
             reason = str(error).partition("\n")[0]
@@ -47,10 +48,11 @@ class Session:
         self.output_names = [output.name for output in self._session.get_outputs()]
         first = self._session.get_inputs()[0]
         self.takes_pixels = (first.name, first.type) == ("images", "tensor(uint8)")
+        self._input = first.name
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Run the file on ``images`` and return its outputs by name."""
-        outputs = self._session.run(None, {"images": images.contiguous().numpy()})
+        outputs = self._session.run(None, {self._input: images.contiguous().numpy()})
         tensors = map(torch.from_numpy, outputs)
         return dict(zip(self.output_names, tensors, strict=True))
 

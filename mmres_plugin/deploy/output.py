@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, user_error
 
 
 def prepare_output(path: str | Path) -> None:
@@ -18,8 +18,6 @@ def prepare_output(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"out: {path} is a folder, not a file to write")
-    try:
+    with user_error(f"out: {path} cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UserError(f"out: {path} cannot be written: {error}") from error

@@ -6,7 +6,7 @@ A glyph is a square of opacities, 0 to 1. Each class has many different glyphs.
 import cv2
 import numpy as np
 
-from ..errors import UserError
+from ..errors import user_error
 
 SHAPES = ("circle", "cross", "square", "star", "triangle")
 VARIANTS = 60  # of each shape
@@ -16,12 +16,8 @@ Glyphs = tuple[np.ndarray, np.ndarray, tuple[str, ...]]  # N×S×S opacities, N 
 
 def digits() -> Glyphs:
     """The 1,797 handwritten digits of 8×8 pixels that scikit-learn ships."""
-    try:
+    with user_error("the digits are scikit-learn's: pip install scikit-learn"):
         from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise UserError(
-            f"the digits are scikit-learn's: pip install scikit-learn ({error})"
-        ) from error
     pixels, labels = load_digits(return_X_y=True)
     return pixels.reshape(-1, 8, 8) / 16, labels, tuple(map(str, range(10)))
 

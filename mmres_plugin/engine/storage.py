@@ -13,16 +13,8 @@ from ..errors import UserError
 from ..weights.files import atomic_write
 
 BACKEND = "whole_files"
-# What to do about errors of the place where a training writes; for any other, look at the disk.
-REMEDIES = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "your quota is used up: make room, or choose another --work-dir",
-    errno.EFBIG: "the shell limits the size of files: raise `ulimit -f`",
-    errno.EROFS: "choose another --work-dir",
-    errno.EACCES: "choose a --work-dir in which you may write, or change its permissions",
-    errno.EPERM: "choose a --work-dir in which you may write, or change its permissions",
-    errno.ENAMETOOLONG: "choose a shorter --work-dir",
-}
+# Errors of the place where a training writes, also where they name no file.
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 LEFTOVER = re.compile(r"\.(.+\.pth|last_checkpoint)\.\d+\.tmp")  # names that atomic_write makes
 
 
@@ -47,10 +39,10 @@ register_backend(BACKEND, WholeFiles, force=True)  # again when the module is re
 
 def refusal(what: str | Path, error: OSError) -> UserError:
     """The error for ``what``, a file or folder that cannot be written."""
-    remedy = REMEDIES.get(error.errno or 0, "look at the disk, or choose another --work-dir")
     return UserError(
-        f"{what} cannot be written: {error.strerror or error}. Files saved earlier are "
-        f"intact. To continue, {remedy}, then run the command with --resume.",
+        f"{what} cannot be written: {error.strerror or error}. Files saved earlier are intact. "
+        "Make room, raise the limit (`ulimit -f`) or choose another --work-dir; then run the "
+        "command with --resume.",
         "Stopped:",
     )
 
@@ -71,7 +63,7 @@ def storage_errors(folder: str | Path) -> Iterator[None]:
             named = Path(os.fsdecode(error.filename)).absolute()
             ours = place in (named, *named.parents) or named in place.parents
         else:
-            ours = error.errno in REMEDIES
+            ours = error.errno in OF_WRITING
         if not ours:
             raise
         raise refusal(str(error.filename or folder), error) from error

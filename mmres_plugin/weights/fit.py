@@ -21,6 +21,7 @@ class Fit(NamedTuple):
         tensors: Those that fit by name and shape, counters too, for ``model.load_state_dict(
             fit.tensors, strict=False)``.
         fitting: Their names.
+        total: How many the model has.
         missing: Names that only the model has.
         unused: Names that only the file has.
         reshaped: Names that both have, with the shapes in file and model where these differ.
@@ -29,15 +30,11 @@ class Fit(NamedTuple):
 
     tensors: dict[str, Tensor]
     fitting: list[str]
+    total: int
     missing: list[str]
     unused: list[str]
     reshaped: dict[str, str]
     share: float
-
-    @property
-    def total(self) -> int:
-        """The number of the model's tensors."""
-        return len(self.fitting) + len(self.missing) + len(self.reshaped)
 
     @property
     def differences(self) -> list[str]:
@@ -76,6 +73,7 @@ def compare(model: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
     fit = Fit(
         tensors=fitting,
         fitting=both,
+        total=len(ours),
         missing=[name for name in ours if name not in tensors],
         unused=[name for name in file if name not in own],
         reshaped={
@@ -86,7 +84,7 @@ def compare(model: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
         share=sum(own[n].numel() for n in both) / max(sum(own[n].numel() for n in ours), 1),
     )
     if fit.differences and _renames(model, tensors):
-        return Fit(tensors, ours, [], [], {}, 1.0)
+        return Fit(tensors, ours, len(ours), [], [], {}, 1.0)
     return fit
 
 
