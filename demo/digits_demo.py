@@ -26,20 +26,15 @@ QUICK_DATA = ["--train-images=64", "--val-images=16", "--train-crops=640", "--va
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="run every part on few images, without useful accuracy"
-    )
-    parser.add_argument(
-        "--work-dir", type=Path, help="default: work_dirs/demo, with --quick work_dirs/demo_quick"
-    )
-    parser.add_argument(
-        "--device", choices=["auto", "cpu"], default="auto", help="auto takes a GPU if there is one"
-    )
-    parser.add_argument("--fresh", action="store_true", help="repeat finished training runs")
+    add = parser.add_argument
+    what = "run every part on few images, without useful accuracy"
+    add("--quick", action="store_true", help=what)
+    add("--work-dir", type=Path, help="default: work_dirs/demo, with --quick work_dirs/demo_quick")
+    what = "auto takes a GPU if there is one"
+    add("--device", choices=["auto", "cpu"], default="auto", help=what)
+    add("--fresh", action="store_true", help="repeat finished training runs")
     args = parser.parse_args()
-    args.work_dir = args.work_dir or Path(
-        "work_dirs/demo_quick" if args.quick else "work_dirs/demo"
-    )
+    args.work_dir = args.work_dir or Path("work_dirs", "demo_quick" if args.quick else "demo")
     return args
 
 
@@ -123,9 +118,7 @@ def main() -> None:
     predictions, curves = folder / "demo_predictions.png", folder / "demo_curves.png"
     draw_predictions(data / "detection", found, predictions)
     logs = read_scalars(folder / "classifier"), read_scalars(folder / "detector")
-    draw_curves(*logs, curves)
-    keys = ("accuracy/top1", "coco/bbox_mAP_50", "coco/bbox_mAP")
-    top1, ap50, ap = ([e[key] for log in logs for e in log if key in e][-1] for key in keys)
+    top1, ap50, ap = draw_curves(*logs, curves)
     print(
         f"\nDone in {(time.time() - start) / 60:.1f} minutes: the classifier is right on "
         f"{top1:.1f} % of the validation digits,\nthe detector has AP50 {ap50:.3f} (AP {ap:.3f}) "

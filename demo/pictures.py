@@ -11,8 +11,10 @@ matplotlib.use("Agg")  # draws to files, also where there is no display
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from torchvision.ops import box_iou
 
 COLUMNS = 4
 MIN_SCORE = 0.25
@@ -53,9 +55,11 @@ def draw_predictions(root: Path, predictions: Path, picture: Path) -> None:
                 digits.append((names[annotation["category_id"] - 1], box))
                 draw_box(above, box, digits[-1][0], TRUTH)
         instances = [found[entry["id"]][key] for key in ("bboxes", "labels", "scores")]
+        corners = torch.tensor(np.reshape([box for _, box in digits], (-1, 4))).float()
         for box, label, score in zip(*map(np.asarray, instances), strict=True):
             if score >= MIN_SCORE:
-                same = [iou(box, there) >= 0.5 and names[label] == name for name, there in digits]
+                near = box_iou(torch.tensor(box[None]), corners)[0] >= 0.5
+                same = [near[i] and names[label] == name for i, (name, _) in enumerate(digits)]
                 seen.update(np.flatnonzero(same))
                 draw_box(below, box, names[label], RIGHT if any(same) else WRONG)
         for index in set(range(len(digits))) - seen:
@@ -70,16 +74,16 @@ def draw_predictions(root: Path, predictions: Path, picture: Path) -> None:
     plt.close(figure)
 
 
-def draw_curves(classifier: list[dict], detector: list[dict], picture: Path) -> None:
-    """Draw the loss of both trainings, from :func:`read_scalars`, with what they reached."""
-    top1, ap50, ap = (
-        [entry[key] for entry in log if key in entry][-1]
-        for log, key in (
-            (classifier, "accuracy/top1"),
-            (detector, "coco/bbox_mAP_50"),
-            (detector, "coco/bbox_mAP"),
-        )
-    )
+def draw_curves(
+    classifier: list[dict], detector: list[dict], picture: Path
+) -> tuple[float, float, float]:
+    """Draw the loss of both trainings, from :func:`read_scalars`.
+
+    Returns:
+        What they reached: top-1 of the classifier, AP50 and AP of the detector.
+    """
+    keys, entries = ("accuracy/top1", "coco/bbox_mAP_50", "coco/bbox_mAP"), [*classifier, *detector]
+    top1, ap50, ap = ([entry[key] for entry in entries if key in entry][-1] for key in keys)
     titles = (
         f"classifier: {top1:.1f} % top-1 in validation",
         f"detector: AP50 {ap50:.3f}, AP {ap:.3f} in validation",
@@ -94,13 +98,7 @@ def draw_curves(classifier: list[dict], detector: list[dict], picture: Path) -> 
     figure.tight_layout()
     figure.savefig(picture, dpi=120)
     plt.close(figure)
-
-
-def iou(one: np.ndarray, two: np.ndarray) -> float:
-    """Intersection over union of two boxes, given by their corners x1, y1, x2, y2."""
-    low, high = np.maximum(one[:2], two[:2]), np.minimum(one[2:], two[2:])
-    common = np.prod(np.clip(high - low, 0, None))
-    return common / (np.prod(one[2:] - one[:2]) + np.prod(two[2:] - two[:2]) - common)
+    return top1, ap50, ap
 
 
 def style(color: str) -> str:

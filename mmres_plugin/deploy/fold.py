@@ -80,7 +80,9 @@ def fold_norms(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     model.eval()  # returns nothing in MMDetection and MMPretrain
     norms = sum(isinstance(module, NORMS) for module in model.modules())
-    uses = _uses(model)
+    modules = [module for _, module in model.named_modules(remove_duplicate=False)]
+    parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
+    uses = Counter(map(id, [*modules, *parameters]))  # how often each is registered
     for conv, holder, name in list(_pairs(model)):
         norm = holder.get_submodule(name)
         # Heads may share one convolution among levels that have a norm each, or call it bare.
@@ -98,13 +100,6 @@ def fold_norms(model: nn.Module) -> nn.Module:
             stacklevel=2,
         )
     return model
-
-
-def _uses(model: nn.Module) -> Counter[int]:
-    """How often each module and each parameter is registered, by identity."""
-    modules = [module for _, module in model.named_modules(remove_duplicate=False)]
-    parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
-    return Counter(map(id, [*modules, *parameters]))
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
