@@ -50,27 +50,19 @@ def main(argv: list[str] | None = None) -> None:
     from rich.progress import track
 
     from ..deploy.output import prepare_output
-    from ..predict import Predictor
-    from ..predict.files import (
-        drawn_names,
-        find_files,
-        is_video,
-        pictures,
-        use_font_for,
-        write_drawn,
-    )
+    from ..predict import Predictor, files
     from ..weights.files import atomic_write
 
-    files, root, passed_over = find_files(args.input, args.out_dir)
-    names = drawn_names(files, root, args.out_dir)
+    paths, root, passed_over = files.find_files(args.input, args.out_dir)
+    names = files.drawn_names(paths, root, args.out_dir)
     predictor = Predictor(args.model, args.checkpoint, args.device, args.score_threshold, args.top)
-    has_video, loader = any(map(is_video, files)), predictor.loader
+    has_video, loader = any(map(files.is_video, paths)), predictor.loader
     if has_video and (loader.color_type == "unchanged" or loader.backend == "tifffile"):
         print("frames of videos are read in colours of 8 bits; the model reads images unchanged")
     failed: dict[Path, str] = {}
-    total = None if has_video else len(files)
+    total = None if has_video else len(paths)
     console = Console(stderr=True)
-    stream = track(pictures(files, loader, failed), "Predicting", total, console=console)
+    stream = track(files.pictures(paths, loader, failed), "Predicting", total, console=console)
     samples = predicted(predictor, stream, args.batch_size, failed)
     first = next(samples, None)
     if first is None:
@@ -94,13 +86,13 @@ def main(argv: list[str] | None = None) -> None:
                 yield predictor.draw(picture.image, sample)
 
     if not args.no_pictures:
-        use_font_for(predictor.classes or [])
+        files.use_font_for(predictor.classes or [])
     for path, pairs in groupby(chain([first], samples), lambda pair: pair[0].path):
         if args.no_pictures:
             list(drawn(pairs))
             continue
         with collecting(problems):
-            write_drawn(path, names[path], drawn(pairs))
+            files.write_drawn(path, names[path], drawn(pairs))
     head = {
         "model": args.model,
         "checkpoint": predictor.checkpoint,

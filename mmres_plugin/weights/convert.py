@@ -11,16 +11,7 @@ from ..config import build_model, known_configs, load_config
 from ..errors import shortened
 from ..hub import hub_model
 from ..version import __version__
-from .files import (
-    EPS,
-    checked_suffix,
-    find_meta,
-    find_state_dict,
-    is_address,
-    read_checkpoint,
-    sha256,
-    write_checkpoint,
-)
+from . import files
 from .fit import OnMeta, compare
 from .image_settings import expected_settings
 from .sources import SOURCES, WRAPPERS, recognise, rename
@@ -100,7 +91,7 @@ def convert_names(
         if ".se_layer." in new_name and new_name.endswith("weight") and tensor.dim() == 2:
             tensor = tensor[:, :, None, None]
         if SOURCES[source].without_eps and new_name.endswith("running_var"):
-            tensor = tensor - EPS  # our norms add it again
+            tensor = tensor - files.EPS  # our norms add it again
         if not new_name.startswith(("backbone.", "head.")):
             raise ValueError(f"source {source!r} has no rule for the tensor {name!r}")
         if new_name in conversion.state_dict:
@@ -141,10 +132,10 @@ def convert_checkpoint(
         ValueError: If ``src`` is no checkpoint, is damaged, would run code, is of no known
             source, has NaN or infinite weights, or does not fit ``model``.
     """
-    checked_suffix(dst)
-    content = read_checkpoint(src)
-    tensors = find_state_dict(content, src)
-    images = expected_settings(tensors, str(src), find_meta(content))
+    files.checked_suffix(dst)
+    content = files.read_checkpoint(src)
+    tensors = files.find_state_dict(content, src)
+    images = expected_settings(tensors, str(src), files.find_meta(content))
     conversion = convert_names(tensors, source, prefix)
     if model is not None:
         _check_fit(conversion.state_dict, model)
@@ -152,11 +143,11 @@ def convert_checkpoint(
         "source": SOURCES[conversion.source].title,
         "source_file": Path(src).name,
         "images": images.origin if images and images.is_known else None,
-        "source_sha256": None if is_address(src) else sha256(src),
+        "source_sha256": None if files.is_address(src) else files.sha256(src),
         "model": model,
         "mmres_plugin_version": __version__,
     }
-    write_checkpoint({"meta": meta, "state_dict": conversion.state_dict}, dst)
+    files.write_checkpoint({"meta": meta, "state_dict": conversion.state_dict}, dst)
     return conversion
 
 

@@ -5,15 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..version import __version__
-from .files import (
-    checked_suffix,
-    find_classes,
-    find_meta,
-    find_state_dict,
-    read_checkpoint,
-    sha256,
-    write_checkpoint,
-)
+from . import files
 
 # Of the meta data these stay; the rest (the config, paths, the time, the machine) is the author's.
 KEPT_META = ("dataset_meta", "epoch", "iter", "mmengine_version", "model", "source")
@@ -39,22 +31,22 @@ def publish_checkpoint(src: str | Path, dst: str | Path) -> Path:
         ValueError: If ``src`` is no checkpoint, is damaged, would run code, or has NaN or
             infinite weights; if ``dst`` ends otherwise.
     """
-    dst = checked_suffix(dst)
-    checkpoint = read_checkpoint(src)
+    dst = files.checked_suffix(dst)
+    checkpoint = files.read_checkpoint(src)
     # While it is saved, EMAHook swaps the two: `state_dict` are the averaged weights.
-    state_dict = find_state_dict(checkpoint, src)
+    state_dict = files.find_state_dict(checkpoint, src)
     meta = kept_meta(checkpoint)
     # Under a name of its own until the hash is known: `dst` may be a file, even `src`.
     unnamed = dst.with_name(f".{dst.stem}.{os.getpid()}{dst.suffix}")
-    write_checkpoint({"meta": meta, "state_dict": state_dict}, unnamed)
-    return unnamed.rename(dst.with_stem(f"{dst.stem}-{sha256(unnamed)[:8]}"))
+    files.write_checkpoint({"meta": meta, "state_dict": state_dict}, unnamed)
+    return unnamed.rename(dst.with_stem(f"{dst.stem}-{files.sha256(unnamed)[:8]}"))
 
 
 def kept_meta(checkpoint: dict) -> dict[str, Any]:
     """The meta data to publish: among them the classes, by the name that they have today."""
-    meta = find_meta(checkpoint)
+    meta = files.find_meta(checkpoint)
     kept = {key: meta[key] for key in KEPT_META if key in meta}
-    classes = find_classes(checkpoint)
+    classes = files.find_classes(checkpoint)
     if classes:
         kept["dataset_meta"] = {**kept.get("dataset_meta", {}), "classes": classes}
     return {**kept, "mmres_plugin_version": __version__}

@@ -23,16 +23,8 @@ from typing import Any
 
 import mmengine
 import torch
+from mmengine import registry
 from mmengine.config import Config
-from mmengine.registry import (
-    DATASETS,
-    MODELS,
-    TASK_UTILS,
-    TRANSFORMS,
-    WEIGHT_INITIALIZERS,
-    DefaultScope,
-    Registry,
-)
 from mmpretrain.registry import BATCH_AUGMENTS
 
 from ..config import build_model
@@ -129,11 +121,11 @@ def try_out(cfg: Config) -> None:
         ValueError: If something reached out, or the model is absurdly large, or cannot be built.
     """
     dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
-    scope = DefaultScope.overwrite_default_scope(cfg.get("default_scope"))
+    scope = registry.DefaultScope.overwrite_default_scope(cfg.get("default_scope"))
     with alone(), _Limited(), scope:
         build_model(cfg)
         for transform in dataset.get("pipeline") or []:
-            TRANSFORMS.build(dict(transform))
+            registry.TRANSFORMS.build(dict(transform))
 
 
 def _settings(text: str) -> dict[str, Any]:
@@ -181,8 +173,8 @@ def _modules() -> dict[str, set[str]]:
         if find_spec(scope):
             import_module(f"{scope}.registry")
     modules = defaultdict(set)
-    tables: list[Registry] = [MODELS, TASK_UTILS, TRANSFORMS, WEIGHT_INITIALIZERS, BATCH_AUGMENTS]
-    tables.append(DATASETS)
+    tables = [registry.MODELS, registry.TASK_UTILS, registry.TRANSFORMS, registry.DATASETS]
+    tables += [registry.WEIGHT_INITIALIZERS, BATCH_AUGMENTS]
     for table in tables:
         table.import_from_location()
         tables += table.children.values()  # which the loop comes to as well
