@@ -46,9 +46,6 @@ def test_links_and_commands_lead_to_files(page):
         assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {link}"
     if page.stem == "CHANGELOG":  # speaks of what once was
         return
-    for name, link in re.findall(r"\[([^\]]+)\]\(([^)\s#:]+\.md)\)", text):
-        title = (page.parent / link).read_text("utf-8").partition("# ")[2].partition("\n")[0]
-        assert "zh-CN" in page.stem + link or " ".join(name.split()).lower() == title.lower()
     for path in re.findall(r"\b((?:configs|tools)/[\w./-]+\.(?:py|sh))\b", whole):
         assert (ROOT / path).exists(), f"{page.name} speaks of {path}"
     # Only the digits' configs are made for one process; no machine is right for all the others.

@@ -142,19 +142,6 @@ def test_checkpointed_equals_plain(name):
         assert p.equal(q), n
 
 
-@pytest.mark.parametrize(
-    "norm_cfg", [{"type": "SyncBN"}, {"type": "IN", "affine": True, "track_running_stats": True}]
-)
-def test_checkpointed_statistics_of_other_norms(norm_cfg):
-    states = []
-    for with_cp in (False, True):
-        set_random_seed(0)
-        model = build("EDResNet", norm_cfg=norm_cfg, with_cp=with_cp)
-        loss_of(model.train()(torch.rand(2, 3, 64, 64))).backward()
-        states.append(model.state_dict())
-    assert all(t.equal(states[1][n]) for n, t in states[0].items())
-
-
 def test_copies_compute_the_same(name):
     """Also one by torch.fx, whose graph serves all sizes."""
     model = small(name)
@@ -210,22 +197,6 @@ def test_bf16_autocast(name):
         results.append([*features, torch.cat([p.grad.flatten() for p in model.parameters()])])
     for exact, rounded in zip(*results, strict=True):
         assert torch.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0) > 0.99
-
-
-def test_weights_are_drawn_once(name, monkeypatch):
-    """Building is nearly all random numbers, so none is drawn to be thrown away."""
-    drawn = []
-    for method in ("uniform_", "normal_"):
-        draw = getattr(torch.Tensor, method)
-        monkeypatch.setattr(
-            torch.Tensor,
-            method,
-            lambda self, *args, draw=draw, **kw: drawn.append(self) or draw(self, *args, **kw),
-        )
-    model = build(name)
-    stages = [getattr(model, stage) for stage in model.res_layers]
-    weights = [p for stage in stages for p in stage.parameters() if p.dim() == 4]
-    assert [sum(t is p for t in drawn) for p in weights] == [1] * len(weights)
 
 
 @pytest.mark.parametrize("norm_cfg", [{"type": "GN", "num_groups": 8}, {"type": "SyncBN"}])

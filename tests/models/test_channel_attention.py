@@ -64,7 +64,12 @@ def test_in_every_family(name):
 
 @pytest.mark.parametrize("scope", ["mmdet", None])
 def test_in_mmdetections_resnet(scope):
-    chosen = [*plugins("ECA", "after_conv2"), *plugins("CBAM")]
+    """As plugins of some stages; a plugin of no stage is not even built."""
+    middle = dict(stages=(False, True, True, False))
+    chosen = [
+        *plugins("ECA", "after_conv2", postfix="2"),
+        *({**p, **middle} for p in plugins("CBAM")),
+    ]
     narrow = dict(plugins=chosen, out_indices=(0, 1, 2, 3), stem_channels=16, base_channels=16)
     before = copy.deepcopy(chosen)
     if scope:
@@ -77,6 +82,7 @@ def test_in_mmdetections_resnet(scope):
     attention = [p for n, p in theirs.named_parameters() if "eca" in n or "cbam" in n]
     assert attention and all(p.grad is not None for p in attention)
     randomise(theirs)
+    narrow["plugins"] = [*chosen, dict(cfg=dict(type="Gone"), position="after_conv1", stages=False)]
     ours = SReResNet(50, recursions=0, **narrow).eval()
     ours.load_state_dict(theirs.state_dict())
     x = torch.rand(1, 3, 32, 32)

@@ -27,8 +27,7 @@ from mmres_plugin.models import (
     SReResNet,
     SReResNetV1d,
 )
-from mmres_plugin.models.block import BasicBlock, ResidualBlock
-from mmres_plugin.models.stage import Stage
+from mmres_plugin.models.block import ResidualBlock
 from mmres_plugin.weights import convert_state_dict
 from mmres_plugin.weights.fit import OnMeta
 
@@ -163,13 +162,6 @@ def test_re_entry_is_a_matter_of_shape():
     assert [stage.reentry for stage in stages(build("EDResNet", recursions=1))] == [1, 1, 1]
 
 
-def test_nothing_to_repeat_is_an_error():
-    block = BasicBlock(8, 16, 16)
-    with pytest.raises(ValueError, match="recursions=1"):
-        Stage([block], recursions=1)
-    Stage([BasicBlock(8, 8, 8)], recursions=1)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -181,6 +173,7 @@ def test_nothing_to_repeat_is_an_error():
         ({"out_indices": 3}, "out_indices must be a tuple of stages"),
         ({"out_indices": ()}, "out_indices"),
         ({"recursions": (1, 1)}, r"recursions must be one value, or 4.*got \(1, 1\)"),
+        ({"depth": (2, 1, 2, 2)}, "recursions=1 is impossible for a stage whose only block"),
         ({"recursions": -1}, "recursions must be a whole number from 0, got -1"),
         ({"style": "tensorflow"}, "style must be 'pytorch' or 'caffe', got 'tensorflow'"),
         ({"frozen_stages": 5}, "frozen_stages must be a whole number from -1 to 4, got 5"),
@@ -197,6 +190,10 @@ def test_nothing_to_repeat_is_an_error():
         ({"drop_path_rate": 1.0}, "drop_path_rate must be a number from 0 to below 1, got 1.0"),
         ({"plugins": {"cfg": {"type": "ContextBlock"}}}, "plugins must be a list of dicts"),
         ({"plugins": [{"position": "after_conv3"}]}, "a plugin must be dict"),
+        (
+            {"avg_down": True, "max_pool_shortcut": True},
+            "avg_down=True needs max_pool_shortcut=False",
+        ),
         ({"depth": 18, "groups": 32}, "groups=32 needs a bottleneck"),
         ({"depth": 18, "dcn": {"type": "DCNv2"}, "stage_with_dcn": True}, "dcn needs a bottleneck"),
         ({"encoder_decoder": {"ratio": 0.3}}, "encoder_decoder: .*ratio=0.3"),
@@ -252,16 +249,6 @@ def test_initialisation_without_settings():
     assert model.is_init
 
 
-def test_a_stage_without_se():
-    """The authors of SENet found that the last stage does without."""
-    with OnMeta():
-        model = SEResNeXt(50, se_ratio=(16, 8, 16, None))
-    hidden = [
-        stage[0].se_layer and stage[0].se_layer.conv1.conv.out_channels for stage in stages(model)
-    ]
-    assert hidden == [16, 64, 64, None]
-
-
 @pytest.mark.parametrize("network", [IResNet, IResGroup])
 @pytest.mark.parametrize(
     ("strides", "ours"),
@@ -287,12 +274,6 @@ def test_warning_where_strides_give_other_maps_than_in_resnet(network, strides, 
     assert maps[1] == maps[2] == tuple(2 * stride for stride in maps[0])
 
 
-def test_one_pool_per_shortcut():
-    with pytest.raises(ValueError, match="avg_down=True needs max_pool_shortcut=False"):
-        IResNet(50, avg_down=True)
-    IResNet(50, avg_down=True, max_pool_shortcut=False)
-
-
 @pytest.mark.parametrize(
     ("network", "plain", "channels"),
     [
@@ -310,16 +291,20 @@ def test_width_of_the_path_and_networks_without(network, plain, channels):
         assert list(network(50, encoder_decoder=None).state_dict()) == list(plain(50).state_dict())
 
 
-def test_groups_and_widths_per_stage():
+def test_arguments_per_stage():
     with OnMeta():
         model, fixed = IResGroup(50), IResGroup(50, fixed_groups=True)
         assert IResGroup(50, groups=16).layer1[1].conv2.groups == 16
         for groups in (1, (1, 1, 1, 1)):
             assert ResNeXt(50, groups=groups).layer1[1].conv2.out_channels == 64
+        # The authors of SENet found that the last stage does without.
+        gated = stages(SEResNeXt(50, se_ratio=(16, 8, 16, None)))
     assert [s[0].conv2.groups for s in stages(model)] == [8, 16, 32, 64]
-    assert [s[0].conv2.in_channels for s in stages(model)] == [256, 512, 1024, 2048]
     assert [s[0].conv2.groups for s in stages(fixed)] == [64] * 4
-    assert [s[0].conv2.in_channels for s in stages(fixed)] == [256, 512, 1024, 2048]
+    for network in (model, fixed):
+        assert [s[0].conv2.in_channels for s in stages(network)] == [256, 512, 1024, 2048]
+    hidden = [s[0].se_layer and s[0].se_layer.conv1.conv.out_channels for s in gated]
+    assert hidden == [16, 64, 64, None]
 
 
 def stages(model):
@@ -352,31 +337,6 @@ def test_dcn_falls_back_where_a_block_strides(style):
     assert kinds == ["Conv2d", *["ModulatedDeformConv2dPack"] * 3]
 
 
-def test_plugins_as_in_mmdet():
-    plugins = [
-        {
-            "cfg": {"type": "ContextBlock", "ratio": 1 / 16},
-            "stages": (False, True, True, False),
-            "position": "after_conv3",
-        },
-        {
-            "cfg": {"type": "ContextBlock", "ratio": 1 / 4, "postfix": "2"},
-            "position": "after_conv2",
-        },
-        {"cfg": {"type": "NonLocal2d"}, "position": "after_conv1", "stages": False},
-    ]
-    before = copy.deepcopy(plugins)
-    ours = SReResNet(50, recursions=0, plugins=plugins, **NARROW).eval()
-    assert plugins == before
-    theirs = MMDetResNet(50, plugins=copy.deepcopy(plugins[:2]), **NARROW)
-    theirs.eval()
-    ours.load_state_dict(theirs.state_dict())
-    x = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        for a, b in zip(ours(x), theirs(x), strict=True):
-            torch.testing.assert_close(a, b)
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 def test_zero_init_of_the_last_norms(name):
     model = build(name, zero_init_residual=True)
@@ -389,15 +349,6 @@ def test_zero_init_of_the_last_norms(name):
             assert not getattr(block, norm).weight.any()
     others = [n for n, p in model.named_parameters() if not p.any() and n.endswith("weight")]
     assert len(others) == sum(n is not None for n in last)
-
-
-def test_zero_init_with_a_convolution_after_the_last():
-    plugin = dict(cfg=dict(type="ConvModule", out_channels=256, kernel_size=1))
-    plugins = [dict(**plugin, position="after_conv3", stages=(True, False, False))]
-    model = build("SReResNet", zero_init_residual=True, plugins=plugins)
-    model.init_weights()
-    assert "conv_block" in model.layer1[0].layers
-    assert not model.layer1[0].bn3.weight.any()
 
 
 def test_pretrained_norms_are_not_zeroed(tmp_path):
