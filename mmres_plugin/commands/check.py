@@ -57,9 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     sets = [data for setup in setups for data in setup.sets if data.loop in args.loops]
     missing = list(missing_data(sets))
     sets = [] if missing else sets
-    not_judged = [
-        f"{data.key} ({data.settings.get('type')})" for data in sets if not data.is_judged
-    ]
+    not_judged = [f"{one.key} ({one.settings.get('type')})" for one in sets if not one.is_judged]
     found, samples, known = bool(missing), [], {}
     for data in [data for data in sets if data.is_judged]:
         read_data(data)

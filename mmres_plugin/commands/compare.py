@@ -14,8 +14,8 @@ from pathlib import Path
 from ..cli import Parser
 
 
-def parser() -> Parser:
-    """The options of the command."""
+def main(argv: list[str] | None = None) -> None:
+    """Train what is not finished, and report after each training."""
     parser = Parser(__doc__, prog="mmres compare")
     add = parser.add_argument
     add("config", nargs="?", help="config file of a classifier or a detector")
@@ -36,17 +36,11 @@ def parser() -> Parser:
     add("--only", type=int, metavar="INDEX", help="run this one of the list, for job arrays")
     what = "draw results.png from these files, a panel for each, and train nothing"
     add("--plot", nargs="+", type=Path, metavar="CSV", default=[], help=what)
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Train what is not finished, and report after each training."""
-    options = parser()
-    args = options.parse_args(argv)
+    args = parser.parse_args(argv)
     if bool(args.plot) == bool(args.config and args.backbones):
-        options.error("give a config and --backbones, or --plot")
+        parser.error("give a config and --backbones, or --plot")
     if args.seeds < 1:
-        options.error(f"--seeds is {args.seeds}, must be 1 or more")
+        parser.error(f"--seeds is {args.seeds}, must be 1 or more")
     out = args.out or Path("work_dirs/compare", Path(args.config or "plot").stem)
     from ..analysis.csv_files import read_csv
     from ..analysis.report import plot, write
@@ -64,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
             print(index, training, "(finished)" if training.result else "", sep="\t")
         return
     if args.only is not None and not 0 <= args.only < len(trainings):
-        options.error(f"--only is {args.only}, must be 0 to {len(trainings) - 1}")
+        parser.error(f"--only is {args.only}, must be 0 to {len(trainings) - 1}")
     chosen = trainings if args.only is None else [trainings[args.only]]
     todo = [training for training in chosen if not training.result]
     check_all(todo)

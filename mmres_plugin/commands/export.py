@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..deploy.export import Exported
 
 
-def parser() -> Parser:
+def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres export")
     add = parser.add_argument
     add("config", help="config file of a classifier or a detector")
@@ -48,11 +48,7 @@ def parser() -> Parser:
     add("--no-verify", action="store_true", help="do not compare the file")
     what = "change settings of the config: model.test_cfg.score_thr=0.3"
     add("--cfg-options", nargs="+", metavar="KEY=VALUE", help=what)
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    args = parser.parse_args(argv)
     check_arguments(args)
     from ..engine.quiet import hide_noise
 

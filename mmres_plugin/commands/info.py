@@ -26,11 +26,12 @@ def report() -> int:
     from ..environment import describe, problems
 
     wrong = problems()
-    rows = [
+    fit = [("fit", text) for text in wrong or ["all packages fit together"]]
+    for name, value in [
         *describe().items(),
-        *(("fit", text) for text in wrong or ["all packages fit together"]),
-    ]
-    for name, value in [*rows, ("models", f"{len(shipped('*'))} configs: mmres info '*'")]:
+        *fit,
+        ("models", f"{len(shipped('*'))} configs: mmres info '*'"),
+    ]:
         print(f"{name:24}{value}")
     return int(bool(wrong))
 

@@ -18,25 +18,6 @@ if TYPE_CHECKING:
 OUT_SUFFIXES = {"pred": (".pkl", ".pickle"), "metrics": (".json", ".yaml", ".yml", ".pkl")}
 
 
-def parser() -> Parser:
-    parser = Parser(__doc__, prog="mmres test")
-    add = parser.add_argument
-    add("config", help="config file")
-    add("checkpoint", help="checkpoint, or exported file that ends with .onnx")
-    add("--out", help="write the predictions, or the metrics, to this file")
-    what = "content of --out: predictions (.pkl) or metrics (.json, .yaml or .pkl)"
-    add("--out-item", choices=list(OUT_SUFFIXES), default="pred", help=what)
-    add("--amp", action="store_true", help="run the model in mixed precision")
-    add("--show", action="store_true", help="show the predictions in a window")
-    add("--show-dir", help="save pictures of the predictions in this folder")
-    add("--interval", type=int, default=1, help="show every n-th image")
-    add("--wait-time", type=float, default=2, help="seconds that each window stays open")
-    what = "average over augmented images, as in tta_model and tta_pipeline of the config, or "
-    add("--tta", action="store_true", help=what + "else over flips")
-    add_common_options(parser)
-    return parser
-
-
 def show_predictions(cfg: "Config", args: argparse.Namespace) -> None:
     """Switch on the visualization hook, which has other arguments in each package."""
     hook = (cfg.get("default_hooks") or {}).get("visualization")
@@ -82,7 +63,22 @@ def augment(cfg: "Config") -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    parser = Parser(__doc__, prog="mmres test")
+    add = parser.add_argument
+    add("config", help="config file")
+    add("checkpoint", help="checkpoint, or exported file that ends with .onnx")
+    add("--out", help="write the predictions, or the metrics, to this file")
+    what = "content of --out: predictions (.pkl) or metrics (.json, .yaml or .pkl)"
+    add("--out-item", choices=list(OUT_SUFFIXES), default="pred", help=what)
+    add("--amp", action="store_true", help="run the model in mixed precision")
+    add("--show", action="store_true", help="show the predictions in a window")
+    add("--show-dir", help="save pictures of the predictions in this folder")
+    add("--interval", type=int, default=1, help="show every n-th image")
+    add("--wait-time", type=float, default=2, help="seconds that each window stays open")
+    what = "average over augmented images, as in tta_model and tta_pipeline of the config, or "
+    add("--tta", action="store_true", help=what + "else over flips")
+    add_common_options(parser)
+    args = parser.parse_args(argv)
     if args.out and not args.out.endswith(OUT_SUFFIXES[args.out_item]):
         allowed = ", ".join(OUT_SUFFIXES[args.out_item])
         raise UserError(f"--out {args.out}: --out-item {args.out_item} writes {allowed}")

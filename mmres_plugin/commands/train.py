@@ -9,23 +9,6 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def parser() -> Parser:
-    parser = Parser(__doc__, prog="mmres train")
-    add = parser.add_argument
-    add("config", help="config file")
-    what = "resume from this checkpoint; without a value, from the newest in the work dir"
-    add("--resume", nargs="?", const="auto", help=what)
-    what = "save a checkpoint before SIGTERM or Ctrl-C ends the training"
-    add("--save-on-signal", action="store_true", help=what)
-    add("--amp", action="store_true", help="train in mixed precision")
-    add("--no-validate", action="store_true", help="train without validation")
-    what = "multiply the learning rate by the total batch size, divided by "
-    what += "auto_scale_lr.base_batch_size of the config"
-    add("--auto-scale-lr", action="store_true", help=what)
-    add_common_options(parser)
-    return parser
-
-
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
     add = parser.add_argument
@@ -68,7 +51,20 @@ def merge_options(cfg: "Config", args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    parser = Parser(__doc__, prog="mmres train")
+    add = parser.add_argument
+    add("config", help="config file")
+    what = "resume from this checkpoint; without a value, from the newest in the work dir"
+    add("--resume", nargs="?", const="auto", help=what)
+    what = "save a checkpoint before SIGTERM or Ctrl-C ends the training"
+    add("--save-on-signal", action="store_true", help=what)
+    add("--amp", action="store_true", help="train in mixed precision")
+    add("--no-validate", action="store_true", help="train without validation")
+    what = "multiply the learning rate by the total batch size, divided by "
+    what += "auto_scale_lr.base_batch_size of the config"
+    add("--auto-scale-lr", action="store_true", help=what)
+    add_common_options(parser)
+    args = parser.parse_args(argv)
     from ..checks import check
     from ..engine import AverageLossHook, EndOnSignalHook, FiniteHook
     from ..engine.processes import leave_process_group

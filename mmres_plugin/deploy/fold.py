@@ -104,12 +104,8 @@ def fold_norms(model: nn.Module) -> nn.Module:
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
     """Each convolution that a norm follows, with the module that holds the norm and its name."""
-    bare = {
-        id(child)
-        for module in model.modules()
-        if type(module).__name__ in USES_WEIGHTS
-        for child in module.children()
-    }
+    users = [module for module in model.modules() if type(module).__name__ in USES_WEIGHTS]
+    bare = {id(child) for module in users for child in module.children()}
     for module in model.modules():
         if id(module) in bare:
             continue
@@ -140,9 +136,7 @@ def _fold(conv: nn.Module, norm: nn.Module) -> Tensor | None:
     if transposed:  # in_channels × out_channels/groups × k × k
         weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
     parts = (weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    weight, bias, mean, var, scale, shift = (
-        part if part is None else part.double() for part in parts
-    )
+    weight, bias, mean, var, scale, shift = (p if p is None else p.double() for p in parts)
     weight, bias = fuse_conv_bn_weights(weight, bias, mean, var, norm.eps, scale, shift)
     if transposed:
         weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)

@@ -118,17 +118,10 @@ def pool(extractor: nn.Module, features: tuple[Tensor, ...], rois: Tensor) -> Te
     features = features[: extractor.num_inputs]
     levels = extractor.map_roi_levels(rois, len(features))
     places = [(levels == level).nonzero().squeeze(1) for level in range(len(features))]
-    pooled = [
-        torchvision.ops.roi_align(
-            maps,
-            rois[place],
-            layer.output_size,
-            layer.spatial_scale,
-            layer.sampling_ratio,
-            layer.aligned,
-        )
-        for layer, maps, place in zip(extractor.roi_layers, features, places, strict=True)
-    ]
+    pooled = []
+    for layer, maps, place in zip(extractor.roi_layers, features, places, strict=True):
+        settings = layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned
+        pooled.append(torchvision.ops.roi_align(maps, rois[place], *settings))
     order = torch.cat(places)
     back = torch.zeros_like(levels).scatter(0, order, torch.arange(order.shape[0]))
     return torch.cat(pooled)[back]

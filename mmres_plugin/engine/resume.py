@@ -150,10 +150,7 @@ START_ANEW = "To train with other settings, start from its weights: load_from, w
 def settings(text: str | None) -> dict[str, str]:
     """What a config's text assigns to its keys, as text; nothing of it is run."""
     try:
-        return {
-            ast.unparse(node.targets[0]): ast.unparse(node.value)
-            for node in ast.parse(text or "").body
-            if isinstance(node, ast.Assign)
-        }
+        nodes = [node for node in ast.parse(text or "").body if isinstance(node, ast.Assign)]
+        return {ast.unparse(node.targets[0]): ast.unparse(node.value) for node in nodes}
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}  # not as MMEngine writes it

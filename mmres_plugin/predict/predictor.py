@@ -109,8 +109,7 @@ class Predictor:
             FileNotFoundError: If it is missing.
         """
         loaded = [
-            image if isinstance(image, np.ndarray) else read_image(image, self.loader)
-            for image in images
+            one if isinstance(one, np.ndarray) else read_image(one, self.loader) for one in images
         ]
         return [self.predictions(sample) for sample in self.samples(loaded)]
 

@@ -62,11 +62,7 @@ def compare(model: nn.Module, tensors: Mapping[str, Tensor]) -> Fit:
             batch norms may be missing, as in files that other programs have made: nothing depends
             on them.
     """
-    tensors = {
-        name.removeprefix("module."): tensor
-        for name, tensor in tensors.items()
-        if isinstance(tensor, Tensor)
-    }
+    tensors = {n.removeprefix("module."): t for n, t in tensors.items() if isinstance(t, Tensor)}
     own = model.state_dict()
     fitting = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
     file, ours, both = map(_counted, (tensors, own, fitting))
