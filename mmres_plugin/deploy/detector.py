@@ -6,10 +6,6 @@ those that MMDetection would drop stay in place with the score -1. Priors and th
 are MMDetection's own.
 """
 
-# MMDetection and PyTorch give attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportOperatorIssue=false
-
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead

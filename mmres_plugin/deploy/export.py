@@ -4,10 +4,6 @@ A model is exported whole, from uint8 images to boxes or classes, or by the feat
 backbone, which take images as the network sees them. docs/deployment.md describes the files.
 """
 
-# PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalCall=false
-# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false
-
 import json
 from pathlib import Path
 

@@ -1,8 +1,5 @@
 """Exported files: run on tensors, and in the place of a model, for MMEngine's runner."""
 
-# PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-
 from pathlib import Path
 from typing import Any
 

@@ -9,9 +9,6 @@ come after a sum. So each module says it, in a method ``conv_norm_pairs`` that r
 names below it. MMCV's ``ConvModule``, used in necks, heads and deep stems, says it in ``order``.
 """
 
-# PyTorch gives attributes of modules no types of their own.
-# pyright: reportOperatorIssue=false, reportCallIssue=false, reportArgumentType=false
-
 import copy
 import warnings
 from collections import Counter

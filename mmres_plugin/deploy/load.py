@@ -1,8 +1,5 @@
 """Trained models from config and checkpoint."""
 
-# PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false
-
 from pathlib import Path
 
 from mmengine.config import Config

@@ -5,9 +5,6 @@ a batch, returns a mask of a known shape, and becomes one ``NonMaxSuppression`` 
 which stops as soon as it has found the requested number of boxes.
 """
 
-# ONNX Script types its operators' results as optional.
-# pyright: reportArgumentType=false
-
 import torch
 import torchvision
 from torch import Tensor

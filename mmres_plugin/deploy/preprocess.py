@@ -1,8 +1,5 @@
 """Images as a camera or a decoder gives them, turned into what the network sees, in the graph."""
 
-# PyTorch gives attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportOperatorIssue=false
-
 from typing import Any
 
 import torch.nn.functional as F

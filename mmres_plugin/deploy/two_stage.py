@@ -4,10 +4,6 @@ The proposals are the candidates of a dense head. The second stage always gets a
 allows; if there are fewer, the padding is left out at the end.
 """
 
-# MMDetection and PyTorch give attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
-
 import torch
 import torchvision
 from mmcv.ops import RoIAlign

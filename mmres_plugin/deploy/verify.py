@@ -4,10 +4,6 @@ Features are compared with those of the folded backbone, on random numbers. Whol
 compared on images with the ``test_step`` of their own package, whose model is not folded.
 """
 
-# MMDetection, MMPretrain and PyTorch give attributes of modules no types of their own.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportOperatorIssue=false, reportOptionalMemberAccess=false, reportOptionalCall=false
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
