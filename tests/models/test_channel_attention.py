@@ -49,12 +49,9 @@ def test_wrong_kernel(layer, kernel_size):
 def test_in_every_family(name):
     both = [*plugins("ECA", "after_conv2"), *plugins("CBAM")]
     model = randomise(build(name, plugins=both)).double()
-    without = build(name).double().eval()
-    without.load_state_dict(model.state_dict(), strict=False)
     x = torch.rand(2, 3, 48, 47, dtype=torch.double)
     with torch.no_grad():
         expected = model(x)
-        assert not any(a.equal(b) for a, b in zip(expected, without(x), strict=True))
         for traced in (fold_norms(copy.deepcopy(model)), torch.fx.symbolic_trace(model)):
             for a, b in zip(traced(x), expected, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)

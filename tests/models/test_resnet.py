@@ -104,7 +104,7 @@ def test_any_depth_for_cifar():
 @pytest.mark.parametrize(
     ("timm_name", "ours"),
     [
-        ("resnet50", lambda: SReResNet(50, recursions=0)),
+        pytest.param("resnet50", lambda: SReResNet(50, recursions=0), marks=pytest.mark.slow),
         pytest.param("resnext50_32x4d", lambda: ResNeXt(50), marks=pytest.mark.slow),
         ("seresnet50", lambda: SEResNet(50)),
         ("seresnext50_32x4d", lambda: SEResNeXt(50)),
