@@ -5,20 +5,11 @@ Runtime at three image sizes, compares the results with the model's, and keeps t
 agree.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..cli import Parser
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-    from torch import nn
-
-    from ..deploy.export import Exported
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     from ..deploy.export import Exported, export_onnx
     from ..deploy.images import read_images
     from ..deploy.output import prepare_output
+    from ..deploy.verify import verify_file
     from ..weights.files import atomic_write
 
     prepare_output(args.out)
@@ -74,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
 
             to_half(path)
         if not args.no_verify:
-            print(compare(args, exported, model, cfg, path))
+            print(verify_file(path, exported, model, args))
         if args.int8:
             from ..deploy.quantize import quantize_onnx
 
@@ -98,26 +90,3 @@ def check_arguments(args: argparse.Namespace) -> None:
     }
     if problems := [problem for problem, is_wrong in wrong.items() if is_wrong]:
         raise UserError(problems)
-
-
-def compare(
-    args: argparse.Namespace, exported: Exported, model: nn.Module, cfg: Config, path: Path
-) -> str:
-    """Compare the file with the model; returns what was compared."""
-    from ..deploy.exported_model import Session
-    from ..deploy.images import example_batches, read_images
-    from ..deploy.verify import HALF_TOLERANCE, TOLERANCE, verify
-
-    if exported.task == "features":
-        height, width = args.size
-        sizes = [(height, width), (height + 37, width + 11), (height + 64, width + 5)]
-        batches = [exported.example(size, number) for number, size in enumerate(sizes, 1)]
-    else:
-        images = read_images(cfg, "test", 3, exported.steps, args.images)
-        batches = example_batches(images, tuple(args.size) if exported.floats else None)
-        sizes = dict.fromkeys(batch.shape[1:3] for batch in batches)
-    tolerance = HALF_TOLERANCE if args.fp16 else TOLERANCE
-    difference, count = verify(exported, model, Session(path), batches, tolerance)
-    what = "detections" if exported.task == "detection" else "images"
-    shown = ", ".join(f"{height}×{width}" for height, width in sizes)
-    return f"verified at {shown}: {count} {what} agree within {difference:.1e}"

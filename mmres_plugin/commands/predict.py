@@ -3,23 +3,15 @@
 The command writes drawn pictures and one JSON file.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..cli import Parser
 from ..errors import UserError, collecting, shortened
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..predict import Predictor
-    from ..predict.files import Picture
 
 
 def parser() -> Parser:
@@ -63,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     total = None if has_video else len(paths)
     console = Console(stderr=True)
     stream = track(files.pictures(paths, loader, failed), "Predicting", total, console=console)
-    samples = predicted(predictor, stream, args.batch_size, failed)
+    samples = predictor.each(stream, args.batch_size, failed)
     first = next(samples, None)
     if first is None:
         reasons = [f"{path}: {reason}" for path, reason in failed.items()]
@@ -72,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     prepare_output(out)
     results, found, problems = [], Counter(), []
 
-    def drawn(pairs: Iterable[tuple[Picture, Any]]) -> Iterator[np.ndarray]:
+    def drawn(pairs: Iterable[tuple[files.Picture, Any]]) -> Iterator[Any]:
         """Note what was found in each picture; draw it if that is wanted."""
         for picture, sample in pairs:
             predictions = predictor.predictions(sample)
@@ -112,23 +104,6 @@ def main(argv: list[str] | None = None) -> None:
     print(f"written: {out}{'' if args.no_pictures else ' and pictures beside it'}")
     if problems:
         raise UserError(problems)
-
-
-def predicted(
-    predictor: Predictor, stream: Iterable[Picture], size: int, failed: dict[Path, str]
-) -> Iterator[tuple[Picture, Any]]:
-    """Each picture with its data sample; a picture that fails is noted and left out."""
-    pictures = iter(stream)
-    while batch := list(islice(pictures, size)):
-        try:
-            samples = predictor.samples([picture.image for picture in batch])
-        except Exception as error:  # transforms and networks raise their own kinds
-            if len(batch) == 1:
-                failed[batch[0].path] = f"{type(error).__name__}: {error}".strip()
-            else:  # the others may be fine
-                yield from predicted(predictor, batch, 1, failed)
-            continue
-        yield from zip(batch, samples, strict=True)
 
 
 def counted(found: Counter[str]) -> str:

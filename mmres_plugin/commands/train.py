@@ -1,12 +1,8 @@
 """Train a classifier or a detector: ``mmres train configs/…``."""
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ..cli import Parser
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -24,30 +20,6 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     what = "what started this process, if it is one of several"
     add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help=what)
     add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-
-
-def merge_options(cfg: "Config", args: argparse.Namespace) -> None:
-    """Put the options of training into the config."""
-    import torch
-
-    from ..engine.resume import checkpoint_folders, latest_checkpoint
-
-    if args.no_validate:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp and cfg.get("optim_wrapper") is not None:
-        gpu = torch.cuda.is_available()
-        cfg.optim_wrapper.type = "AmpOptimWrapper" if gpu else "CPUAmpOptimWrapper"
-        if gpu:
-            cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-    if args.resume == "auto" or (cfg.get("resume") and not cfg.get("load_from")):
-        latest = latest_checkpoint(*checkpoint_folders(cfg))
-        cfg.resume = latest is not None
-        # A job that always starts with --resume still needs load_from at its first start.
-        cfg.load_from = str(latest) if latest else cfg.get("load_from")
-    elif args.resume:
-        cfg.resume, cfg.load_from = True, args.resume
-    if args.auto_scale_lr:
-        cfg.auto_scale_lr = dict(cfg.get("auto_scale_lr") or {}, enable=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -68,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     from ..checks import check
     from ..engine import AverageLossHook, EndOnSignalHook, FiniteHook
     from ..engine.processes import leave_process_group
-    from ..engine.runner import read_config, train, user_errors
+    from ..engine.runner import merge_options, read_config, train, user_errors
     from ..engine.signals import listening
 
     with user_errors(), listening():

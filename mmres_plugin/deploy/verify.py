@@ -4,7 +4,9 @@ Features are compared with those of the folded backbone, on random numbers. Whol
 compared on images with the ``test_step`` of their own package, whose model is not folded.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .export import Exported
+from .exported_model import Session
+from .images import example_batches, read_images
 
 TOLERANCE = 1e-4  # of scores; of features, relative to the largest value of an output
 HALF_TOLERANCE = 0.02  # the same for files in half precision
@@ -22,6 +26,23 @@ OVERLAP = 0.99  # of boxes that are the same
 DISTANCE = 0.01  # in pixels, for boxes without an area
 
 Run = Callable[[Tensor], dict[str, Tensor]]  # images to the outputs of a file by name
+
+
+def verify_file(path: Path, exported: Exported, model: nn.Module, args: argparse.Namespace) -> str:
+    """Compare a file with the model, as ``args`` of ``mmres export`` say; returns what was done."""
+    if exported.task == "features":
+        height, width = args.size
+        sizes = [(height, width), (height + 37, width + 11), (height + 64, width + 5)]
+        batches = [exported.example(size, number) for number, size in enumerate(sizes, 1)]
+    else:
+        images = read_images(model.cfg, "test", 3, exported.steps, args.images)
+        batches = example_batches(images, tuple(args.size) if exported.floats else None)
+        sizes = dict.fromkeys(batch.shape[1:3] for batch in batches)
+    tolerance = HALF_TOLERANCE if args.fp16 else TOLERANCE
+    difference, count = verify(exported, model, Session(path), batches, tolerance)
+    what = "detections" if exported.task == "detection" else "images"
+    shown = ", ".join(f"{height}×{width}" for height, width in sizes)
+    return f"verified at {shown}: {count} {what} agree within {difference:.1e}"
 
 
 def verify(

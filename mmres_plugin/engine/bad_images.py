@@ -28,9 +28,6 @@ class NamedLoader:
                 "(replace the file, or take it out of the data set)"
             ) from error
 
-    def __repr__(self) -> str:
-        return repr(self.loader)
-
 
 class NameBadImages(Hook):
     """Puts :class:`NamedLoader` around the image loaders of the data sets that a run reads."""

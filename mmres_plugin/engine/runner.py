@@ -25,7 +25,7 @@ from ..weights.safe_loading import DropConfig
 from .bad_images import NameBadImages
 from .processes import end_process, is_first_on_its_machine, use_cpus
 from .quiet import QuietRunner, hide_noise
-from .resume import checkpoint_folders, refuse_to_overwrite
+from .resume import checkpoint_folders, latest_checkpoint, refuse_to_overwrite
 from .signals import PatientWorkers
 from .storage import storage_errors
 from .validate_first import ValidateFirst
@@ -58,6 +58,26 @@ def read_config(args: argparse.Namespace, loops: tuple[str, ...]) -> Config:
             if args.no_persistent_workers:
                 cfg[key].persistent_workers = False
     return cfg
+
+
+def merge_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Put the options of ``mmres train`` into the config."""
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp and cfg.get("optim_wrapper") is not None:
+        gpu = torch.cuda.is_available()
+        cfg.optim_wrapper.type = "AmpOptimWrapper" if gpu else "CPUAmpOptimWrapper"
+        if gpu:
+            cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if args.resume == "auto" or (cfg.get("resume") and not cfg.get("load_from")):
+        latest = latest_checkpoint(*checkpoint_folders(cfg))
+        cfg.resume = latest is not None
+        # A job that always starts with --resume still needs load_from at its first start.
+        cfg.load_from = str(latest) if latest else cfg.get("load_from")
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr = dict(cfg.get("auto_scale_lr") or {}, enable=True)
 
 
 def prepared_loader(loader: dict, scope: str | None) -> ConfigDict:

@@ -4,7 +4,8 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pyright: reportOptionalMemberAccess=false
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ..errors import UserError, shortened, user_error
 from ..hub import hub_model
 from ..images import loader_of, read_image
 from ..weights import hugging_face
+from .files import Picture
 
 # What else the family's packages predict, and who draws it.
 OTHERS = {
@@ -143,6 +145,22 @@ class Predictor:
             for image, side in zip(images, sides, strict=True)
         ]
         return [sample.cpu() for sample in self.network.test_step(pseudo_collate(items))]
+
+    def each(
+        self, pictures: Iterable[Picture], size: int, failed: dict[Path, str]
+    ) -> Iterator[tuple[Picture, Any]]:
+        """Each picture with its data sample; a picture that fails is noted and left out."""
+        pictures = iter(pictures)
+        while batch := list(islice(pictures, size)):
+            try:
+                samples = self.samples([picture.image for picture in batch])
+            except Exception as error:  # transforms and networks raise their own kinds
+                if len(batch) == 1:
+                    failed[batch[0].path] = f"{type(error).__name__}: {error}".strip()
+                else:  # the others may be fine
+                    yield from self.each(batch, 1, failed)
+                continue
+            yield from zip(batch, samples, strict=True)
 
     def predictions(self, sample: Any) -> list[dict[str, Any]]:
         """What a data sample says, as lists and numbers."""
