@@ -102,5 +102,5 @@ def test_odd_locks(tmp_path, kind):
 
 
 def test_long_name(tmp_path):
-    with pytest.raises(UserError, match="File name too long"), only_training(tmp_path / ("x" * 300)):
+    with pytest.raises(UserError, match="name too long"), only_training(tmp_path / ("x" * 300)):
         pass
