@@ -11,7 +11,6 @@ Exit code 0: no faults, and all was judged. 1: there are faults, or a data set w
 """
 
 import random
-from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +20,7 @@ LOOPS = ("train", "val", "test")
 SIZES = ((32**2, "small"), (96**2, "medium"), (float("inf"), "large"))  # COCO's, in pixels
 
 
-def parse_args(argv: list[str] | None) -> Namespace:
+def main(argv: list[str] | None = None) -> int:
     parser = Parser(__doc__, prog="mmres check")
     add = parser.add_argument
     add("config", help="config file")
@@ -34,11 +33,6 @@ def parse_args(argv: list[str] | None) -> Namespace:
         parser.error(f"--workers is {args.workers}, must be 1 or more")
     if args.picture and args.picture.suffix.lower() not in (".png", ".jpg"):
         parser.error(f"--picture is {args.picture}, must end in .png or .jpg")
-    return args
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
     from ..checks import Remark, Setup, find_problems
     from ..checks.contents import HINT, read_data
     from ..checks.data import missing_data

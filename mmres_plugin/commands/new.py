@@ -35,7 +35,14 @@ LARGEST = (1333, 800)  # pixels, to which detectors shrink images
 TINY = 64  # pixels, up to which the stem does not stride
 
 
-def parser() -> Parser:
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres new")
     add = parser.add_argument
     add("config", type=Path, help="config file to write (.py)")
@@ -52,18 +59,7 @@ def parser() -> Parser:
     add("--epochs", type=positive, default=12, help="passes through the data")
     add("--batch-size", type=positive, help="images per step (default: by their size)")
     add("--seed", type=int, default=0, help="seed of the split")
-    return parser
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    args = parser.parse_args(argv)
     from ..own_data import find_data
 
     if args.config.suffix != ".py":

@@ -14,7 +14,7 @@ from ..cli import Parser
 from ..errors import UserError, collecting, shortened
 
 
-def parser() -> Parser:
+def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, prog="mmres predict")
     add = parser.add_argument
     add("input", help="image, video, folder, or a pattern in quotes such as 'photos/*.jpg'")
@@ -27,11 +27,7 @@ def parser() -> Parser:
     add("--score-threshold", type=float, help=what)
     add("--top", type=int, default=5, help="classes listed by a classifier")
     add("--no-pictures", action="store_true", help="write the JSON file alone")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parser().parse_args(argv)
+    args = parser.parse_args(argv)
     for name in ("batch_size", "top"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be 1 or more")
