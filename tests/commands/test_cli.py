@@ -5,12 +5,17 @@ import sys
 
 import pytest
 from helpers import ROOT, call, run
-from helpers.configs import classifier_config
+from helpers.configs import NARROW, classifier_config
 from helpers.data import make_imagenet
 from helpers.weights import hostile_files
 
 from mmres_plugin import cli
 from mmres_plugin.commands import info
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    return make_imagenet(tmp_path_factory.mktemp("home") / "imagenet")
 
 
 def mmres(*args: object) -> int:
@@ -84,15 +89,15 @@ def test_mistakes(capsys, words, message):
         "maps layers cls.py FILE IMAGE --out out/maps.png",
     ],
 )
-def test_hostile_checkpoint(capsys, monkeypatch, tmp_path, words):
+def test_hostile_checkpoint(imagenet, capsys, monkeypatch, tmp_path, words):
     """No command runs what is in it, not even where MMEngine's own loader reads it."""
     monkeypatch.chdir(tmp_path)
-    image = next(make_imagenet(tmp_path / "imagenet").glob("val/*/*"))
+    image = next(imagenet.glob("val/*/*"))
     file = hostile_files(tmp_path, tmp_path / "mark")[0]
     start = f"init_cfg=dict(type='Pretrained', checkpoint={str(file)!r})"
     backbone = f"model['backbone'] = dict(_delete_=True, type='ResNet', depth=18, {start})\n"
-    classifier_config(tmp_path / "cls.py", tmp_path / "imagenet")
-    classifier_config(tmp_path / "upstream.py", tmp_path / "imagenet", backbone)
+    classifier_config(tmp_path / "cls.py", imagenet, NARROW)
+    classifier_config(tmp_path / "upstream.py", imagenet, backbone + NARROW)
     assert mmres(*words.replace("FILE", str(file)).replace("IMAGE", str(image)).split()) == 2
     assert "mkdir" in capsys.readouterr().err
     assert not (tmp_path / "mark").exists()

@@ -105,40 +105,44 @@ def test_backbones_fit_neck_and_head(folder, config, part, channels):
 
 def test_start_of_a_training():
     """The config's freezing holds with weights; without, all of the backbone trains."""
-    (scratch,) = planned(FCOS, "iresnet50")
+    (scratch,) = planned(FCOS, f"IResNet:{SMALL}")
     scratch = scratch.config.model.backbone
     assert (scratch.frozen_stages, scratch.norm_eval) == (-1, False)
     assert scratch.norm_cfg.requires_grad and "init_cfg" not in scratch
-    *_, loaded = planned(FCOS, "a=iresnet50", weights="{name}_{seed}.pth", seeds=2)
+    *_, loaded = planned(FCOS, f"a=IResNet:{SMALL}", weights="{name}_{seed}.pth", seeds=2)
     loaded = loaded.config.model.backbone
     assert (loaded.frozen_stages, loaded.norm_eval) == (1, True)
     assert not loaded.norm_cfg.requires_grad
     assert loaded.init_cfg == dict(type="Pretrained", checkpoint="a_1.pth", prefix="backbone.")
 
 
+SHORT = "depth=(1,1,1,1)"
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "SReResNet:depth=18",
-        "EDResNet:depth=18,encoder_decoder=dict(groups=16)",  # its groups forbid most widths
-        "resnet34",  # MMPretrain's, which has no width_per_group
+        f"EDResNet:{SHORT},encoder_decoder=dict(groups=16)",  # its groups forbid most widths
+        "resnet18",  # MMPretrain's, which has no width_per_group
     ],
 )
 def test_equal_costs(folder, text):
-    """Within 5 % of the first one's; a cost that no width has is refused."""
-    first, other = planned(folder / "cls.py", "a=IResNet:depth=18", f"b={text}", match="macs")
+    """Within 5 % of the first one's."""
+    first, other = planned(folder / "cls.py", f"a=IResNet:{SHORT}", f"b={text}", match="macs")
     assert abs(other.cost[1] - first.cost[1]) <= 0.05 * first.cost[1]
     assert count(other.config, (64, 64), backbone_only=True) == other.cost
-    config, (_, settings) = load_config(folder / "cls.py"), parse(text)
+
+
+def test_a_cost_that_no_width_has(folder):
+    config, (_, settings) = load_config(folder / "cls.py"), parse(f"SEResNet:{SHORT}")
     with pytest.raises(UserError, match=r"within 5% of 1e-05 G MACs.* give the width yourself"):
         matched(config, settings, 10**4, (64, 64))
 
 
-@pytest.mark.parametrize("text", ["SReResNet:", "SEResNeXt:groups=8,width_per_group=4,"])
-def test_equal_costs_of_narrow_networks(text):
+def test_equal_costs_of_narrow_networks():
     """One step of a width changes these by more than 5 %: both widths together do it."""
     common = "depth=(2,2,2),num_stages=3,stem_channels=16,base_channels=16"
-    words = [f"a=SReResNet:{common},recursions=0", f"b={text}{common}"]
+    words = [f"a=SReResNet:{common}", f"b=SEResNeXt:groups=8,width_per_group=4,{common}"]
     config = ROOT / "configs/cifar/study_cifar10.py"
     first, other = planned(config, *words, match="macs", size=(32, 32))
     assert other.cost[1] == pytest.approx(first.cost[1], rel=0.05)

@@ -20,13 +20,18 @@ BACKBONES = {
     "recursion": "type='mmres_plugin.SReResNet', depth=18",
     "seresnet": "type='mmres_plugin.SEResNet', depth=18",
 }
-
-
 TWO_STAGES = """
 _base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py',
           'mmdet::_base_/datasets/coco_detection.py']
 default_scope = 'mmdet'
-model = dict(backbone=dict(init_cfg=None), test_cfg=dict(rcnn=dict(score_thr=0.0)))
+model = dict(
+    backbone=dict(depth=18, base_channels=16, init_cfg=None),
+    neck=dict(in_channels=[16, 32, 64, 128], out_channels=32),
+    rpn_head=dict(in_channels=32, feat_channels=32),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=32),
+        bbox_head=dict(in_channels=32, fc_out_channels=64)),
+    test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=100), rcnn=dict(score_thr=0.0)))
 _base_.test_dataloader.dataset.pipeline[1].scale = (80, 64)
 """
 

@@ -269,7 +269,7 @@ def test_the_loader_is_that_of_the_pipeline(home, here, capsys):
         "_base_.test_dataloader.dataset.pipeline[0].color_type = 'grayscale'\n"
     )
     weights = torch.load(home / "cls.pth")
-    weights["state_dict"]["backbone.conv1.weight"] = torch.rand(64, 1, 7, 7)
+    weights["state_dict"]["backbone.conv1.weight"] = torch.rand(8, 1, 7, 7)
     torch.save(weights, here / "grey.pth")
     grey = cv2.VideoCapture(str(home / "clip.avi")).read()[1]
     cv2.imwrite("frame.png", cv2.cvtColor(grey, cv2.COLOR_BGR2GRAY))

@@ -17,7 +17,7 @@ from mmres_plugin.weights import read_checkpoint
 
 
 def in_two_processes(function, *args) -> list:
-    """What ``function(rank, *args)`` returns in each of two processes of a group."""
+    """What ``function(*args)`` returns in each of two processes of a group."""
     context = forkserver()
     port = free_port()
     results = context.SimpleQueue()
@@ -39,9 +39,7 @@ def _process(rank: int, port: int, results, function, args) -> None:
     os.environ["MASTER_ADDR"] = "127.0.0.1"
     torch.distributed.init_process_group("gloo")
     try:
-        answer = function(rank, *args)
-    except UserError as error:
-        answer = str(error)
+        answer = function(*args)
     except Exception:
         answer = traceback.format_exc()
     results.put((rank, answer))
@@ -66,14 +64,27 @@ def distributed(work_dir: Path, *hooks, **settings):
     )
 
 
-def logged_losses(rank: int, work_dir: Path):
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def answers(home) -> dict[str, list]:
+    """What each function of :data:`ALL` says in each of two processes of a group."""
+    both = in_two_processes(everything, home)
+    assert all(isinstance(one, dict) for one in both), both
+    return {name: [one[name] for one in both] for name in both[0]}
+
+
+def logged_losses(work_dir: Path):
     own, averaged = Losses(1), Losses(100)
     distributed(work_dir, own, AverageLossHook(), averaged).train()
     return own.losses, averaged.losses
 
 
-def test_logged_loss_is_the_average(tmp_path):
-    (own, averaged), (other, averaged_there) = in_two_processes(logged_losses, tmp_path)
+def test_logged_loss_is_the_average(answers):
+    (own, averaged), (other, averaged_there) = answers["logged_losses"]
     assert own != other
     assert averaged == averaged_there
     assert averaged == pytest.approx([(a + b) / 2 for a, b in zip(own, other, strict=True)])
@@ -89,7 +100,7 @@ class BrokenPoints(Points):
         return item
 
 
-def broken_training(rank: int, work_dir: Path):
+def broken_training(work_dir: Path) -> str:
     loader = dict(
         dataset=BrokenPoints(),
         batch_size=2,
@@ -97,17 +108,19 @@ def broken_training(rank: int, work_dir: Path):
         sampler=dict(type="DefaultSampler", shuffle=False),
     )
     hooks = FiniteHook(), AverageLossHook()
-    distributed(work_dir, *hooks, train_dataloader=loader).train()
+    with pytest.raises(UserError) as error:
+        distributed(work_dir, *hooks, train_dataloader=loader).train()
+    return str(error.value)
 
 
-def test_processes_end_together(tmp_path):
+def test_processes_end_together(answers):
     """The second process met the image; both stop at that step, and both name it."""
-    said = in_two_processes(broken_training, tmp_path)
+    said = answers["broken_training"]
     assert said[0] == said[1]
     assert "iteration 2 (loss nan, learning rate 0.01, images: 5.jpg, 7.jpg)" in said[0]
 
 
-def resumed_training(rank: int, folder: Path):
+def resumed_training(folder: Path):
     """The weights at the end of a training, and of one that continues from its first epoch.
 
     Statistics of norms are those of each process, and a checkpoint has those of the first.
@@ -117,15 +130,23 @@ def resumed_training(rank: int, folder: Path):
         seeds = dict(seed=0, diff_rank_seed=True)
         runner = distributed(folder / name, resume=bool(more), randomness=seeds, **more)
         runner.train()
-        state = dict(runner.model.named_parameters()) if rank else runner.model.state_dict()
+        state = dict(runner.model.named_parameters()) if runner.rank else runner.model.state_dict()
         states.append({key: tensor.tolist() for key, tensor in state.items()})
     return states
 
 
-def test_random_states_of_all_processes(tmp_path):
+def everything(home: Path) -> dict:
+    return {one.__name__: one(home / one.__name__) for one in ALL}
+
+
+ALL = (logged_losses, resumed_training, broken_training)
+
+
+def test_random_states_of_all_processes(answers, home):
     """Dropout differs between the processes, and the resumed training repeats it in each."""
-    for whole, again in in_two_processes(resumed_training, tmp_path):
+    for whole, again in answers["resumed_training"]:
         assert whole == again
-    states = read_checkpoint(tmp_path / "whole/epoch_1.pth")["random_states"]
+    path = home / "resumed_training/whole/epoch_1.pth"
+    states = read_checkpoint(path)["random_states"]
     assert len(states) == 2
     assert states[0]["numpy"] != states[1]["numpy"]

@@ -3,19 +3,13 @@
 import pytest
 import torch
 from helpers import call
-from helpers.configs import classifier_config
+from helpers.configs import NARROW, classifier_config
 from helpers.data import make_imagenet
 from helpers.toy import Toy, toy_runner, validation
 from mmengine.hooks import EMAHook, Hook
 
 from mmres_plugin.engine.validate_first import ValidateFirst
 from mmres_plugin.errors import UserError
-
-SMALL = """
-model.update(backbone=dict(type='mmres_plugin.SReResNet', base_channels=8, stem_channels=8),
-             head=dict(in_channels=64, num_classes=2, topk=(1,)))
-val_evaluator = dict(topk=(1,))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -36,31 +30,17 @@ MISTAKES = [
     ("optim_wrapper = dict(clip_grad=dict(max_nrm=1))\n", "", "in the first step: TypeError"),
     ("", "val_evaluator.topk=(1,5)", "in the first batch of the validation: "),
     (
-        "default_hooks = dict(checkpoint=dict(save_best='acuracy/top1', rule='greater'))\n",
-        "",
-        "default_hooks.checkpoint.save_best is 'acuracy/top1', which the evaluator does not "
-        "compute. Did you mean 'accuracy/top1'? There are: accuracy/top1",
-    ),
-    (
-        "custom_hooks = [dict(type='EarlyStoppingHook', monitor='top1', strict=True)]\n",
-        "",
-        "the monitor of EarlyStoppingHook is 'top1'",
-    ),
-    (
+        "default_hooks = dict(checkpoint=dict(save_best='acuracy/top1', rule='greater'))\n"
+        "custom_hooks = [dict(type='EarlyStoppingHook', monitor='top1', strict=True)]\n"
         "param_scheduler = dict(\n"
         "    _delete_=True, type='ReduceOnPlateauLR', monitor='loss', rule='less')\n",
         "",
-        "the monitor of ReduceOnPlateauLR is 'loss'",
-    ),
-    (
-        "train_dataloader['sampler'] = dict(type='InfiniteSampler')\n",
-        "",
-        "train_dataloader.sampler: InfiniteSampler never ends",
-    ),
-    (
-        "val_dataloader['sampler'] = dict(type='InfiniteSampler')\n",
-        "",
-        "val_dataloader.sampler: InfiniteSampler never ends",
+        "Nothing was started:\n"
+        "  - default_hooks.checkpoint.save_best is 'acuracy/top1', which the evaluator does not "
+        "compute. Did you mean 'accuracy/top1'? There are: accuracy/top1\n"
+        "  - the monitor of EarlyStoppingHook is 'top1', which the evaluator does not compute. "
+        "There are: accuracy/top1\n"
+        "  - the monitor of ReduceOnPlateauLR is 'loss', which",
     ),
     (
         "train_dataloader.update(batch_size=7)\n",
@@ -74,12 +54,21 @@ MISTAKES = [
 @pytest.mark.parametrize(("extra", "option", "says"), MISTAKES)
 def test_mistakes_of_a_classifier(imagenet, tmp_path, extra, option, says):
     # MMEngine has one logger and one visualizer for a name of a config and a second.
-    config = classifier_config(tmp_path.with_suffix(".py"), imagenet, SMALL + extra)
+    config = classifier_config(tmp_path.with_suffix(".py"), imagenet, NARROW + extra)
     options = ["--cfg-options", option] if option else []
     with pytest.raises(UserError) as error:
         call("train", config, "--work-dir", tmp_path, "--no-checks", *options)
     assert says in str(error.value)
     assert not list(tmp_path.glob("*.pth"))
+
+
+@pytest.mark.parametrize("key", ["train", "val"])
+def test_samplers_that_never_end(tmp_path, key):
+    settings = validation()
+    loader = settings["val_dataloader"] | dict(sampler=dict(type="InfiniteSampler"))
+    settings[f"{key}_dataloader"] = loader
+    with pytest.raises(UserError, match=f"{key}_dataloader.sampler: InfiniteSampler never ends"):
+        toy_runner(tmp_path, ValidateFirst(), **settings).train()
 
 
 class Watch(Hook):

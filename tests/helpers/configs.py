@@ -49,6 +49,14 @@ _base_.val_dataloader.dataset.pipeline[2].crop_size = 32
 _base_.test_dataloader.dataset.pipeline = _base_.val_dataloader.dataset.pipeline
 """
 
+# More lines for a classifier: an eighth of the channels, and the two classes of the tiny data.
+NARROW = """
+model['backbone'].update(stem_channels=8, base_channels=8)
+model['head'] = dict(in_channels=64, num_classes=2, topk=(1,))
+val_evaluator = dict(topk=(1,))
+test_evaluator = val_evaluator
+"""
+
 SHORT = """
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(logger=dict(interval=1))
