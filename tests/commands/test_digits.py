@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -50,7 +49,7 @@ def test_both_sets_are_read(digits):
         assert sum(len(info["instances"]) for info in read) == len(boxes) > scenes
         assert all(cv2.imread(info["img_path"]).shape == (128, 128, 3) for info in read)
         for x, y, width, height in boxes:
-            assert max(width, height) >= 16
+            assert 16 <= max(width, height) <= 0.4 * 128 + 2  # ink fades out over a pixel or two
             assert x >= 0 and y >= 0 and x + width <= 128 and y + height <= 128
         folders = CustomDataset(data_root=str(digits / "classification"), data_prefix=split)
         assert (len(folders), list(folders.CLASSES)) == (crops, classes)
@@ -140,22 +139,6 @@ def test_boxes_are_tight(monkeypatch):
         # The ink fades out over a pixel or two, so sides may differ by that much.
         assert np.abs(seen[:2] - box[:2]).max() <= 2
         assert np.abs(seen[:2] + seen[2:] - box[:2] - box[2:]).max() <= 2
-
-
-def test_scenes_are_varied():
-    painter = drawing.Painter("train", 0)
-    sides, overlaps, photos = [], 0, set()
-    for seed in range(50):
-        rng = np.random.default_rng(seed)
-        scene = painter.draw(rng, 256, rng.choice(painter.samples, 6).tolist(), (17, 102))
-        boxes = [digit.box for digit in scene.digits]
-        sides += [max(box[2:]) for box in boxes]
-        for (x, y, w, h), (x2, y2, w2, h2) in combinations(boxes, 2):
-            overlaps += min(x + w, x2 + w2) > max(x, x2) and min(y + h, y2 + h2) > max(y, y2)
-        photos.add(scene.photo)
-    assert 16 <= min(sides) < 20 and 90 < max(sides) <= 102 + 2
-    assert overlaps > 10
-    assert photos == set(painter.photos)
 
 
 @pytest.mark.parametrize("size", [32, 40, 200])

@@ -17,7 +17,6 @@ from helpers import ROOT, call, run
 from helpers.data import draw
 from helpers.weights import write_trained
 from mmdet.apis import DetInferencer
-from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer
 from mmpretrain.models import ImageClassifier
 from PIL import Image
@@ -25,7 +24,7 @@ from torch import nn
 
 from mmres_plugin.errors import UnreadableImage, UserError
 from mmres_plugin.predict import Predictor, predictor
-from mmres_plugin.predict.files import drawn_names, use_font_for, write_drawn
+from mmres_plugin.predict.files import use_font_for, write_drawn
 
 NAMES = ("cat", "dog", "hare")
 
@@ -186,7 +185,6 @@ def test_images_that_fail_are_named_and_the_others_kept(home, here, capsys):
     [
         ("phots", "there is no file or folder phots. Did you mean 'photos'?"),
         ("empty", "empty: none of 0 files is an image or video (.jpg"),
-        ("dangling.jpg", "there is no file or folder dangling.jpg."),
         ("photos/*.xyz", "photos/*.xyz: none of 0 files is an image or video"),
         ("broken.mp4", "nothing can be predicted. broken.mp4: no frame can be read"),
         ("broken.jpg", "nothing can be predicted. broken.jpg: "),
@@ -238,15 +236,6 @@ def test_drawn_videos_are_counted(home, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "good.mp4"]
 
 
-def test_every_input_has_a_picture_of_its_own(tmp_path):
-    files = [tmp_path / name for name in ("a.jpg", "a.png", "b.ppm", "b.ppm.png", "c.avi")]
-    files += [tmp_path / "c.avi.mp4"]
-    names = drawn_names(files, tmp_path, tmp_path / "out")
-    assert len(set(names.values())) == len(files)
-    with pytest.raises(UserError, match="would replace those"):
-        drawn_names(files, tmp_path, tmp_path)
-
-
 def test_in_python(home, here):
     model = Predictor(home / "det.py", home / "det.pth", score_threshold=0.0)
     image = cv2.imread(str(home / "photos/a.jpg"))
@@ -283,30 +272,6 @@ def test_the_loader_is_that_of_the_pipeline(home, here, capsys):
     (here / "grey.py").write_text(text.replace("'grayscale'", "'unchanged'"))
     assert call("predict", home / "clip.avi", "grey.py", home / "cls.pth") == 0
     assert "frames of videos are read in colours of 8 bits" in capsys.readouterr().out
-
-
-def test_the_model_decides_the_task(home, here):
-    """A detector without a default scope, whose types are classes."""
-    (here / "new.py").write_text(
-        f"_base_ = {str(home / 'det.py')!r}\n"
-        "default_scope = None\n"
-        "model = dict(type='mmdet.FCOS',\n"
-        "    data_preprocessor=dict(type='mmdet.DetDataPreprocessor'),\n"
-        "    neck=dict(type='mmdet.FPN'), bbox_head=dict(type='mmdet.FCOSHead'))\n"
-    )
-    cfg = Config.fromfile(here / "new.py")
-    for step in cfg.test_dataloader.dataset.pipeline:
-        step.type = f"mmdet.{step.type}" if step.type != "LoadImageFromFile" else step.type
-    for node in (cfg.model.bbox_head, cfg.test_dataloader.dataset):
-        for key in [key for key in node if isinstance(node[key], dict) and "type" in node[key]]:
-            node[key].type = f"mmdet.{node[key].type}"
-    cfg.test_dataloader.dataset.type = "mmdet.CocoDataset"
-    cfg.dump(here / "new.py")
-    model = Predictor(here / "new.py", home / "det.pth", score_threshold=0.0)
-    assert model.task == "detection"
-    assert model([home / "photos/a.jpg"]) == Predictor(
-        home / "det.py", home / "det.pth", score_threshold=0.0
-    )([home / "photos/a.jpg"])
 
 
 def test_other_tasks_name_their_inferencer():

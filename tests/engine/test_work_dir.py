@@ -76,12 +76,14 @@ def test_first_process_locks_for_all(tmp_path, other, monkeypatch):
         pass
 
 
-def test_work_dir_that_is_a_file(tmp_path):
+def test_work_dir_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UserError, match=f"{path} cannot be written"), only_training(path):
             pass
     assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(UserError, match="name too long"), only_training(tmp_path / ("x" * 300)):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["folder", "FIFO", "loop", "old"])
@@ -98,9 +100,4 @@ def test_odd_locks(tmp_path, kind):
         with only_training(tmp_path):
             return
     with pytest.raises(UserError, match="is not a file, but the lock"), only_training(tmp_path):
-        pass
-
-
-def test_long_name(tmp_path):
-    with pytest.raises(UserError, match="name too long"), only_training(tmp_path / ("x" * 300)):
         pass

@@ -188,9 +188,7 @@ def test_ablations_of_iresnet(source, norm, build, request):
 
 PREFIXES = {
     "MoCo": ("module.encoder_q.", "encoder_q."),
-    "Lightning": ("net.", "net."),
     "DETR": ("backbone.0.body.", "backbone.0.body."),
-    "segmentation_models": ("encoder.", "encoder."),
 }
 
 
@@ -251,10 +249,7 @@ UNFIT = {
     "extra": ({"layer1.0.b": torch.ones(1)}, FITTED, "1 only in the file: backbone.layer1.0.b"),
     "shape": (OTHER_HEAD, FITTED, r"head.fc.weight \(file \(10, 256\), model \(1000, 256\)\)"),
     "no model": ({}, "sreresnet5O_8xb32_in1k", "Did you mean .*sreresnet50_8xb32_in1k"),
-    "no config": ({}, "no_such.py", "no_such"),
     "broken config": ({}, "model = dict(", "cannot be read"),
-    "empty config": ({}, "optim_wrapper = dict()", "has no 'model'"),
-    "wrong depth": ({}, "model = dict(type='mmres_plugin.IResNet', depth=19)", "depth must be"),
 }
 
 
