@@ -65,7 +65,7 @@ def test_names_of_backbones(text, name, type_, depth):
         (["--backbones", "no_such.py"], "there is no config no_such.py"),
         (["--backbones", f"x=SReResNet:{SMALL},no_such=1"], "no_such"),
         (["--backbones", "sreresnet50", "sreresnet50"], "two have the same name"),
-        (["--backbones", "EDResNet:depth=50", "IResNet:depth=2"], "depth"),
+        (["--backbones", f"a=SReResNet:{SMALL}", "IResNet:depth=2"], "depth"),
         ([*TWO, "--weights", "{name}_{seed}.pth"], "b, seed 1: there is no checkpoint b_1.pth"),
     ],
 )
