@@ -45,12 +45,12 @@ def main(argv: list[str] | None = None) -> None:
 
     hide_noise("mmpretrain", "mmdet")
     from ..config import load_config
-    from ..deploy import load_model
     from ..deploy.export import Exported, export_onnx
     from ..deploy.images import read_images
     from ..deploy.output import prepare_output
     from ..deploy.verify import verify_file
     from ..weights.files import atomic_write
+    from ..weights.load import load_model
 
     prepare_output(args.out)
     cfg = load_config(args.config, args.cfg_options)

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     if not args.image.exists():
         parser.error(f"there is no {args.image}")
     from ..analysis import maps
-    from ..deploy import load_model
+    from ..weights.load import load_model
 
     model = load_model(args.config, None if args.checkpoint == "none" else args.checkpoint)
     if args.kind == "layers":

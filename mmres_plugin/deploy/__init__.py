@@ -1,6 +1,6 @@
-"""Deployment: load a trained model, fold its norms, export it."""
+"""Deployment: fold the norms of a trained model, export it."""
 
+from ..weights.load import load_model
 from .fold import fold_norms
-from .load import load_model
 
 __all__ = ["fold_norms", "load_model"]

@@ -113,8 +113,8 @@ class NumberedBatches:
 class EndlessBatches:
     """What a loop by iterations takes batches from; it can leave out those that were seen."""
 
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader, self.iterator = loader, None
+    def __init__(self, loader: DataLoader, batches: NumberedBatches) -> None:
+        self.loader, self.batches, self.iterator = loader, batches, None
 
     def __next__(self) -> Any:
         self.iterator = self.iterator or iter(self.loader)
@@ -122,7 +122,7 @@ class EndlessBatches:
 
     def skip_iter(self, count: int) -> None:
         """Leave out ``count`` batches, before the first is loaded."""
-        vars(self.loader.batch_sampler).update(skip=count)
+        self.batches.skip = count
 
 
 def number_batches(runner: Runner) -> NumberedBatches | None:
@@ -148,5 +148,5 @@ def number_batches(runner: Runner) -> NumberedBatches | None:
         **{name: getattr(loader, name) for name in SAME},
     )
     if by_iterations:
-        vars(loop).update(dataloader_iterator=EndlessBatches(loop.dataloader))
+        vars(loop).update(dataloader_iterator=EndlessBatches(loop.dataloader, batches))
     return batches

@@ -25,11 +25,11 @@ from torch import nn
 
 from ..config import known_configs, load_config
 from ..config_parts import classes_of, innermost, look_up, scope_of, type_name
-from ..deploy import load_model
 from ..errors import UserError, shortened, user_error
 from ..hub import hub_model
 from ..images import loader_of, read_image
 from ..weights import hugging_face
+from ..weights.load import load_model
 from .files import Picture
 
 # What else the family's packages predict, and who draws it.

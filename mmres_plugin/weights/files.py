@@ -178,12 +178,12 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
             with temporary.open("wb") as file:
                 torch.save(dict(checkpoint), file)
         else:
-            from safetensors.torch import save_file
+            from safetensors.torch import save
 
             tensors = {n: t.contiguous().clone() for n, t in checkpoint["state_dict"].items()}
             meta = json.dumps(checkpoint["meta"], default=_as_list, skipkeys=True)
             notes = {"meta": meta, "sha256": _checksum(tensors)}
-            save_file(tensors, temporary, notes)
+            temporary.write_bytes(save(tensors, notes))  # save_file keeps others from reading it
 
 
 @contextmanager

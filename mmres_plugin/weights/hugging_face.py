@@ -13,11 +13,11 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from ..config_parts import innermost, type_name
-from ..deploy.load import load_model
 from ..errors import shortened, user_error
 from ..version import __version__
 from . import stored_config
 from .files import atomic_write, find_state_dict, open_checkpoint, read_checkpoint, write_checkpoint
+from .load import load_model
 from .publish import kept_meta
 
 SCHEME = "hf://"

@@ -297,6 +297,8 @@ def test_converted_file_is_a_checkpoint_of_mmpretrain(tmp_path):
             assert torch.equal(tensor, theirs[name]), name
         backbone = torch.nn.ModuleDict({"backbone": model.backbone})
         assert load_checkpoint(backbone, str(dst))["meta"]["source_file"] == "resnet50.safetensors"
+    # The library's own writer would keep others from reading its file.
+    assert (tmp_path / "ours.pth").stat().st_mode == (tmp_path / "ours.safetensors").stat().st_mode
 
 
 def test_home_folder(tmp_path, monkeypatch):

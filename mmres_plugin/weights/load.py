@@ -1,5 +1,8 @@
 """Trained models from config and checkpoint."""
 
+# PyTorch gives attributes of modules no types of their own.
+# pyright: reportArgumentType=false
+
 from pathlib import Path
 
 from mmengine.config import Config
@@ -8,8 +11,8 @@ from torch import nn
 
 from ..config import build_model, load_config
 from ..errors import UserError
-from ..weights.files import find_classes, find_state_dict, open_checkpoint
-from ..weights.fit import compare
+from .files import find_classes, find_state_dict, open_checkpoint
+from .fit import compare
 
 
 def load_model(config: str | Path | Config, checkpoint: str | Path | None = None) -> nn.Module:
