@@ -225,6 +225,7 @@ def test_pretrained_layers_can_learn_slower():
     assert rates == {n: 0.01 if n.startswith("head.") else 0.001 for n in names.values()}
 
 
+@pytest.mark.slow
 def test_strong_starts_load(tmp_path):
     """A file of the same layout in place of the download; 7×7 kernels do not fit a CIFAR stem."""
     weights = resnet50()

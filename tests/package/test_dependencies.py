@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -37,15 +38,6 @@ def fake_package(folder: Path, name: str, content: str) -> None:
     (folder / name / "__init__.py").write_text(content)
 
 
-def fake_fitting_packages(folder: Path, before: str) -> None:
-    """Fake what is checked before a package: the real ones take seconds to import."""
-    versions = dict(torch="2.11.0+cpu", mmengine="0.10.12", mmcv="2.3.6", mmpretrain="1.3.6")
-    for name in versions:
-        if name == before:
-            return
-        fake_package(folder, name, f"__version__ = {versions[name]!r}")
-
-
 def error_of(result: subprocess.CompletedProcess) -> str:
     """The message of the ImportError that a process ended with."""
     assert result.returncode == 1
@@ -62,6 +54,8 @@ def test_missing_packages_are_all_named_with_both_ways_to_get_them():
         assert way in message
 
 
+# What is checked before a package is faked: the real ones take seconds to import.
+FITTING = dict(torch="2.11.0+cpu", mmengine="0.10.12", mmcv="2.3.6", mmpretrain="1.3.6")
 OLD = "needs {} {}, but version {} is installed"
 BROKEN = "{}, which is installed but cannot be imported: {}"
 
@@ -78,7 +72,8 @@ BROKEN = "{}, which is installed but cannot be imported: {}"
     ],
 )
 def test_packages_that_do_not_fit(tmp_path, package, code, reason):
-    fake_fitting_packages(tmp_path, before=package)
+    for name in takewhile(lambda name: name != package, FITTING):
+        fake_package(tmp_path, name, f"__version__ = {FITTING[name]!r}")
     fake_package(tmp_path, package, code)
     message = error_of(run_code("import mmres_plugin", tmp_path))
     assert reason in message and "pip install" in message
