@@ -5,16 +5,9 @@ import sys
 
 import pytest
 from helpers import ENV, ROOT, complete, run
-from helpers.configs import classifier_config
+from helpers.configs import NARROW, classifier_config
 from helpers.data import make_imagenet
 
-SMALL = """
-_base_ = 'base.py'
-model = dict(backbone=dict(stem_channels=8, base_channels=8),
-             head=dict(in_channels=64, num_classes=2, topk=(1,)))
-val_evaluator = dict(topk=(1,))
-train_cfg = dict(max_epochs=4)
-"""
 # A disk of 5 MB of its own, for this process and its children alone.
 DISK = "mount -t tmpfs -o size=5m tmpfs disk && "
 TRAIN = f"{sys.executable} {ROOT}/tools/train.py cls.py --work-dir disk/run"
@@ -28,8 +21,8 @@ def own_disks() -> bool:
 def home(tmp_path):
     if not own_disks():
         pytest.skip("mounting a disk of its own needs Linux and user namespaces")
-    classifier_config(tmp_path / "base.py", make_imagenet(tmp_path / "imagenet"))
-    (tmp_path / "cls.py").write_text(SMALL)
+    more = f"{NARROW}train_cfg = dict(max_epochs=4)\n"
+    classifier_config(tmp_path / "cls.py", make_imagenet(tmp_path / "imagenet"), more)
     (tmp_path / "disk").mkdir()
     return tmp_path
 
