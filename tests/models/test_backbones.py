@@ -9,6 +9,7 @@ from operator import mul
 import pytest
 import torch
 from helpers import randomise
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.runner import set_random_seed
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
@@ -174,6 +175,19 @@ def run_counting_what_backward_keeps(model, x):
         lambda t: kept.append(t.numel()) or t, lambda t: t
     ):
         return model(x), sum(kept)
+
+
+def test_efficient_norms_of_mmengine():
+    """``efficient_conv_bn_eval``, which is for networks whose norms all follow convolutions."""
+    model = randomise(build("SReResNetV1d", norm_eval=True)).train()
+    x = torch.rand(2, 3, 65, 97)
+    expected = model(x)
+    turn_on_efficient_conv_bn_eval(nn.ModuleDict({"backbone": model}), "backbone")
+    features = model(x)
+    for ours, theirs in zip(features, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
+    loss_of(features).backward()
+    assert all(p.grad is not None for p in model.parameters())
 
 
 def test_drop_path_drops(name):
