@@ -10,7 +10,7 @@ nox.options.default_venv_backend = "uv"
 TORCH = ("torch==2.11.0", "torchvision==0.26.0")
 FORKS = ("onedl-mmengine==0.10.12", "onedl-mmpretrain==1.3.6", "onedl-mmdetection==3.5.1")
 ORIGINALS = ("mmengine==0.10.7", "mmpretrain==1.2.0", "mmdet==3.3.0")
-TOOLS = ("pytest", "pytest-timeout", "hypothesis", "timm==1.0.31", "safetensors", "setuptools<82")
+TOOLS = ("pytest", "pytest-timeout", "timm==1.0.31", "safetensors", "setuptools<82")
 TESTS = ("tests/package/test_dependencies.py", "tests/engine/test_resume.py")
 
 

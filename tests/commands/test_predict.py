@@ -17,6 +17,7 @@ from helpers import ROOT, call, run
 from helpers.data import draw
 from helpers.weights import write_trained
 from mmdet.apis import DetInferencer
+from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer
 from mmpretrain.models import ImageClassifier
 from PIL import Image
@@ -343,3 +344,27 @@ def test_the_examples_of_the_page(home, here):
     for block in blocks:
         run(sys.executable, "-c", block, cwd=here)
     assert (here / "drawn/vis/garden.jpg").is_file()
+
+
+def test_the_model_decides_the_task(home, here):
+    """A detector without a default scope, whose types are classes."""
+    (here / "new.py").write_text(
+        f"_base_ = {str(home / 'det.py')!r}\n"
+        "default_scope = None\n"
+        "model = dict(type='mmdet.FCOS',\n"
+        "    data_preprocessor=dict(type='mmdet.DetDataPreprocessor'),\n"
+        "    neck=dict(type='mmdet.FPN'), bbox_head=dict(type='mmdet.FCOSHead'))\n"
+    )
+    cfg = Config.fromfile(here / "new.py")
+    for step in cfg.test_dataloader.dataset.pipeline:
+        step.type = f"mmdet.{step.type}" if step.type != "LoadImageFromFile" else step.type
+    for node in (cfg.model.bbox_head, cfg.test_dataloader.dataset):
+        for key in [key for key in node if isinstance(node[key], dict) and "type" in node[key]]:
+            node[key].type = f"mmdet.{node[key].type}"
+    cfg.test_dataloader.dataset.type = "mmdet.CocoDataset"
+    cfg.dump(here / "new.py")
+    model = Predictor(here / "new.py", home / "det.pth", score_threshold=0.0)
+    assert model.task == "detection"
+    assert model([home / "photos/a.jpg"]) == Predictor(
+        home / "det.py", home / "det.pth", score_threshold=0.0
+    )([home / "photos/a.jpg"])
