@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checks import problems, remarks
-from helpers.configs import classifier_config, detector_config
+from helpers.configs import NARROW_DETECTOR, classifier_config, detector_config
 from helpers.data import make_coco, make_image_folders, make_imagenet
 from mmdet.datasets import CocoPanopticDataset
 from mmengine.config import Config
@@ -23,7 +23,7 @@ PETS = ["cat", "dog", "hare"]
 def home(tmp_path_factory) -> Path:
     """A detector's and a classifier's config, each for data of three own classes."""
     home = tmp_path_factory.mktemp("home")
-    detector_config(home / "det.py", make_coco(home / "coco", names=PETS))
+    detector_config(home / "det.py", make_coco(home / "coco", names=PETS), NARROW_DETECTOR)
     classifier_config(home / "cls.py", make_image_folders(home / "pets", PETS))
     return home
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import run
 from helpers.checks import problems, remarks
-from helpers.configs import classifier_config, detector_config
+from helpers.configs import NARROW_DETECTOR, classifier_config, detector_config
 from helpers.data import make_coco, make_image_folders, make_imagenet
 from mmdet.datasets import CocoDataset
 from mmengine.registry import DATASETS, DefaultScope
@@ -27,7 +27,8 @@ WITH_MASKS = "p = _base_.train_dataloader.dataset.pipeline\np[1].with_mask = Tru
 def detector(tmp_path) -> Path:
     """A config for data of three classes."""
     names = f"dict(classes={NAMES})"
-    extra = f"model['bbox_head'].update(num_classes=3)\nmeta = dict(metainfo={names})\n"
+    extra = f"{NARROW_DETECTOR}model['bbox_head'].update(num_classes=3)\n"
+    extra += f"meta = dict(metainfo={names})\n"
     extra += "train_dataloader['dataset'].update(meta); val_dataloader['dataset'].update(meta)\n"
     return detector_config(
         tmp_path / "det.py", make_coco(tmp_path / "coco", train=4, names=NAMES), extra

@@ -57,6 +57,12 @@ val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator
 """
 
+# The same for a detector, whose classes stay.
+NARROW_DETECTOR = """
+model['backbone'].update(stem_channels=8, base_channels=8)
+model['neck'].update(in_channels=[16, 32, 64])
+"""
+
 SHORT = """
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(logger=dict(interval=1))
