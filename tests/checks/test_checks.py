@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import ENV, ROOT, complete, run
 from helpers.checks import problems, remarks
-from helpers.configs import classifier_config, detector_config
+from helpers.configs import NARROW_DETECTOR, classifier_config, detector_config
 from helpers.data import make_coco, make_imagenet
 from mmengine.config import Config
 
@@ -26,8 +26,10 @@ from mmres_plugin.weights.files import open_checkpoint
 def home(tmp_path_factory) -> Path:
     """A folder with both data sets, a config for each, and a checkpoint that fits the detector."""
     home = tmp_path_factory.mktemp("home")
-    detector_config(home / "det.py", make_coco(home / "coco"))
-    classifier_config(home / "cls.py", make_imagenet(home / "imagenet"))
+    detector_config(home / "det.py", make_coco(home / "coco"), NARROW_DETECTOR)
+    narrow = "model['backbone'].update(stem_channels=8, base_channels=8)\n"
+    narrow += "model['head'] = dict(in_channels=64)\n"
+    classifier_config(home / "cls.py", make_imagenet(home / "imagenet"), narrow)
     state = build_model(load_config(str(home / "det.py"))).state_dict()
     torch.save({"state_dict": state, "meta": {}}, home / "det.pth")
     state = build_model(load_config(str(home / "cls.py"))).state_dict()
@@ -51,7 +53,7 @@ def test_good_config_passes(home, name):
         "    dict(type='PolyLR', by_epoch=False, begin=7)]\n",
         "model = dict(backbone=dict(type='mmpretrain.ConvNeXt', arch='atto', _delete_=True),\n"
         "    neck=None, head=dict(in_channels=320))\n",  # frozen_stages=0 freezes nothing
-        "model = dict(backbone=dict(norm_eval=True, norm_cfg=dict(type='GN', num_groups=32)))\n",
+        "model = dict(backbone=dict(norm_eval=True, norm_cfg=dict(type='GN', num_groups=8)))\n",
         "model = dict(backbone=dict(norm_cfg=dict(type='MMSyncBN')))\n",
     ],
     ids=["epochs", "iterations", "frozen_stages=0", "no batch norms", "MMSyncBN"],
@@ -302,8 +304,8 @@ TRAIN_FILE = "train_dataloader__dataset__ann_file"
         ("det", {"model__type": "NoSuchThing"}, ["model: cannot be built. NoSuchThing is not in"]),
         ("det", {"val_evaluator": None}, ["no 'val_evaluator', which is needed to train"]),
         ("det", {"optim_wrapper": None}, ["no 'optim_wrapper'"]),
-        ("det", {"model__backbone__depth": 50}, ["model.neck.in_channels=[512,1024,2048]"]),
-        ("det", {"model__backbone__out_indices": (0, 1, 2)}, ["neck.in_channels=[64,128,256]"]),
+        ("det", {"model__backbone__depth": 50}, ["model.neck.in_channels=[64,128,256]"]),
+        ("det", {"model__backbone__out_indices": (0, 1, 2)}, ["neck.in_channels=[8,16,32]"]),
         (
             "det",
             {"model__neck__out_channels": 16},
@@ -460,7 +462,7 @@ def test_fine_tuning_with_another_head_is_allowed(home):
     options = dict(load_from=str(home / "cls.pth"), model__head__num_classes=7)
     assert problems(home / "cls.py", "train", **options) == ""
     said = problems(home / "cls.py", "test", **options)
-    assert "head.fc.weight (file (1000, 512), model (7, 512))" in said
+    assert "head.fc.weight (file (1000, 64), model (7, 64))" in said
 
 
 def test_old_files_and_wrapped_names_fit(home, tmp_path):
@@ -499,7 +501,7 @@ def test_weights_for_other_images_are_a_remark(home, tmp_path):
         f"_base_ = {str(home / 'det.py')!r}\n"
         "model = dict(data_preprocessor=dict(std=[1.0, 1.0, 1.0], bgr_to_rgb=False),\n"
         f"    backbone=dict(depth=50, style='caffe', init_cfg={start}),\n"
-        "    neck=dict(in_channels=[512, 1024, 2048]))\n"
+        "    neck=dict(in_channels=[64, 128, 256]))\n"
     )
     assert problems(config) == ""
     said = remarks(config)
