@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from functools import cache
 from pathlib import Path
 
 import model_tables
@@ -127,7 +126,6 @@ def test_command(capsys):
 
 def test_tables_show_what_the_metafiles_say(tmp_path, monkeypatch):
     """A stale number is found and renewed; all else stays, to the letter."""
-    monkeypatch.setattr(model_tables, "load", cache(model_tables.load))  # once, not per model
     counts = {}
     for name, path in model_tables.model_configs().items():
         model = model_tables.hub_entry(name)

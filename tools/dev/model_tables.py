@@ -58,10 +58,16 @@ def metafiles() -> list[Path]:
 
 
 @cache
+def own_entries() -> dict[str, Any]:
+    """Our models in the index, by name; their configs are not read."""
+    index: Any = load(str(Path(__file__).parents[2] / "model-index.yml"))
+    return {model.name: model for model in index.models}
+
+
+@cache
 def hub_entry(name: str) -> Any:
     """The hub's entry of a model, ours or MMPretrain's."""
-    index: Any = load(str(Path(__file__).parents[2] / "model-index.yml"))  # reads no config
-    return next((model for model in index.models if model.name == name), None) or ModelHub.get(name)
+    return own_entries().get(name) or ModelHub.get(name)
 
 
 def renew_files(counts: dict[str, tuple[int, int]], write: bool) -> list[Path]:
