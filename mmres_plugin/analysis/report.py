@@ -125,6 +125,6 @@ def plot(sets: dict[str, Rows], path: Path) -> None:
         panel.margins(0.15)
         panel.grid(alpha=0.3)
     named = list(handles.values()), list(handles)
-    figure.legend(*named, loc="outside lower center", ncols=3 * columns, frameon=False)
+    figure.legend(*named, loc="outside lower center", ncols=2 * columns, frameon=False)
     with atomic_write(path) as half:
         figure.savefig(half, dpi=150, format="png")
