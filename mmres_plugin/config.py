@@ -88,6 +88,9 @@ def load_config(
 
 def wrong_kinds(cfg: Config) -> Iterator[str]:
     """A problem for each part of a config that is a list, a text or a number in place of a dict."""
+    scope = cfg.get("default_scope")
+    if not isinstance(scope, str | None):
+        yield f"default_scope is {scope!r}, must be a name such as 'mmdet'"
     for key in PARTS:
         node: Any = dict(cfg.items())
         for word in key.split("."):

@@ -110,6 +110,7 @@ def test_missing_config_suggests_a_name(home):
         ("import no_such_module\nx = no_such_module.a", "no_such_module"),
         ("from mmdet.models import FCSO\nmodel = dict(type=FCSO)", "FCSO from mmdet.models"),
         ("import os.path as osp\nfrom mmdet.models import FCOS", "keeps the module 'osp'"),
+        ("default_scope = ['mmdet']", "default_scope is ['mmdet'], must be a name such as"),
         ("optim_wraper = dict()", "unknown key 'optim_wraper'. Did you mean 'optim_wrapper'?"),
     ],
 )
