@@ -45,7 +45,7 @@ def scope_of(node: Mapping, default: str | None) -> str | None:
 
 def step_of(dataset: Mapping, name: str, scope: str | None) -> Mapping | None:
     """The step in the pipeline of a data set whose class, or a parent of it, has this name."""
-    for step in dataset.get("pipeline") or []:
+    for step in as_list(dataset.get("pipeline")):
         if isinstance(step, Mapping):
             kind = look_up(step.get("type"), registry.TRANSFORMS, scope_of(step, scope))
             if name in {parent.__name__ for parent in getattr(kind, "__mro__", ())}:

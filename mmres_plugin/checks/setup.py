@@ -178,10 +178,10 @@ class Setup:
         if not isinstance(settings, Mapping):
             return
         yield key, settings, registry.DATASETS
-        for index, transform in enumerate(settings.get("pipeline") or []):
+        for index, transform in enumerate(as_list(settings.get("pipeline"))):
             yield f"{key}.pipeline.{index}", transform, registry.TRANSFORMS
         yield from self._data(f"{key}.dataset", settings.get("dataset"))
-        for index, inner in enumerate(settings.get("datasets") or []):
+        for index, inner in enumerate(as_list(settings.get("datasets"))):
             yield from self._data(f"{key}.datasets.{index}", inner)
 
     def _evaluator(self, key: str) -> Iterator[tuple[str, Any, Registry]]:

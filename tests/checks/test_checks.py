@@ -136,6 +136,13 @@ def test_no_dict_where_one_is_due(home, tmp_path, key, value):
     assert f"{tmp_path}/m.py: {key} is {value!r}, must be a dict" in problems(tmp_path / "m.py")
 
 
+@pytest.mark.parametrize("value", [3, [None], {"type": "Nope"}])
+def test_checks_bear_any_value(home, value):
+    """What MMEngine says of it, it says itself."""
+    for key in ("train_dataloader.dataset.pipeline", "val_evaluator.topk", "custom_hooks"):
+        problems(home / "det.py", **{key: value})
+
+
 @pytest.mark.parametrize(
     ("key", "answer"),
     [
