@@ -6,6 +6,7 @@ import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 import torch
@@ -101,6 +102,22 @@ def test_the_table_of_speeds_shows_what_was_measured():
             ms = measured.get((task, network, mode))
             fits = cell == "–" if ms is None else abs(int(cell) - ms) <= 0.5
             assert fits, f"{task} of {network}, {mode}: {cell} in the page, {ms} measured"
+
+
+def test_the_study_shows_what_was_measured():
+    """Means and standard deviations in the tables are those of the training runs."""
+    page = (ROOT / "docs/study.md").read_text("utf-8")
+    files = sorted((ROOT / "docs/study").glob("cifar10_*.csv"))
+    assert files
+    for path in files:
+        values: dict[str, list[float]] = {}
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                values.setdefault(row["backbone"], []).append(float(row["value"]))
+        for backbone, own in values.items():
+            digits = 2 if own[0] > 1 else 3  # per cent, or a share
+            spread = f" ± {stdev(own):.{digits}f}" if len(own) > 1 else ""
+            assert f"| {mean(own):.{digits}f}{spread} |" in page, f"{backbone} of {path.name}"
 
 
 def test_backbones_of_the_config_guide_build():
