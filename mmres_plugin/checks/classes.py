@@ -33,8 +33,8 @@ def class_problems(setup: Setup) -> Iterator[str]:
     yield from other_folders([data for data in sets if data.names and data.reader != COCO])
     for metric in setup.metrics:
         kind = type_name(metric.settings)
-        numbers = [k for k in as_list(metric.settings.get("topk")) if isinstance(k, int)]
-        top = max(numbers, default=1)
+        tops = [k for k in as_list(metric.settings.get("topk")) if isinstance(k, int)]
+        top = max(tops, default=1)
         fewest = min(heads.values(), default=top)
         if top > fewest and kind == "Accuracy":
             one = f"{metric.key}.topk"
