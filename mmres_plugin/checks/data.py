@@ -32,17 +32,17 @@ def missing_data(sets: Iterable[DataSet], metrics: Iterable[Part] = ()) -> Itera
     Of a data set whose root is missing, only the root is named. What data sets of unknown types may
     read in another way is a remark.
     """
-    missing: dict[Path, list[Needed]] = {}
+    missing: dict[Path, tuple[str, list[Needed]]] = {}
     hints: dict[str, None] = {}
     for needed, hint in [*of_data_sets(sets), *of_metrics(metrics)]:
-        if path_problem(needed):
-            missing.setdefault(needed.path.absolute(), []).append(needed)
+        if problem := path_problem(needed):
+            missing.setdefault(needed.path.absolute(), (problem, []))[1].append(needed)
             hints.update({hint: None} if needed.is_certain else {})
-    for path, some in missing.items():
+    for path, (problem, some) in missing.items():
         near = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
         meant = did_you_mean(path.name, [other.name for other in near])
         keys = ", ".join(needed.key for needed in some)
-        text = f"{path_problem(some[0])}: {path}{meant and '.' + meant}\n(needed by {keys})"
+        text = f"{problem}: {path}{meant and '.' + meant}\n(needed by {keys})"
         yield text if some[0].is_certain else Remark(text)
     yield from (hint for hint in hints if hint)
 

@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 from torch import nn
 
 from ..config import build_model, check_operators
-from ..config_parts import as_list, dicts, look_up
+from ..config_parts import as_list, dicts, look_up, scope_of
 from ..engine.resume import checkpoint_folders
 from .datasets import data_set
 
@@ -141,7 +141,7 @@ class Setup:
         return needed
 
     def _part(self, key: str, settings: Mapping, where: Registry) -> Part:
-        scope = settings.get("_scope_", self.scope)
+        scope = scope_of(settings, self.scope)
         return Part(key, settings, where, scope, look_up(settings.get("type"), where, scope))
 
     def _parts(self) -> Iterator[Part]:

@@ -42,7 +42,7 @@ def list_models(pattern: str, check: bool) -> int:
     from modelindex.load_model_index import load
 
     from ..hub import ROOT, SCHEME
-    from ..weights.by_name import FOLDER
+    from ..weights.by_name import own_file
 
     index: Any = load(str(ROOT / "model-index.yml"))
     entries = {model.name: model for model in index.models}
@@ -55,8 +55,8 @@ def list_models(pattern: str, check: bool) -> int:
         if entry:
             params, macs = entry.metadata.parameters, entry.metadata.flops
             numbers = f"{params / 1e6:8.3f} {macs / 1e9:8.3f}"
-            own = (FOLDER / f"{name}.safetensors").is_file()
-            weights = "–" if entry.weights.startswith(SCHEME) and not own else "published"
+            is_online = not entry.weights.startswith(SCHEME)
+            weights = "published" if is_online or own_file(name).is_file() else "–"
         if (converted := Path(f"checkpoints/{name}.pth")).is_file():
             weights = str(converted)
         said = try_model(path) if check else ""

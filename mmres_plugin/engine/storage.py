@@ -15,6 +15,7 @@ from ..weights.files import atomic_write
 BACKEND = "whole_files"
 # Errors of the place where a training writes, also where they name no file.
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+OF_WRITING += (errno.ENAMETOOLONG,)
 LEFTOVER = re.compile(r"\.(.+\.pth|last_checkpoint)\.\d+\.tmp")  # names that atomic_write makes
 
 

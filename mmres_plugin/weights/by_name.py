@@ -12,6 +12,11 @@ from .files import read_checkpoint
 FOLDER = Path(__file__).parent / "cifar10"
 
 
+def own_file(name: str) -> Path:
+    """Where the weights of a model are, if they come with the plugin."""
+    return FOLDER / f"{name}.safetensors"
+
+
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
 def load_by_name(address: str, map_location="cpu") -> dict:
     """The weights that come with the plugin under this address.
@@ -23,9 +28,8 @@ def load_by_name(address: str, map_location="cpu") -> dict:
         FileNotFoundError: If there are none.
     """
     name = address.removeprefix(SCHEME)
-    own = FOLDER / f"{name}.safetensors"
-    if own.is_file():
-        return read_checkpoint(own, map_location)
+    if own_file(name).is_file():
+        return read_checkpoint(own_file(name), map_location)
     if name not in shipped():
         raise FileNotFoundError(f"there is no model {name}.{did_you_mean(name, shipped())}")
     path = f"checkpoints/{name}.pth"

@@ -214,7 +214,11 @@ def checked_suffix(path: str | Path) -> Path:
 
 def sha256(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with Path(path).expanduser().open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

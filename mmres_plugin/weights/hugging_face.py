@@ -17,7 +17,7 @@ from ..errors import shortened, user_error
 from ..version import __version__
 from . import stored_config
 from .files import atomic_write, find_state_dict, open_checkpoint, read_checkpoint, write_checkpoint
-from .load import load_model
+from .load import fitting, load_model
 from .publish import kept_meta
 
 SCHEME = "hf://"
@@ -152,9 +152,11 @@ def write_repository(
     Raises:
         UserError: If config or checkpoint cannot be read, or do not fit each other.
     """
-    cfg: Any = load_model(config, checkpoint).cfg
+    model = load_model(config)
+    cfg: Any = model.cfg
     content = open_checkpoint(checkpoint, "checkpoint")
     state = find_state_dict(content, checkpoint)
+    fitting(model, state, checkpoint)
     folder, meta = Path(folder), kept_meta(content)
     written = [folder / CONFIG, folder / WEIGHTS]
     with atomic_write(folder / CONFIG) as temporary, user_error("config"):

@@ -3,16 +3,17 @@
 # PyTorch gives attributes of modules no types of their own.
 # pyright: reportArgumentType=false
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import build_model, load_config
 from ..errors import UserError
 from .files import find_classes, find_state_dict, open_checkpoint
-from .fit import compare
+from .fit import Fit, compare
 
 
 def load_model(config: str | Path | Config, checkpoint: str | Path | None = None) -> nn.Module:
@@ -35,9 +36,7 @@ def load_model(config: str | Path | Config, checkpoint: str | Path | None = None
     meta = {}
     if checkpoint is not None:
         content = open_checkpoint(checkpoint, "checkpoint")
-        fit = compare(model, find_state_dict(content, checkpoint))
-        if fit.problem:
-            raise UserError(f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}")
+        fit = fitting(model, find_state_dict(content, checkpoint), checkpoint)
         model.load_state_dict(fit.tensors, strict=False)
         meta = {"classes": find_classes(content)}
     if cfg.get("default_scope"):
@@ -45,3 +44,11 @@ def load_model(config: str | Path | Config, checkpoint: str | Path | None = None
     model.eval()  # returns nothing in MMDetection and MMPretrain
     model.cfg, model.dataset_meta = cfg, meta
     return model
+
+
+def fitting(model: nn.Module, state: Mapping[str, Tensor], checkpoint: str | Path) -> Fit:
+    """How the tensors of ``checkpoint`` fit the model; a UserError if they do not."""
+    fit = compare(model, state)
+    if fit.problem:
+        raise UserError(f"checkpoint: {checkpoint} does not fit the model.\n{fit.problem}")
+    return fit

@@ -12,7 +12,7 @@ from mmres_plugin.config import build_model, load_config
 from mmres_plugin.models import SReResNet
 
 from . import randomise
-from .configs import classifier_config, detector_config
+from .configs import NARROW, NARROW_DETECTOR, classifier_config, detector_config
 
 # Arguments of a backbone with an eighth of the usual channels.
 SMALL = dict(stem_channels=8, base_channels=8)
@@ -52,11 +52,10 @@ def maskrcnn_benchmark() -> dict:
 
 def write_trained(folder: Path, classes: Sequence[str]) -> None:
     """Write ``det.py`` and ``cls.py``, and checkpoints of these names with random weights."""
-    number, narrow = f"num_classes={len(classes)}", f"model['backbone'].update({SMALL})\n"
-    head = f"model['bbox_head'].update({number})\nmodel['neck'].update(in_channels=[16, 32, 64])\n"
-    detector_config(folder / "det.py", folder, narrow + head)
-    head = f"model['head'] = dict({number}, in_channels=64, topk=(1,))\n"
-    classifier_config(folder / "cls.py", folder, narrow + head)
+    number = f"num_classes={len(classes)}"
+    head = f"model['bbox_head'].update({number})\n"
+    detector_config(folder / "det.py", folder, NARROW_DETECTOR + head)
+    classifier_config(folder / "cls.py", folder, f"{NARROW}model['head'].update({number})\n")
     for name in ("det", "cls"):
         model = randomise(build_model(load_config(folder / f"{name}.py")))
         meta = {"dataset_meta": {"classes": classes}, "config": "import os", "time": "now"}
