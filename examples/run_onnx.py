@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 def open_model(path: str, backend: str) -> tuple[Callable, dict[str, str]]:
@@ -40,7 +40,7 @@ def open_model(path: str, backend: str) -> tuple[Callable, dict[str, str]]:
     return lambda x: dict(zip(names, session.run(names, {"images": x}), strict=True)), metadata
 
 
-def read_image(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """The image, upright and in RGB with 8 bits; 16-bit values keep their upper eight bits."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened)
@@ -78,7 +78,7 @@ def resized(image: Image.Image, steps: list[dict]) -> Image.Image:
 
 def show(path: Path, run: Callable, metadata: dict[str, str], args: argparse.Namespace) -> None:
     """Print what the model finds in the image at ``path``; draw boxes."""
-    image = read_image(path)
+    image = open_image(path)
     classes = json.loads(metadata.get("classes", "[]"))
     small = resized(image, json.loads(metadata.get("test_pipeline", "[]")))
     outputs = {name: value[0] for name, value in run(np.asarray(small)[None]).items()}
@@ -114,7 +114,7 @@ def main() -> int:
     args = parser.parse_args()
     paths = [args.images]
     if args.images.is_dir():
-        paths = sorted(path for path in args.images.iterdir() if path.suffix.lower() in IMAGES)
+        paths = sorted(path for path in args.images.iterdir() if path.suffix.lower() in SUFFIXES)
         if args.out.resolve() == args.images.resolve():
             return fail("--out: choose another folder than that of the images")
     try:

@@ -39,7 +39,7 @@ REQUIRED = (
 # Only detectors need it, so a problem is a warning, not an error.
 MMDET = Dependency("mmdet", "3.0", "4", "onedl-mmdetection==3.5.1", "mim install mmdet")
 # Other packages that a bug report lists if they are installed.
-OTHERS = (
+ALSO_LISTED = (
     *("torchvision", "numpy", "opencv-python", "opencv-python-headless", "pycocotools", "timm"),
     *("safetensors", "huggingface_hub", "onnx", "onnxruntime", "tensorboard"),
 )
@@ -117,7 +117,7 @@ def describe() -> dict[str, str]:
         "torch": f"{torch.__version__}, built for CUDA {torch.version.cuda}",
         **packages,
         "mmcv operators": operators,
-        **{name: versions[name] for name in OTHERS if name in versions},
+        **{name: versions[name] for name in ALSO_LISTED if name in versions},
     }
 
 

@@ -10,7 +10,7 @@ from modelindex.models.Model import Model
 
 ROOT = Path(__file__).parent / ".mim"
 # What the addresses of our models' weights start with, in our metafiles.
-SCHEME = "mmres_plugin://"
+OWN_SCHEME = "mmres_plugin://"
 # One config per network; those of other recipes (rsb) train the same networks.
 MODEL_SUFFIX = "_8xb32_in1k"
 

@@ -21,7 +21,7 @@ from .images import SUFFIXES, image_files
 
 SHARE = 0.2  # of the images are validated on, where the data has no split
 PART = re.compile(r"(?:^|[^a-z])(train|val|test)(?:ing|id|idation)?(?![a-z])")
-KINDS = {"images", "labels", "jpegimages", "annotations"}  # folders beside one another
+BESIDE = {"images", "labels", "jpegimages", "annotations"}  # folders beside one another
 MALFORMED = (OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError)
 MALFORMED += (yaml.YAMLError,)
 
@@ -67,23 +67,23 @@ def find_data(source: Path, made: Path, seed: int = 0) -> OwnData:
         raise UserError(f"--data {source}: there is no such folder or file")
     if source.is_file() and source.suffix != ".json":
         if source.suffix not in (".yaml", ".yml"):
-            return write("a list", listed(source), made, seed)
+            return write_parts("a list", image_list(source), made, seed)
         source = source.parent  # of YOLO
     while source.is_dir() and len(inside := [*source.glob("[!._]*")]) == 1 and inside[0].is_dir():
         source = inside[0]
     files = [path for path in sorted(source.rglob("*.xml")) if b"<annotation" in path.read_bytes()]
     if files:
-        return write("Pascal VOC", pascal_voc(source, files), made, seed)
+        return write_parts("Pascal VOC", pascal_voc(source, files), made, seed)
     if files := sorted(source.rglob("labels/**/*.txt")):
-        return write("YOLO", yolo(source, files), made, seed)
+        return write_parts("YOLO", yolo(source, files), made, seed)
     if contents := coco_files([source] if source.is_file() else sorted(source.rglob("*.json"))):
         return coco(source, contents, made, seed)
     if source.is_file():
         raise UserError(f"--data {source}: it lacks images, annotations or categories")
-    return write("a folder per class", class_folders(source), made, seed)
+    return write_parts("a folder per class", class_folders(source), made, seed)
 
 
-def write(layout: str, read: Read, made: Path, seed: int) -> OwnData:
+def write_parts(layout: str, read: Read, made: Path, seed: int) -> OwnData:
     """Write a file for each part; a test set serves where there is no validation set."""
     root, classes, items, alone = read
     if not classes:
@@ -154,7 +154,7 @@ def coco(source: Path, contents: dict[Path, dict], made: Path, seed: int) -> Own
             found[one["image_id"]].append({**one, "category_id": labels[one["category_id"]]})
         items = [Item("", one["file_name"], found[one["id"]]) for one in content["images"]]
     if len(files) == 1:
-        return write("COCO", (roots[0], classes, items, []), made, seed)
+        return write_parts("COCO", (roots[0], classes, items, []), made, seed)
     size, how = image_size(roots[0] / items[0].name), f"{files[0].name}, {files[1].name}"
     pairs = (files[0], files[1]), (roots[0], roots[1])
     return OwnData("COCO", classes, size, len(items), *pairs, how, [])
@@ -181,7 +181,7 @@ def boxed(
     """
     images, notes = (
         {key_of(path.relative_to(root)): path for path in paths}
-        for paths in (images_in(root), files)
+        for paths in (images_below(root), files)
     )
     items = []
     for key, image in images.items():
@@ -198,7 +198,7 @@ def boxed(
 
 def key_of(name: Path) -> tuple[str, ...]:
     """What the name of an image and that of its annotations have in common."""
-    return tuple(word for word in name.with_suffix("").parts if word.lower() not in KINDS)
+    return tuple(word for word in name.with_suffix("").parts if word.lower() not in BESIDE)
 
 
 def pascal_voc(root: Path, files: list[Path]) -> Read:
@@ -274,7 +274,7 @@ def class_folders(source: Path) -> Read:
     images = [
         (part, str(file.relative_to(source)), file.relative_to(folder).parts[0])
         for part, folder in parts.items()
-        for file in images_in(folder)
+        for file in images_below(folder)
         if file.parent != folder
     ]
     classes = sorted({name for *_, name in images})
@@ -286,7 +286,7 @@ def class_folders(source: Path) -> Read:
     return source, classes, items, []
 
 
-def listed(source: Path) -> Read:
+def image_list(source: Path) -> Read:
     """A text with the path of an image, below the folder of the text, and its label per line."""
     items = []
     with reading(source):
@@ -306,7 +306,7 @@ def part_of(name: object) -> str:
     return found[1] if found else ""
 
 
-def images_in(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
     """The images in a folder and those below it."""
     return [path for path in image_files(folder) if path.suffix.lower() in SUFFIXES]
 

@@ -15,7 +15,7 @@ from .cost import count, find_config
 # What the task and the data decide, and so the config: it is the same for every backbone.
 OF_THE_TASK = ("in_channels", "out_indices", "frozen_stages", "norm_eval", "norm_cfg", "with_cp")
 WIDTHS = ("base_channels", "width_per_group")
-TOLERANCE = 0.05  # of the MACs that --match asks for
+WITHIN = 0.05  # of the MACs that --match asks for
 
 
 def parse(text: str) -> tuple[str, dict]:
@@ -99,7 +99,7 @@ def matched(config: Config, backbone: dict, macs: int, size: tuple[int, int]) ->
             step = round(width * (macs / now) ** 0.5) - width
             width = max(1, width + (step or (1 if now < macs else -1)))
     closest = min(found, default=macs)
-    if closest > TOLERANCE * macs:
-        said = f"no {' or '.join(WIDTHS)} comes within {TOLERANCE:.0%} of {macs / 1e9:.3g} G MACs"
+    if closest > WITHIN * macs:
+        said = f"no {' or '.join(WIDTHS)} comes within {WITHIN:.0%} of {macs / 1e9:.3g} G MACs"
         raise UserError(f"{said}: it is {closest / macs:.0%} off; give the width yourself")
     return found[closest]

@@ -22,10 +22,10 @@ from ..images import SUFFIXES
 from ..models.stage import Stage
 from ..weights.files import atomic_write
 
-Rows = list[tuple[str, list[tuple[str, np.ndarray]]]]
+Panels = list[tuple[str, list[tuple[str, np.ndarray]]]]
 
 
-def read_image(model: nn.Module, path: Path) -> tuple[np.ndarray, Tensor, list]:
+def read_input(model: nn.Module, path: Path) -> tuple[np.ndarray, Tensor, list]:
     """Read an image with the test pipeline of the model's config.
 
     Returns:
@@ -66,11 +66,11 @@ def record(model: nn.Module, layers: dict[str, nn.Module], images: Tensor) -> di
     return outputs
 
 
-def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) -> Rows:
+def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) -> Panels:
     """A row for each time that a layer runs: the mean of its channels, and the liveliest ones."""
-    picture, images, _ = read_image(model, path)
+    picture, images, _ = read_input(model, path)
     outputs = record(model, {name: find_layer(model, name) for name in layers}, images)
-    rows: Rows = []
+    rows: Panels = []
     chosen: dict[int, Tensor] = {}  # the same channels wherever there are as many
     for name, passes in outputs.items():
         for number, output in enumerate(passes, 1):
@@ -87,7 +87,7 @@ def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) ->
     return rows
 
 
-def excitation(model: nn.Module, folder: Path, images: int) -> Rows:
+def excitation(model: nn.Module, folder: Path, images: int) -> Panels:
     """The gates of the last block of each stage: a row per class, the mean over its images.
 
     Args:
@@ -107,7 +107,7 @@ def excitation(model: nn.Module, folder: Path, images: int) -> Rows:
         files = [place] if place.is_file() else sorted(place.iterdir())
         files = [path for path in files if path.suffix.lower() in SUFFIXES][:images]
         if files:
-            found = [record(model, gates, read_image(model, path)[1]) for path in files]
+            found = [record(model, gates, read_input(model, path)[1]) for path in files]
             means = {n: torch.cat([f[n][-1] for f in found]).mean((0, 2, 3)) for n in gates}
             rows.append((place.name, [(f"block {n}", mean.numpy()) for n, mean in means.items()]))
     if not rows:
@@ -130,11 +130,11 @@ def class_scores(model: nn.Module, images: Tensor, samples: list) -> Tensor:
     return torch.cat([m.view(-1, number, m[0, 0].numel()) for m in maps], -1).sigmoid().amax((0, 2))
 
 
-def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: int) -> Rows:
+def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: int) -> Panels:
     """Where the model looks for the given classes, or those with the highest scores: Grad-CAM."""
     import matplotlib
 
-    picture, images, samples = read_image(model, path)
+    picture, images, samples = read_input(model, path)
     maps: list[Tensor] = []
     with find_layer(model, layer).register_forward_hook(lambda *args: maps.append(args[2])):
         scores = class_scores(model, images.requires_grad_(), samples)  # past frozen layers, too
@@ -153,7 +153,7 @@ def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: i
     return [(layer, panels)]
 
 
-def draw(rows: Rows, title: str, path: Path) -> None:
+def draw(rows: Panels, title: str, path: Path) -> None:
     """Draw the rows into a PNG file; all maps of a column have the same range of colours."""
     from matplotlib.figure import Figure
 

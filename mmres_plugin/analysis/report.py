@@ -19,7 +19,7 @@ LABELS = {"accuracy/top1": "top-1 accuracy (%)", "coco/bbox_mAP": "box AP (0 to 
 Rows = list[dict]
 
 
-def write(trainings: list[Training], metric: str | None, out: Path) -> str:
+def write_report(trainings: list[Training], metric: str | None, out: Path) -> str:
     """Write results.csv, .md and .png of the finished trainings; returns the table.
 
     Args:

@@ -16,10 +16,10 @@ from ..errors import UserError
 from ..weights.files import atomic_write
 from .cost import find_config, network
 
-Run = Callable[[], object]
+Computation = Callable[[], object]
 
 
-def build(name: str) -> nn.Module:
+def build_network(name: str) -> nn.Module:
     """The network of a config or of the hub, or what ``MODULE:FUNCTION`` returns."""
     torch.manual_seed(0)
     if ":" not in name:
@@ -30,7 +30,7 @@ def build(name: str) -> nn.Module:
         raise UserError(f"{name}: {error}") from error
 
 
-def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
+def prepare(name: str, task: str, mode: str, images: Tensor) -> Computation:
     """A function that computes one batch: a forward pass, or a training step with SGD.
 
     Args:
@@ -42,7 +42,7 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
     """
     if name.endswith(".onnx"):
         return prepare_file(name, mode, images.cpu())
-    model = build(name).to(images.device)
+    model = build_network(name).to(images.device)
     model.train(task == "training")  # not chained: some return nothing
     if mode == "folded":
         model = fold_norms(model)
@@ -74,7 +74,7 @@ def prepare(name: str, task: str, mode: str, images: Tensor) -> Run:
     return step if task == "training" else infer
 
 
-def prepare_file(path: str, program: str, images: Tensor) -> Run:
+def prepare_file(path: str, program: str, images: Tensor) -> Computation:
     """As :func:`prepare`, with an ONNX file in ONNX Runtime or OpenVINO on the CPU."""
     threads = torch.get_num_threads()
     session = Session(path, threads)
@@ -94,7 +94,7 @@ def prepare_file(path: str, program: str, images: Tensor) -> Run:
     return run
 
 
-def measure(runs: dict[tuple[str, ...], Run], batch: int, rounds: int) -> list[dict]:
+def measure(runs: dict[tuple[str, ...], Computation], batch: int, rounds: int) -> list[dict]:
     """Time all runs in turn, so that a slow moment of the machine hits all of them.
 
     Args:
@@ -128,7 +128,7 @@ def measure(runs: dict[tuple[str, ...], Run], batch: int, rounds: int) -> list[d
     return rows
 
 
-def plot(rows: list[dict], path: Path) -> None:
+def plot_speeds(rows: list[dict], path: Path) -> None:
     """Draw images per second: a panel per network, a bar per task and mode."""
     from matplotlib.figure import Figure
 

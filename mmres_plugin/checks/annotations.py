@@ -11,7 +11,7 @@ from .faults import DROPPED, PASSED_OVER, Faults
 
 NUMBER, ID = (int, float), (int, str, float)
 # What MMDetection looks up in each entry of a list, and the types that it takes.
-KEYS: dict[str, dict[str, Any]] = {
+FIELDS: dict[str, dict[str, Any]] = {
     "images": {"id": ID, "file_name": str, "width": NUMBER, "height": NUMBER},
     "categories": {"id": ID, "name": str},
     "annotations": {"id": ID, "image_id": ID, "category_id": ID},
@@ -49,7 +49,7 @@ class Objects:
             self.faults.add("not in the format", f"the file is a {type(content).__name__}")
             return
         content = {"annotations": [], **content}  # of pictures to test on there are none
-        sound = {name: self._sound(name, content.get(name)) for name in KEYS}
+        sound = {name: self._sound(name, content.get(name)) for name in FIELDS}
         for name, count in Counter(one["name"] for one in sound["categories"]).items():
             if count > 1:
                 self.faults.add("duplicate category name", f"{name!r}")
@@ -65,7 +65,7 @@ class Objects:
                 self.left += 1
 
     def _sound(self, name: str, entries: Any) -> list[dict]:
-        """The entries of a list that have the keys of :data:`KEYS`, with values of their types."""
+        """The entries of a list that have all of :data:`FIELDS`, with values of their types."""
         if not isinstance(entries, list):
             self.faults.add(WRONG, f"{name} of the file")
             return []
@@ -75,7 +75,7 @@ class Objects:
                 self.faults.add(WRONG, f"entry {index + 1} of {name} is {entry!r}")
                 continue
             wrong = [
-                key for key, kind in KEYS[name].items() if not isinstance(entry.get(key), kind)
+                key for key, kind in FIELDS[name].items() if not isinstance(entry.get(key), kind)
             ]
             for key in wrong:
                 where = f"{SINGULAR[name]} {entry.get('id', f'no. {index + 1}')}"

@@ -14,7 +14,7 @@ from torch import nn
 from ..config import known_configs
 from ..engine.resume import TRAINING_STATE, latest_checkpoint
 from ..errors import UserError, collecting, did_you_mean, user_error
-from ..hub import SCHEME
+from ..hub import OWN_SCHEME
 from ..weights.by_name import load_by_name
 from ..weights.files import find_meta, is_address, open_checkpoint
 from ..weights.fit import ENOUGH, compare
@@ -91,7 +91,7 @@ def check_start(module: nn.Module, setting: Mapping[str, Any], key: str) -> Imag
 def check_name(address: str) -> None:
     """Raise ValueError or FileNotFoundError for a name behind which nothing is."""
     scheme, _, name = address.partition("://")
-    if address.startswith(SCHEME):
+    if address.startswith(OWN_SCHEME):
         load_by_name(address)  # says how to get it
     if scheme in NAMES and name not in (known := NAMES[scheme]()):
         raise ValueError(f"{scheme}:// has no '{name}'.{did_you_mean(name, known)}")
@@ -117,7 +117,7 @@ def checkpoint_problems(setup: Setup, model: nn.Module | None) -> Iterator[str]:
             f"training from them: --cfg-options load_from={source}"
         )
     elif resume:
-        yield from complete(setup.section("train_cfg"), find_meta(content), source)
+        yield from already_complete(setup.section("train_cfg"), find_meta(content), source)
     if model is not None:
         fit = compare(model, content.get("state_dict", content))
         if fit.problem and what == "load_from" and fit.share >= ENOUGH:
@@ -126,7 +126,7 @@ def checkpoint_problems(setup: Setup, model: nn.Module | None) -> Iterator[str]:
             yield f"{what}: {source} does not fit the config's model. {fit.problem}"
 
 
-def complete(train_cfg: Mapping, meta: Mapping[str, Any], source: str) -> Iterator[Remark]:
+def already_complete(train_cfg: Mapping, meta: Mapping[str, Any], source: str) -> Iterator[Remark]:
     """A remark where ``source`` is of the end of the training, which then has no step left."""
     for unit, key in (("epoch", "max_epochs"), ("iter", "max_iters")):
         last = train_cfg.get(key)

@@ -51,7 +51,7 @@ def of_data_sets(sets: Iterable[DataSet]) -> Iterator[tuple[Needed, str]]:
     """What the data sets read, each with how to get it."""
     for data in sets:
         for needed in data.paths:
-            yield needed, how_to_get(data, needed)
+            yield needed, where_it_belongs(data, needed)
 
 
 def of_metrics(metrics: Iterable[Part]) -> Iterator[tuple[Needed, str]]:
@@ -86,7 +86,7 @@ def path_problem(needed: Needed) -> str | None:
     return f"this {what} is empty" if empty else None
 
 
-def how_to_get(data: DataSet, needed: Needed) -> str:
+def where_it_belongs(data: DataSet, needed: Needed) -> str:
     """How to get what a data set needs; may be empty."""
     root = str(data.settings.get("data_root") or "data").rstrip("/")
     kind = type_name(data.settings)

@@ -71,8 +71,8 @@ def draw_samples(samples: Sequence[Sample], path: Path) -> None:
             left, right = int(x * scale), int((x + w) * scale)
             top, bottom = int(y * scale) + TITLE, int((y + h) * scale) + TITLE
             cv2.rectangle(cell, (left, top), (right, bottom), (0, 180, 0), 2)
-            write(cell, name[:20], (max(left, 0) + 2, max(top, TITLE) + 12), (0, 120, 0))
-        write(cell, title[:36], (2, 14), (0, 0, 0))
+            put_text(cell, name[:20], (max(left, 0) + 2, max(top, TITLE) + 12), (0, 120, 0))
+        put_text(cell, title[:36], (2, 14), (0, 0, 0))
         cells.append(cell)
     cells += [np.full((TITLE + CELL, CELL, 3), 255, np.uint8)] * (-len(cells) % 4)
     rows = [np.hstack(cells[start : start + 4]) for start in range(0, len(cells), 4)]
@@ -81,7 +81,7 @@ def draw_samples(samples: Sequence[Sample], path: Path) -> None:
             temporary.write_bytes(cv2.imencode(path.suffix, np.vstack(rows))[1].tobytes())
 
 
-def write(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple) -> None:
+def put_text(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple) -> None:
     """Write a text into an image; OpenCV's font has no letters but ASCII's."""
     text = text.encode("ascii", "replace").decode()
     cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..cli import Parser
 
-LOOPS = ("train", "val", "test")
+ALL_LOOPS = ("train", "val", "test")
 SIZES = ((32**2, "small"), (96**2, "medium"), (float("inf"), "large"))  # COCO's, in pixels
 
 
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(__doc__, prog="mmres check")
     add = parser.add_argument
     add("config", help="config file")
-    add("--loops", nargs="+", choices=LOOPS, default=LOOPS, help="what to check")
+    add("--loops", nargs="+", choices=ALL_LOOPS, default=ALL_LOOPS, help="what to check")
     add("--workers", type=int, default=4, help="processes that read images")
     add("--picture", type=Path, help="PNG file for twelve images of each data set")
     add("--cfg-options", nargs="+", metavar="KEY=VALUE", help="change settings of the config")
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         if same != data.key:
             print(f"\n{data.key}: as {same}")
             continue
-        lines, some = describe(data)
+        lines, some = classes_and_samples(data)
         print(f"\n{data.key} ({data.file or data.folder}): {len(data.images):,} images")
         add_image_faults(data, args.workers)
         for effect in (STOPS, DROPPED, CHANGES, NO_FAULT):
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     return int(found or bool(not_judged))
 
 
-def describe(data) -> tuple[list[str], list]:
+def classes_and_samples(data) -> tuple[list[str], list]:
     """A line about each class of a data set, and twelve images for the picture of samples."""
     folder, lines, boxes = data.folder or Path(), [], {}
     if data.ids and data.images:  # else the file cannot be trained on

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--seeds is {args.seeds}, must be 1 or more")
     out = args.out or Path("work_dirs/compare", Path(args.config or "plot").stem)
     from ..analysis.csv_files import read_csv
-    from ..analysis.report import plot, write
+    from ..analysis.report import plot, write_report
     from ..analysis.trainings import check_all, plan, restore
 
     if args.plot:
@@ -66,5 +66,6 @@ def main(argv: list[str] | None = None) -> None:
         now, log = time.strftime("%H:%M:%S"), f"{training.folder}.log"
         print(f"{now} {training}: training {number} of {len(todo)}, log in {log}", flush=True)
         training.run()
-        write(trainings, args.metric, out)
-    print(f"\n{write(trainings, args.metric, out)}\n\nwritten: {out}/results.csv, .md and .png")
+        write_report(trainings, args.metric, out)
+    table = write_report(trainings, args.metric, out)
+    print(f"\n{table}\n\nwritten: {out}/results.csv, .md and .png")

@@ -30,7 +30,7 @@ def report() -> int:
     for name, value in [
         *describe().items(),
         *fit,
-        ("models", f"{len(shipped('*'))} configs: mmres info '*'"),
+        ("models", f"{len(matching('*'))} configs: mmres info '*'"),
     ]:
         print(f"{name:24}{value}")
     return int(bool(wrong))
@@ -41,13 +41,13 @@ def list_models(pattern: str, check: bool) -> int:
     import mmpretrain
     from modelindex.load_model_index import load
 
-    from ..hub import ROOT, SCHEME
+    from ..hub import OWN_SCHEME, ROOT
     from ..weights.by_name import own_file
 
     index: Any = load(str(ROOT / "model-index.yml"))
     entries = {model.name: model for model in index.models}
     theirs = set(mmpretrain.list_models()) - entries.keys()
-    configs, failed = shipped(pattern), 0
+    configs, failed = matching(pattern), 0
     print(f"{'model':40} params M   MACs G  weights    config")
     for name, path in configs.items():
         entry = mmpretrain.ModelHub.get(name) if name in theirs else entries.get(name)
@@ -55,7 +55,7 @@ def list_models(pattern: str, check: bool) -> int:
         if entry:
             params, macs = entry.metadata.parameters, entry.metadata.flops
             numbers = f"{params / 1e6:8.3f} {macs / 1e9:8.3f}"
-            is_online = not entry.weights.startswith(SCHEME)
+            is_online = not entry.weights.startswith(OWN_SCHEME)
             weights = "published" if is_online or own_file(name).is_file() else "–"
         if (converted := Path(f"checkpoints/{name}.pth")).is_file():
             weights = str(converted)
@@ -67,7 +67,7 @@ def list_models(pattern: str, check: bool) -> int:
     return int(failed > 0)
 
 
-def shipped(pattern: str) -> dict[str, Path]:
+def matching(pattern: str) -> dict[str, Path]:
     """The configs whose names match."""
     from ..config import known_configs
 

@@ -35,7 +35,7 @@ LARGEST = (1333, 800)  # pixels, to which detectors shrink images
 TINY = 64  # pixels, up to which the stem does not stride
 
 
-def positive(text: str) -> int:
+def whole_number(text: str) -> int:
     """A whole number above 0."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
@@ -55,9 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     what = "share of the channels, from random weights; half of them cost a quarter"
     add("--width", type=float, default=1.0, choices=(0.25, 0.5, 1.0), help=what)
     what = "long and short side, or one (default: the data's)"
-    add("--size", type=positive, nargs="+", help=what)
-    add("--epochs", type=positive, default=12, help="passes through the data")
-    add("--batch-size", type=positive, help="images per step (default: by their size)")
+    add("--size", type=whole_number, nargs="+", help=what)
+    add("--epochs", type=whole_number, default=12, help="passes through the data")
+    add("--batch-size", type=whole_number, help="images per step (default: by their size)")
     add("--seed", type=int, default=0, help="seed of the split")
     args = parser.parse_args(argv)
     from ..own_data import find_data

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
             if name not in known:
                 raise UserError(f"--plot: the files have no {name!r}, only {', '.join(known)}")
         rows = [row for name in args.networks or known for row in rows if row["network"] == name]
-        speed.plot(rows, args.out / "speed.png")
+        speed.plot_speeds(rows, args.out / "speed.png")
         print(f"written: {args.out}/speed.png")
         return
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -81,5 +81,5 @@ def main(argv: list[str] | None = None) -> None:
         case = f"{row['task']:10} {row['network']:30} {row['mode']:14}"
         print(f"{case} {row['ms']:8.1f} ms {spread:18} {row['ratio']:6.2f}")
     write_csv(rows, args.out / "speed.csv")
-    speed.plot(rows, args.out / "speed.png")
+    speed.plot_speeds(rows, args.out / "speed.png")
     print(f"written: {args.out}/speed.csv and speed.png")

@@ -89,7 +89,7 @@ def onnx_nms(boxes, scores, iou_threshold: float, most: int):
 
     # Rows of image, class and box.
     kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), most, iou_threshold, 0.0)
-    places = op.Gather(kept, [0, 2], axis=1)
+    chosen = op.Gather(kept, [0, 2], axis=1)
     nothing = op.Expand(0.0, op.Shape(scores))
     ones = op.Expand(1.0, op.Shape(kept, start=0, end=1))
-    return op.Cast(op.ScatterND(nothing, places, ones), to=BOOL.dtype)
+    return op.Cast(op.ScatterND(nothing, chosen, ones), to=BOOL.dtype)

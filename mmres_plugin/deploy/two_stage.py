@@ -113,11 +113,11 @@ def pool(extractor: nn.Module, features: tuple[Tensor, ...], rois: Tensor) -> Te
     """
     features = features[: extractor.num_inputs]
     levels = extractor.map_roi_levels(rois, len(features))
-    places = [(levels == level).nonzero().squeeze(1) for level in range(len(features))]
+    members = [(levels == level).nonzero().squeeze(1) for level in range(len(features))]
     pooled = []
-    for layer, maps, place in zip(extractor.roi_layers, features, places, strict=True):
+    for layer, maps, rows in zip(extractor.roi_layers, features, members, strict=True):
         settings = layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned
-        pooled.append(torchvision.ops.roi_align(maps, rois[place], *settings))
-    order = torch.cat(places)
+        pooled.append(torchvision.ops.roi_align(maps, rois[rows], *settings))
+    order = torch.cat(members)
     back = torch.zeros_like(levels).scatter(0, order, torch.arange(order.shape[0]))
     return torch.cat(pooled)[back]

@@ -25,7 +25,7 @@ HALF_TOLERANCE = 0.02  # the same for files in half precision
 OVERLAP = 0.99  # of boxes that are the same
 DISTANCE = 0.01  # in pixels, for boxes without an area
 
-Run = Callable[[Tensor], dict[str, Tensor]]  # images to the outputs of a file by name
+RunsFile = Callable[[Tensor], dict[str, Tensor]]  # images to the outputs of a file by name
 
 
 def verify_file(path: Path, exported: Exported, model: nn.Module, args: argparse.Namespace) -> str:
@@ -48,7 +48,7 @@ def verify_file(path: Path, exported: Exported, model: nn.Module, args: argparse
 def verify(
     exported: Exported,
     model: nn.Module,
-    run: Run,
+    run: RunsFile,
     batches: Sequence[Tensor],
     tolerance: float = TOLERANCE,
 ) -> tuple[float, int]:

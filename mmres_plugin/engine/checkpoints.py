@@ -16,7 +16,7 @@ from ..errors import UserError, shortened, user_error
 from ..weights.files import read_checkpoint
 from .finite import not_finite
 from .random_state import number_batches, random_state, restore_random_state
-from .resume import compare
+from .resume import compare_settings
 from .storage import BACKEND, remove_leftovers, storage_errors
 
 HELD = ("state_dict", "ema_state_dict", "optimizer")  # must be finite
@@ -64,7 +64,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Take out of a checkpoint what this hook has added."""
         added = checkpoint.pop("resume", {})
         if runner._resume:  # nothing public says whether the file is resumed or only loaded
-            compare(checkpoint, runner)
+            compare_settings(checkpoint, runner)
             self.resumed = {"processes": checkpoint.pop("random_states", ()), **added}
 
     def before_train(self, runner: Runner) -> None:

@@ -115,7 +115,7 @@ def _say(lines: list[str], level: int = logging.WARNING) -> None:
         print_log(line, logger="current", level=level)
 
 
-def compare(checkpoint: Mapping[str, Any], runner: Runner) -> None:
+def compare_settings(checkpoint: Mapping[str, Any], runner: Runner) -> None:
     """Log which settings of the present config a resumed training does not follow.
 
     MMEngine restores optimizer and schedulers with the settings of the checkpoint.

@@ -33,7 +33,7 @@ from ..weights.load import load_model
 from .files import Picture
 
 # What else the family's packages predict, and who draws it.
-OTHERS = {
+TOOLS = {
     "mmseg": "MMSegInferencer of mmseg.apis",
     "mmrotate": "inference_detector of mmdet.apis, as MMRotate's demo/image_demo.py does",
     "mmdet": "DetInferencer of mmdet.apis",
@@ -187,7 +187,7 @@ def find_model(model: str, checkpoint: str | None) -> tuple[str | Path | Config,
     Raises:
         UserError: If there is no checkpoint.
     """
-    if model.startswith(hugging_face.SCHEME):
+    if model.startswith(hugging_face.HF_SCHEME):
         with user_error("model"):
             return hugging_face.fetch_config(model), checkpoint or model
     known = hub_model(model)
@@ -215,7 +215,7 @@ def task_of(network: nn.Module) -> str:
             return "classification"
         if isinstance(network, BaseDetector) and "Panoptic" not in kind:
             return "detection"
-    own = next((what for name, what in OTHERS.items() if name in packages), "in its own package")
+    own = next((what for name, what in TOOLS.items() if name in packages), "in its own package")
     raise UserError(f"a {kind} gives neither classes nor upright boxes. Its inferencer is {own}")
 
 

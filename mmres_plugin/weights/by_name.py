@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.runner import CheckpointLoader
 
 from ..errors import did_you_mean
-from ..hub import SCHEME, how_to_get, shipped
+from ..hub import OWN_SCHEME, how_to_get, shipped
 from .files import read_checkpoint
 
 # Those that come with the plugin, one file per model.
@@ -17,7 +17,7 @@ def own_file(name: str) -> Path:
     return FOLDER / f"{name}.safetensors"
 
 
-@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
+@CheckpointLoader.register_scheme(prefixes=OWN_SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
 def load_by_name(address: str, map_location="cpu") -> dict:
     """The weights that come with the plugin under this address.
 
@@ -27,7 +27,7 @@ def load_by_name(address: str, map_location="cpu") -> dict:
     Raises:
         FileNotFoundError: If there are none.
     """
-    name = address.removeprefix(SCHEME)
+    name = address.removeprefix(OWN_SCHEME)
     if own_file(name).is_file():
         return read_checkpoint(own_file(name), map_location)
     if name not in shipped():

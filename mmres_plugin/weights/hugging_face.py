@@ -20,7 +20,7 @@ from .files import atomic_write, find_state_dict, open_checkpoint, read_checkpoi
 from .load import fitting, load_model
 from .publish import kept_meta
 
-SCHEME = "hf://"
+HF_SCHEME = "hf://"
 CONFIG, WEIGHTS, CARD = "config.py", "model.safetensors", "README.md"
 ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?")
 CARD_TEXT = """---
@@ -90,7 +90,7 @@ def download(address: str, default: str = WEIGHTS) -> Path:
     return Path(path)
 
 
-@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
+@CheckpointLoader.register_scheme(prefixes=HF_SCHEME, force=True)  # pyright: ignore[reportOptionalCall]
 def load_from_hugging_face(filename: str, map_location=None) -> dict:
     """MMEngine's loader of ``hf://…``: for ``init_cfg``, ``load_from``, ``get_model`` …"""
     return read_checkpoint(download(filename))
@@ -173,7 +173,7 @@ def write_repository(
 def kept_settings(cfg: Config) -> dict[str, Any]:
     """The settings that go into the repository: no paths, and nothing about training."""
     whole = cfg.to_dict()
-    kept = {key: whole[key] for key in stored_config.KEYS if key in whole}
+    kept = {key: whole[key] for key in stored_config.ALLOWED_KEYS if key in whole}
     dataset = innermost(whole.get("test_dataloader"))
     dataset = {key: dataset[key] for key in ("type", "metainfo", "pipeline") if key in dataset}
     return {**_without_files(kept), "test_dataloader": {"dataset": dataset}}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import shortened
 
-Rows = tuple[tuple[str, str | None], ...]
+Renames = tuple[tuple[str, str | None], ...]
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
 
 
@@ -30,13 +30,13 @@ class Source(NamedTuple):
 
     title: str
     marks: tuple[str, ...]
-    rows: Rows
+    rows: Renames
     absent: tuple[str, ...] = ()
     note: str = ""
     without_eps: bool = False
 
 
-TORCHVISION: Rows = (
+TORCHVISION: Renames = (
     # timm's SE, and its ECA, ours by plugins=[dict(cfg=dict(type="mmres_plugin.ECA"), …)].
     (r"\.se\.fc([12])\.", r".se_layer.conv\1.conv."),
     (r"\.se\.conv\.", ".eca.conv."),
@@ -55,7 +55,7 @@ TORCHVISION: Rows = (
 # In the shortcuts of ResNet-D where nothing strides, timm has an empty pool and MMDetection a pool
 # of size 1. ResNet-D is told by its stem and these names.
 DEEP_STEM_OR_ECA = re.compile(r"(^|\.)(stem|conv1)\.0\.weight$|\.se\.conv\.")
-POOL_IN_LAYER1: Rows = (
+POOL_IN_LAYER1: Renames = (
     (r"\b(layer1\.0\.downsample)\.1\.", r"\1.0."),
     (r"\b(layer1\.0\.downsample)\.2\.", r"\1.1."),
 )
@@ -167,7 +167,7 @@ def rename(names: Iterable[str], source: str) -> dict[str, str | None]:
     return {name: _renamed(name, rows) for name in names}
 
 
-def _renamed(name: str, rows: Rows) -> str | None:
+def _renamed(name: str, rows: Renames) -> str | None:
     for pattern, replacement in rows:
         if replacement is not None:
             name = re.sub(pattern, replacement, name)

@@ -31,7 +31,7 @@ from ..config import build_model
 from ..errors import reason_of, shortened
 from .fit import OnMeta
 
-KEYS = ("default_scope", "data_preprocessor", "model", "test_dataloader")
+ALLOWED_KEYS = ("default_scope", "data_preprocessor", "model", "test_dataloader")
 SCOPES = ("mmengine", "mmpretrain", "mmdet", "mmres_plugin")
 # Modules whose registered classes compute, and neither read files nor fetch other models (data sets
 # do, but of these only the names of the classes are looked up) …
@@ -89,7 +89,7 @@ def read(path: Path, address: str) -> Config:
 
 def check_types(settings: dict[str, Any]) -> None:
     """Raise ValueError unless settings name plain types only, and nothing outside of them."""
-    unknown = [key for key in settings if key not in KEYS]
+    unknown = [key for key in settings if key not in ALLOWED_KEYS]
     if unknown:
         raise ValueError(f"it has keys that build no model: {shortened(unknown)}")
     refused = []

@@ -70,7 +70,7 @@ def test_maps_of_both_passes(folder):
     model, image = model_and_image(folder, "recursion")
     rows = maps.layer_maps(model, image, ["backbone.layer3.1"], 3)
     assert [label for label, _ in rows] == [f"backbone.layer3.1, pass {n}" for n in (1, 2)]
-    picture, images, _ = maps.read_image(model, image)
+    picture, images, _ = maps.read_input(model, image)
     first, second = model.backbone.layer3
     once = second(first(before_stage(model, images, 3)))
     twice = second(once)
@@ -93,7 +93,7 @@ def test_excitations_of_classes(folder):
         gates = []
         for path in sorted((folder / "images/val" / label).iterdir())[:2]:
             block = model.backbone.layer4[1]
-            x = model.backbone.layer4[0](before_stage(model, maps.read_image(model, path)[1], 4))
+            x = model.backbone.layer4[0](before_stage(model, maps.read_input(model, path)[1], 4))
             for name in block.layers[: block.layers.index("se_layer")]:
                 x = getattr(block, name)(x)
             pooled = x.mean((2, 3), keepdim=True)
@@ -109,7 +109,7 @@ def test_cam_of_a_classifier(folder, index):
     model.head.fc.weight.data[index].abs_()  # there is something to see
     name = model.dataset_meta["classes"][index]
     ((label, (_, (title, panel))),) = maps.cam(model, image, "backbone.layer4", [name], 5)
-    picture, images, _ = maps.read_image(model, image)
+    picture, images, _ = maps.read_input(model, image)
     with torch.no_grad():
         score = model(images, mode="tensor")[0, index]
         features = model.backbone(images)[-1]
@@ -130,7 +130,7 @@ def test_cam_of_a_detector(folder, stages):
     model = randomise(load_model(path))
     image = next((coco / "val2017").iterdir())
     ((_, panels),) = maps.cam(model, image, "backbone.layer3", [], 2)
-    picture, images, samples = maps.read_image(model, image)
+    picture, images, samples = maps.read_input(model, image)
     assert picture.shape == (64, 80, 3)
     with torch.no_grad():
         if stages == 2:

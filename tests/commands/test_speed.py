@@ -10,7 +10,7 @@ import torch
 from helpers import ROOT, call
 from torch import nn
 
-from mmres_plugin.analysis.speed import build
+from mmres_plugin.analysis.speed import build_network
 from mmres_plugin.errors import UserError
 
 QUICK = ["--batch", 2, "--size", 64, 64, "--rounds", 2, "--threads", 1]
@@ -118,5 +118,5 @@ def test_networks_of_any_kind(tmp_path):
         "default_scope = 'mmpretrain'\nmodel = dict(backbone=dict(type='MobileNetV2'))\n"
     )
     with torch.no_grad():
-        assert build(str(config))(torch.rand(1, 3, 64, 64))[-1].shape == (1, 1280, 2, 2)
-        assert build("iresnet18")(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
+        assert build_network(str(config))(torch.rand(1, 3, 64, 64))[-1].shape == (1, 1280, 2, 2)
+        assert build_network("iresnet18")(torch.rand(1, 3, 64, 64)).shape == (1, 1000)

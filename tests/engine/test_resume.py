@@ -135,7 +135,7 @@ def test_other_settings_are_said(copy, said, old, new, says):
     cfg = Config.fromstring(OLD.replace(old, new) if old else OLD + new, ".py")
     runner = toy_runner(copy)
     runner.cfg = cfg
-    resume.compare(content, runner)
+    resume.compare_settings(content, runner)
     assert len(said) == (says is not None)
     assert says is None or says in said[0]
 
