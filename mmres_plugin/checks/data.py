@@ -92,8 +92,10 @@ def where_it_belongs(data: DataSet, needed: Needed) -> str:
     kind = type_name(data.settings)
     if "digits" in Path(root).parts:
         return DIGITS
-    layout = LAYOUTS.get(kind, OTHER).format(root=root, key=f"{data.key}.data_root")
-    # A file name of the user's own is theirs to fix: where COCO belongs is no answer to it.
+    layout = LAYOUTS.get(kind, OTHER)
     is_root = needed.key.endswith(".data_root")
-    own = kind == "CocoDataset" and not is_root and needed.path.name not in layout
-    return "" if own else layout
+    name = Path(str(data.settings.get("ann_file"))).name if is_root else needed.path.name
+    # Somebody's own data in COCO's format: where COCO belongs is no answer to it.
+    if kind == "CocoDataset" and name not in layout:
+        layout = OTHER if is_root else ""
+    return layout.format(root=root, key=f"{data.key}.data_root")

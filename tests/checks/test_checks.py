@@ -381,6 +381,9 @@ def test_missing_data_root_is_named_once(tmp_path):
     assert f"ln -s /path/to/coco {tmp_path}/coco" in said
     assert "test_dataloader" not in said
     assert "test_dataloader.dataset.data_root" in problems(tmp_path / "det.py", "test")
+    own = {f"{loop}_dataloader.dataset.ann_file": "mine.json" for loop in ("train", "val")}
+    said = problems(tmp_path / "det.py", **own)
+    assert "--cfg-options train_dataloader.dataset.data_root=" in said and "COCO 2017" not in said
 
 
 def test_each_missing_part_is_named(tmp_path):

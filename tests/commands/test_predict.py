@@ -203,6 +203,7 @@ def test_images_that_fail_are_named_and_the_others_kept(home, here, capsys):
         ("photos det.py det.pth --out-dir photos", "would replace those in photos"),
         ("photos det.py det.pth --out-dir det.py", "predictions.json cannot be written"),
         ("photos det.py det.pth --batch-size 0", "--batch-size must be 1 or more"),
+        ("photos det.py det.pth --score-threshold nan", "is nan, must be a number"),
     ],
 )
 def test_wrong_commands(home, tmp_path, monkeypatch, words, answer):
