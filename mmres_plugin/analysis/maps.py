@@ -22,7 +22,7 @@ from ..images import SUFFIXES
 from ..models.stage import Stage
 from ..weights.files import atomic_write
 
-Panels = list[tuple[str, list[tuple[str, np.ndarray]]]]
+PanelRows = list[tuple[str, list[tuple[str, np.ndarray]]]]
 
 
 def read_input(model: nn.Module, path: Path) -> tuple[np.ndarray, Tensor, list]:
@@ -66,11 +66,11 @@ def record(model: nn.Module, layers: dict[str, nn.Module], images: Tensor) -> di
     return outputs
 
 
-def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) -> Panels:
+def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) -> PanelRows:
     """A row for each time that a layer runs: the mean of its channels, and the liveliest ones."""
     picture, images, _ = read_input(model, path)
     outputs = record(model, {name: find_layer(model, name) for name in layers}, images)
-    rows: Panels = []
+    rows: PanelRows = []
     chosen: dict[int, Tensor] = {}  # the same channels wherever there are as many
     for name, passes in outputs.items():
         for number, output in enumerate(passes, 1):
@@ -87,7 +87,7 @@ def layer_maps(model: nn.Module, path: Path, layers: list[str], columns: int) ->
     return rows
 
 
-def excitation(model: nn.Module, folder: Path, images: int) -> Panels:
+def excitation(model: nn.Module, folder: Path, images: int) -> PanelRows:
     """The gates of the last block of each stage: a row per class, the mean over its images.
 
     Args:
@@ -130,7 +130,7 @@ def class_scores(model: nn.Module, images: Tensor, samples: list) -> Tensor:
     return torch.cat([m.view(-1, number, m[0, 0].numel()) for m in maps], -1).sigmoid().amax((0, 2))
 
 
-def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: int) -> Panels:
+def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: int) -> PanelRows:
     """Where the model looks for the given classes, or those with the highest scores: Grad-CAM."""
     import matplotlib
 
@@ -153,7 +153,7 @@ def cam(model: nn.Module, path: Path, layer: str, classes: list[str], columns: i
     return [(layer, panels)]
 
 
-def draw(rows: Panels, title: str, path: Path) -> None:
+def draw(rows: PanelRows, title: str, path: Path) -> None:
     """Draw the rows into a PNG file; all maps of a column have the same range of colours."""
     from matplotlib.figure import Figure
 
