@@ -31,8 +31,6 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("batch_size", "top"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be 1 or more")
-    if args.score_threshold != args.score_threshold:  # no score is above or below it
-        raise UserError("--score-threshold is nan, must be a number such as 0.3")
     from ..engine.quiet import hide_noise
 
     hide_noise("mmpretrain", "mmdet")

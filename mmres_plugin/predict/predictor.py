@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pyright: reportOptionalMemberAccess=false
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -64,7 +65,8 @@ class Predictor:
             None if there are none for this number of outputs.
 
     Raises:
-        UserError: If config, checkpoint or device are wrong, or the model does something else.
+        UserError: If config, checkpoint, device or threshold are wrong, or the model does something
+            else.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class Predictor:
         top: int = 5,
     ) -> None:
         device = checked_device(device)
+        if score_threshold is not None and math.isnan(score_threshold):
+            raise UserError("--score-threshold is nan, must be a number such as 0.3")
         given = None if checkpoint is None else str(checkpoint)
         config, self.checkpoint = find_model(str(model), given)
         self.network = load_model(config, self.checkpoint).to(device)
